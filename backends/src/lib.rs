@@ -1,1 +1,12 @@
-//! b
+//! Devices and fused ops: the only crate of duel that names a Burn backend, touches a driver, holds a
+//! backend `cfg`, or writes a kernel.
+//!
+//! - [`device`]: open a device by name, list what is there
+//! - [`ops`]: the ops that matter, each with a reference body in plain tensor ops (any device; the test
+//!   oracle) and a CPU body with its own backward pass
+
+pub mod device;
+pub mod ops;
+
+mod cpu;
+mod simd;

@@ -1,0 +1,85 @@
+//! `y = x W^T`, with the weight as Hugging Face stores it, `[out, in]`.
+//!
+//! Its own backward pass makes the weight gradient in the weight's own layout (so that the optimiser reads
+//! it without a copy) and only where the weight is trained: a frozen weight costs no gradient product.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, binary};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::Tensor;
+
+/// `x W^T` for `x [n, in]` and `weight [out, in]`: `[n, out]`.
+pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    if !crate::cpu::serves(&x) {
+        return reference(x, weight);
+    }
+    Tensor::from_dispatch(<Dispatch as Linear>::linear(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+    ))
+}
+
+/// The same in plain tensor ops.
+pub fn reference(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    x.matmul(weight.transpose())
+}
+
+/// The op on a backend's own tensors.
+#[backend_extension(Flex, Autodiff)]
+pub trait Linear: Backend {
+    /// See [`linear`].
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(x, Self::float_transpose(weight))
+    }
+}
+
+impl Linear for Flex {}
+
+impl<B: Backend, C: CheckpointStrategy> Linear for Autodiff<B, C> {
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct LinearBackward;
+
+        impl<B: Backend> Backward<B, 2> for LinearBackward {
+            type State = (Option<FloatTensor<B>>, Option<FloatTensor<B>>);
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 2>,
+                grads: &mut Gradients,
+                _checkpointer: &mut Checkpointer,
+            ) {
+                let (x, weight) = ops.state;
+                binary::<B, _, _>(
+                    ops.parents,
+                    ops.node,
+                    grads,
+                    |grad| B::float_matmul(grad, weight.expect("kept, as x is tracked")),
+                    |grad| {
+                        let x = x.expect("kept, as the weight is tracked");
+                        B::float_matmul(B::float_transpose(grad), x)
+                    },
+                );
+            }
+        }
+
+        let forward =
+            |x, weight| B::float_matmul(x, B::float_transpose(weight));
+        let (x_tracked, weight_tracked) = (x.is_tracked(), weight.is_tracked());
+        let nodes = [x.node(), weight.node()];
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        match LinearBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let state = (
+                    weight_tracked.then(|| x.clone()),
+                    x_tracked.then(|| weight.clone()),
+                );
+                prep.finish(state, forward(x, weight))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(forward(x, weight)),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The ops that matter, one file or folder each: a reference body in plain tensor ops, a CPU body, and a
+//! backward pass of its own. A tensor that no fused body serves (another device, another dtype) takes the
+//! reference body, so every device can do everything.
+
+pub mod adamw;
+pub mod attention;
+pub mod linear;
+pub mod rms_norm;
+pub mod rotary;
+pub mod swiglu;
+pub mod target_logprobs;
+
+pub use adamw::{AdamW, adamw};
+pub use attention::{KeySpan, QuerySegment, Spans, attention};
+pub use linear::linear;
+pub use rms_norm::rms_norm;
+pub use rotary::rotary;
+pub use swiglu::swiglu;
+pub use target_logprobs::{TargetLogprobs, target_logprobs};

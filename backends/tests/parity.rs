@@ -1,0 +1,266 @@
+//! Every fused op against its reference body, forward and backward, on random shapes.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use duel_backends::ops::{self, KeySpan, QuerySegment, Spans};
+use std::sync::Arc;
+
+/// A small generator of its own, so that a failure names a seed and nothing else.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    fn float(&mut self) -> f32 {
+        (self.next() % 20_001) as f32 / 10_000.0 - 1.0
+    }
+
+    fn matrix(&mut self, rows: usize, width: usize, device: &Device) -> Tensor<2> {
+        let values: Vec<f32> = (0..rows * width).map(|_| self.float()).collect();
+        Tensor::from_data(TensorData::new(values, [rows, width]), device)
+    }
+}
+
+fn close<const D: usize>(name: &str, seed: u64, fused: &Tensor<D>, plain: &Tensor<D>) {
+    let (fused, plain) = (fused.to_data(), plain.to_data());
+    let fused: Vec<f32> = fused.iter::<f32>().collect();
+    let plain: Vec<f32> = plain.iter::<f32>().collect();
+    assert_eq!(fused.len(), plain.len(), "{name}, seed {seed}: shapes differ");
+    let size = plain.iter().fold(1.0f32, |m, x| m.max(x.abs()));
+    let mut bias = 0.0f64;
+    for (a, b) in fused.iter().zip(&plain) {
+        let error = (a - b).abs();
+        assert!(error <= 2e-5 * size, "{name}, seed {seed}: {a} against {b}");
+        bias += f64::from(a - b);
+    }
+    let mean = bias.abs() / fused.len().max(1) as f64;
+    assert!(mean <= 2e-6 * f64::from(size), "{name}, seed {seed}: residuals lean by {mean}");
+}
+
+/// Runs `f` on tracked inputs and returns its output with the inputs' gradients, under a fixed random
+/// weighting of the output.
+fn with_gradients(
+    inputs: &[Tensor<2>],
+    weights: &Tensor<2>,
+    f: impl Fn(&[Tensor<2>]) -> Tensor<2>,
+) -> Vec<Tensor<2>> {
+    let tracked: Vec<_> = inputs
+        .iter()
+        .map(|x| x.clone().autodiff().require_grad())
+        .collect();
+    let out = f(&tracked);
+    let loss = (out.clone() * weights.clone().autodiff()).sum();
+    let grads = loss.backward();
+    let mut all = vec![out.inner()];
+    for x in &tracked {
+        all.push(x.grad(&grads).expect("every input takes a gradient"));
+    }
+    all
+}
+
+fn same(
+    name: &str,
+    seed: u64,
+    inputs: &[Tensor<2>],
+    weights: &Tensor<2>,
+    fused: impl Fn(&[Tensor<2>]) -> Tensor<2>,
+    plain: impl Fn(&[Tensor<2>]) -> Tensor<2>,
+) {
+    let fused = with_gradients(inputs, weights, fused);
+    let plain = with_gradients(inputs, weights, plain);
+    for (i, (fused, plain)) in fused.iter().zip(&plain).enumerate() {
+        close(&format!("{name} [{i}]"), seed, fused, plain);
+    }
+}
+
+/// A random tree of segments as a trie lays them out: deep chains, forks, one-token segments.
+fn random_spans(random: &mut Random, window: Option<usize>) -> (usize, Spans) {
+    let mut segments: Vec<QuerySegment> = Vec::new();
+    let mut next = 0;
+    for i in 0..1 + random.below(6) {
+        let longest = [1, 50, 50][random.below(3)];
+        let len = 1 + random.below(longest);
+        let parent = (i > 0 && random.below(4) > 0).then(|| random.below(i));
+        let mut keys = parent.map_or(Vec::new(), |p| segments[p].keys.clone());
+        let depth = parent.map_or(0, |p| segments[p].depth + segments[p].rows.len());
+        let rows = next..next + len;
+        keys.push(KeySpan { rows: rows.clone(), depth });
+        segments.push(QuerySegment { rows, depth, keys });
+        next += len;
+    }
+    (next, Spans { segments, window })
+}
+
+#[test]
+fn attention_equals_its_reference_on_random_tries() {
+    let device = Device::flex();
+    for seed in 0..40 {
+        let mut random = Random(seed);
+        let window = (random.below(3) == 0).then(|| 1 + random.below(20));
+        let (rows, spans) = random_spans(&mut random, window);
+        let (dim, kv_heads, group) = (
+            [4, 8, 16, 64][random.below(4)],
+            1 + random.below(3),
+            1 + random.below(3),
+        );
+        let (width, kv_width) = (dim * kv_heads * group, dim * kv_heads);
+        let inputs = [
+            random.matrix(rows, width, &device),
+            random.matrix(rows, kv_width, &device),
+            random.matrix(rows, kv_width, &device),
+        ];
+        let weights = random.matrix(rows, width, &device);
+        let shared = Arc::new(spans.clone());
+        same(
+            "attention",
+            seed,
+            &inputs,
+            &weights,
+            |x| ops::attention(x[0].clone(), x[1].clone(), x[2].clone(), dim, shared.clone()),
+            |x| {
+                let [q, k, v] = [x[0].clone(), x[1].clone(), x[2].clone()];
+                ops::attention::reference(q, k, v, dim, &spans)
+            },
+        );
+    }
+}
+
+#[test]
+fn row_ops_equal_their_references() {
+    let device = Device::flex();
+    for seed in 0..20 {
+        let mut random = Random(seed);
+        let (rows, half, heads) = (1 + random.below(70), 1 + random.below(40), 1 + random.below(4));
+        let width = 2 * half * heads;
+        let x = random.matrix(rows, width, &device);
+        let weights = random.matrix(rows, width, &device);
+        let scale = random.matrix(1, width, &device);
+        same(
+            "rms_norm",
+            seed,
+            &[x.clone(), scale],
+            &weights,
+            |x| ops::rms_norm(x[0].clone(), x[1].clone().flatten(0, 1), 1e-5),
+            |x| ops::rms_norm::reference(x[0].clone(), x[1].clone().flatten(0, 1), 1e-5),
+        );
+        let up = random.matrix(rows, width, &device);
+        same(
+            "swiglu",
+            seed,
+            &[x.clone() * 4.0, up],
+            &weights,
+            |x| ops::swiglu(x[0].clone(), x[1].clone()),
+            |x| ops::swiglu::reference(x[0].clone(), x[1].clone()),
+        );
+        let angles = random.matrix(rows, half, &device) * 7.0;
+        let (cos, sin) = (angles.clone().cos(), angles.sin());
+        let turned = |f: fn(Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>| {
+            let (cos, sin) = (cos.clone().autodiff(), sin.clone().autodiff());
+            move |x: &[Tensor<2>]| f(x[0].clone(), cos.clone(), sin.clone())
+        };
+        same(
+            "rotary",
+            seed,
+            &[x.clone()],
+            &weights,
+            turned(ops::rotary),
+            turned(ops::rotary::reference),
+        );
+        let out = 1 + random.below(60);
+        let matrix = random.matrix(out, width, &device);
+        let weights = random.matrix(rows, out, &device);
+        same(
+            "linear",
+            seed,
+            &[x, matrix],
+            &weights,
+            |x| ops::linear(x[0].clone(), x[1].clone()),
+            |x| ops::linear::reference(x[0].clone(), x[1].clone()),
+        );
+    }
+}
+
+#[test]
+fn target_logprobs_equal_their_reference_across_vocabulary_chunks() {
+    let device = Device::flex();
+    for (seed, vocab) in [(1u64, 7), (2, 4096), (3, 4097), (4, 9000)] {
+        let mut random = Random(seed);
+        let (rows, width) = (1 + random.below(40), 3 + random.below(30));
+        let targets = Arc::new((0..rows).map(|_| random.below(vocab) as u32).collect::<Vec<_>>());
+        let inputs = [
+            random.matrix(rows, width, &device) * 3.0,
+            random.matrix(vocab, width, &device) * 3.0,
+        ];
+        let weights = random.matrix(1, rows, &device);
+        same(
+            "target_logprobs",
+            seed,
+            &inputs,
+            &weights,
+            |x| ops::target_logprobs(x[0].clone(), x[1].clone(), targets.clone()).logps.unsqueeze(),
+            |x| {
+                let (h, w) = (x[0].clone(), x[1].clone());
+                ops::target_logprobs::reference(h, w, targets.clone()).logps.unsqueeze()
+            },
+        );
+        let [h, w] = inputs;
+        let fused = ops::target_logprobs(h.clone(), w.clone(), targets.clone());
+        let plain = ops::target_logprobs::reference(h, w, targets.clone());
+        close("notes", seed, &fused.notes, &plain.notes);
+    }
+}
+
+#[test]
+fn a_frozen_weight_takes_no_gradient_and_changes_nothing_else() {
+    let device = Device::flex();
+    let mut random = Random(5);
+    let x = random.matrix(9, 6, &device).autodiff().require_grad();
+    let w = random.matrix(11, 6, &device).autodiff();
+    let targets = Arc::new(vec![3u32; 9]);
+    let logps = ops::target_logprobs(x.clone(), w.clone(), targets.clone()).logps;
+    let grads = (logps.sum() + ops::linear(x.clone(), w.clone()).sum()).backward();
+    assert!(w.grad(&grads).is_none());
+    let fused = x.grad(&grads).expect("x is trained");
+    let plain = {
+        let x = x.clone().detach().require_grad();
+        let logps = ops::target_logprobs::reference(x.clone(), w.clone(), targets).logps;
+        let grads = (logps.sum() + ops::linear::reference(x.clone(), w).sum()).backward();
+        x.grad(&grads).expect("x is trained")
+    };
+    close("frozen", 5, &fused, &plain);
+}
+
+#[test]
+fn adamw_equals_its_reference_over_three_steps() {
+    let device = Device::flex();
+    let mut random = Random(11);
+    let param = random.matrix(5, 13, &device);
+    let zeros = Tensor::zeros([5, 13], &device);
+    let mut fused = (param.clone(), zeros.clone(), zeros.clone());
+    let mut plain = (param, zeros.clone(), zeros);
+    for step in 1..=3 {
+        let grad = random.matrix(5, 13, &device);
+        let how = ops::AdamW {
+            lr: 1e-2,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.01,
+            step,
+            grad_scale: 0.7,
+        };
+        fused = ops::adamw(fused.0, grad.clone(), fused.1, fused.2, how);
+        plain = ops::adamw::reference(plain.0, grad.clone(), plain.1, plain.2, how);
+        let squares = grad.clone().powi_scalar(2).sum();
+        close("norm", 11, &ops::adamw::squared_norm(grad), &squares);
+    }
+    close("param", 11, &fused.0, &plain.0);
+    close("first", 11, &fused.1, &plain.1);
+    close("second", 11, &fused.2, &plain.2);
+}
