@@ -264,3 +264,18 @@ fn adamw_equals_its_reference_over_three_steps() {
     close("first", 11, &fused.1, &plain.1);
     close("second", 11, &fused.2, &plain.2);
 }
+
+#[test]
+fn written_rows_equal_the_reference_and_leave_a_shared_matrix_alone() {
+    let device = Device::flex();
+    let mut random = Random(3);
+    let into = random.matrix(9, 4, &device);
+    let new = random.matrix(3, 4, &device);
+    let rows = Arc::new(vec![7, 0, 4]);
+    let kept = into.clone();
+    let before = kept.to_data();
+    let fused = ops::write_rows(into, new.clone(), rows.clone());
+    let plain = ops::write_rows::reference(kept.clone(), new, &rows);
+    close("write_rows", 3, &fused, &plain);
+    kept.to_data().assert_eq(&before, true);
+}

@@ -9,6 +9,7 @@ pub mod rms_norm;
 pub mod rotary;
 pub mod swiglu;
 pub mod target_logprobs;
+pub mod write_rows;
 
 pub use adamw::{AdamW, adamw};
 pub use attention::{KeySpan, QuerySegment, Spans, attention};
@@ -17,3 +18,4 @@ pub use rms_norm::rms_norm;
 pub use rotary::rotary;
 pub use swiglu::swiglu;
 pub use target_logprobs::{TargetLogprobs, target_logprobs};
+pub use write_rows::write_rows;

@@ -1,0 +1,270 @@
+//! The local engine: all prompts of a batch are prefilled as one trie, then every response of every prompt
+//! decodes together. A prompt's keys and values are stored once for all its responses; a response that is
+//! finished leaves the batch.
+
+use super::sample::Sampler;
+use crate::data::key::Key;
+use crate::error::{Error, Result};
+use crate::model::{Cache, Decoder};
+use crate::recipe::Sampling;
+use crate::run::interrupt;
+use crate::text::Chat;
+use crate::trie::{Sequence, Trie, pack};
+use duel_backends::ops::{KeySpan, QuerySegment, Spans};
+use rayon::prelude::*;
+
+/// A prompt, tokenised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompted {
+    /// The row's name; randomness is drawn from it.
+    pub id: String,
+    /// Its tokens, generation prompt included.
+    pub tokens: Vec<u32>,
+}
+
+/// How a response ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Finish {
+    /// With an end marker or a stop text.
+    Stop,
+    /// At the length limit.
+    Length,
+}
+
+/// One response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drawn {
+    /// Its tokens, without the end marker.
+    pub tokens: Vec<u32>,
+    /// Its text, without the end marker and what follows a stop text.
+    pub text: String,
+    /// How it ended.
+    pub finish: Finish,
+}
+
+/// A model that answers.
+pub struct Engine<'a> {
+    /// The weights, untracked.
+    pub decoder: &'a Decoder,
+    /// Its tokenizer.
+    pub chat: &'a Chat,
+    /// How to draw.
+    pub how: &'a Sampling,
+}
+
+/// A response in the making.
+struct Live {
+    /// Which prompt of the batch.
+    prompt: usize,
+    /// Which of its responses.
+    index: usize,
+    sampler: Sampler,
+    tokens: Vec<u32>,
+    /// First row of the cache that is its own.
+    row: usize,
+}
+
+impl Engine<'_> {
+    /// `num_generations` responses for each prompt, handed to `done` prompt by prompt in order.
+    ///
+    /// # Errors
+    /// A prompt that leaves no room, ^C (between batches), or whatever `done` reports.
+    pub fn generate(
+        &self,
+        prompts: &[Prompted],
+        key: Key,
+        done: &mut dyn FnMut(&Prompted, Vec<Drawn>) -> Result<()>,
+    ) -> Result<()> {
+        let room = self.decoder.spec.max_position_embeddings;
+        if let Some(long) = prompts.iter().find(|p| p.tokens.len() >= room) {
+            return Err(Error::data(format!(
+                "prompt {} has {} tokens, but the model ends at {room}",
+                long.id,
+                long.tokens.len()
+            ))
+            .hint("shorten it, or drop long prompts with `max_length`"));
+        }
+        let sizes: Vec<usize> = prompts.iter().map(|p| self.rows_for(p)).collect();
+        for run in pack(&sizes, self.how.max_tokens_per_batch) {
+            if interrupt::requested() {
+                return Err(interrupt::error("stopped while generating"));
+            }
+            let batch = &prompts[run];
+            for (prompt, drawn) in batch.iter().zip(self.batch(batch, key)?) {
+                done(prompt, drawn)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tokens a response of this prompt may have.
+    fn limit(&self, prompt: &Prompted) -> usize {
+        let room = self.decoder.spec.max_position_embeddings - prompt.tokens.len();
+        self.how.max_new_tokens.min(room)
+    }
+
+    /// Cache rows that a prompt with its responses takes.
+    fn rows_for(&self, prompt: &Prompted) -> usize {
+        prompt.tokens.len() + self.how.num_generations * self.limit(prompt)
+    }
+
+    fn batch(&self, prompts: &[Prompted], key: Key) -> Result<Vec<Vec<Drawn>>> {
+        let sequences: Vec<Sequence> = prompts
+            .iter()
+            .map(|p| Sequence::unscored(p.tokens.clone()))
+            .collect();
+        let trie = Trie::new(&sequences);
+        let rows: usize = prompts.iter().map(|p| self.rows_for(p)).sum();
+        let mut cache = Cache::new(&self.decoder.spec, rows, &self.decoder.device());
+        let mut live = self.start(prompts, trie.len(), key);
+        let mut finished: Vec<Vec<Option<Drawn>>> =
+            vec![vec![None; self.how.num_generations]; prompts.len()];
+
+        let logits = self.prefill(&trie, &mut cache);
+        let of_prompt: Vec<usize> = live.iter().map(|l| l.prompt).collect();
+        self.draw(&mut live, &logits, &of_prompt, prompts);
+        loop {
+            self.retire(&mut live, prompts, &mut finished)?;
+            if live.is_empty() {
+                break;
+            }
+            let logits = self.decode(&live, prompts, &trie, &mut cache);
+            let own: Vec<usize> = (0..live.len()).collect();
+            self.draw(&mut live, &logits, &own, prompts);
+        }
+        let whole = |drawn: Vec<Option<Drawn>>| drawn.into_iter().flatten().collect();
+        Ok(finished.into_iter().map(whole).collect())
+    }
+
+    fn start(&self, prompts: &[Prompted], mut row: usize, key: Key) -> Vec<Live> {
+        let mut live = Vec::new();
+        for (i, prompt) in prompts.iter().enumerate() {
+            let key = key.fold("sample").fold(&prompt.id);
+            for index in 0..self.how.num_generations {
+                live.push(Live {
+                    prompt: i,
+                    index,
+                    sampler: Sampler::new(self.how, key, index),
+                    tokens: Vec::new(),
+                    row,
+                });
+                row += self.limit(prompt);
+            }
+        }
+        live
+    }
+
+    /// Runs all prompts and returns the logits after each: `[prompts, vocab]`, flat.
+    fn prefill(&self, trie: &Trie, cache: &mut Cache) -> Vec<f32> {
+        cache.place((0..trie.len() as u32).collect());
+        let spans = trie.spans(self.decoder.spec.sliding_window);
+        let logits =
+            self.decoder
+                .cached_logits(&trie.tokens, &trie.positions, spans, cache, &trie.last);
+        host(logits)
+    }
+
+    /// Runs the newest token of every live response: `[live, vocab]`, flat.
+    fn decode(
+        &self,
+        live: &[Live],
+        prompts: &[Prompted],
+        trie: &Trie,
+        cache: &mut Cache,
+    ) -> Vec<f32> {
+        let mut tokens = Vec::with_capacity(live.len());
+        let mut positions = Vec::with_capacity(live.len());
+        let mut segments = Vec::with_capacity(live.len());
+        let mut rows = Vec::with_capacity(live.len());
+        for (i, response) in live.iter().enumerate() {
+            let (before, count) = (prompts[response.prompt].tokens.len(), response.tokens.len());
+            let depth = before + count - 1;
+            tokens.push(response.tokens[count - 1]);
+            positions.push(depth as u32);
+            rows.push((response.row + count - 1) as u32);
+            let mut keys = trie.spans_of(trie.leaf[response.prompt]);
+            keys.push(KeySpan {
+                rows: response.row..response.row + count,
+                depth: before,
+            });
+            segments.push(QuerySegment {
+                rows: i..i + 1,
+                depth,
+                keys,
+            });
+        }
+        cache.place(rows);
+        let spans = Spans {
+            segments,
+            window: self.decoder.spec.sliding_window,
+        };
+        let all: Vec<u32> = (0..live.len() as u32).collect();
+        host(self.decoder.cached_logits(&tokens, &positions, spans, cache, &all))
+    }
+
+    /// Draws one token for every live response from row `row_of[i]` of the logits.
+    fn draw(&self, live: &mut [Live], logits: &[f32], row_of: &[usize], prompts: &[Prompted]) {
+        let vocab = self.decoder.spec.vocab_size;
+        live.par_iter_mut().zip(row_of).for_each(|(response, &row)| {
+            let logits = &logits[row * vocab..(row + 1) * vocab];
+            let seen = [&prompts[response.prompt].tokens[..], &response.tokens[..]];
+            let token = response.sampler.draw(logits, &seen);
+            response.tokens.push(token);
+        });
+    }
+
+    /// Takes finished responses out of the batch.
+    fn retire(
+        &self,
+        live: &mut Vec<Live>,
+        prompts: &[Prompted],
+        finished: &mut [Vec<Option<Drawn>>],
+    ) -> Result<()> {
+        let mut kept = Vec::with_capacity(live.len());
+        for response in live.drain(..) {
+            match self.ended(&response, &prompts[response.prompt])? {
+                Some(drawn) => finished[response.prompt][response.index] = Some(drawn),
+                None => kept.push(response),
+            }
+        }
+        *live = kept;
+        Ok(())
+    }
+
+    fn ended(&self, response: &Live, prompt: &Prompted) -> Result<Option<Drawn>> {
+        let tokens = &response.tokens;
+        let last = tokens[tokens.len() - 1];
+        if self.chat.stop_ids().contains(&last) {
+            return self.drawn(&tokens[..tokens.len() - 1], Finish::Stop);
+        }
+        if !self.how.stop.is_empty() {
+            let text = self.chat.decode(tokens, true)?;
+            let at = self.how.stop.iter().filter_map(|stop| text.find(stop)).min();
+            if let Some(at) = at {
+                return Ok(Some(Drawn {
+                    tokens: tokens.clone(),
+                    text: text[..at].to_owned(),
+                    finish: Finish::Stop,
+                }));
+            }
+        }
+        if tokens.len() >= self.limit(prompt) {
+            return self.drawn(tokens, Finish::Length);
+        }
+        Ok(None)
+    }
+
+    fn drawn(&self, tokens: &[u32], finish: Finish) -> Result<Option<Drawn>> {
+        Ok(Some(Drawn {
+            text: self.chat.decode(tokens, true)?,
+            tokens: tokens.to_vec(),
+            finish,
+        }))
+    }
+}
+
+/// A matrix on the host, row by row.
+fn host(logits: burn::tensor::Tensor<2>) -> Vec<f32> {
+    logits.into_data().try_into_vec().expect("logits are f32")
+}

@@ -1,0 +1,215 @@
+//! A decoder from a spec and something that knows the values: a checkpoint's files or a seed.
+
+use super::decoder::{Block, Body, Decoder, Embedding, Mlp, Norm, SelfAttention};
+use super::linear::{Linear, Lora};
+use super::spec::{DecoderSpec, Head};
+use crate::error::Result;
+use burn::module::Param;
+use burn::tensor::{Device, Tensor, TensorData};
+use std::sync::Arc;
+
+/// Where values come from: row-major elements of the tensor of this name and shape.
+pub trait Values {
+    /// The elements, as many as the shape has.
+    ///
+    /// # Errors
+    /// What is wrong with the file, naming it and the tensor.
+    fn values(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>>;
+}
+
+/// The adapter that [`Decoder::adapt`] puts on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoraShape {
+    /// Rank.
+    pub r: usize,
+    /// Numerator of the scale.
+    pub alpha: f64,
+    /// Scale by `alpha / sqrt(r)` instead of `alpha / r`.
+    pub rank_stabilised: bool,
+    /// Last parts of the names of the layers that get one, as in PEFT: `q_proj`, `up_proj`, …
+    pub targets: Vec<String>,
+}
+
+impl LoraShape {
+    /// What the low-rank product is multiplied with.
+    pub fn scale(&self) -> f64 {
+        let r = self.r as f64;
+        self.alpha / if self.rank_stabilised { r.sqrt() } else { r }
+    }
+}
+
+struct Builder<'a> {
+    values: &'a mut dyn Values,
+    device: Device,
+}
+
+impl Builder<'_> {
+    fn matrix(&mut self, name: &str, shape: [usize; 2]) -> Result<Param<Tensor<2>>> {
+        let values = self.values.values(name, &shape)?;
+        let data = TensorData::new(values, shape);
+        Ok(Param::from_tensor(Tensor::from_data(data, &self.device)).set_require_grad(false))
+    }
+
+    fn vector(&mut self, name: &str, width: usize) -> Result<Param<Tensor<1>>> {
+        let values = self.values.values(name, &[width])?;
+        let data = TensorData::new(values, [width]);
+        Ok(Param::from_tensor(Tensor::from_data(data, &self.device)).set_require_grad(false))
+    }
+
+    fn linear(&mut self, name: &str, out: usize, input: usize, bias: bool) -> Result<Linear> {
+        let weight = self.matrix(&format!("{name}.weight"), [out, input])?;
+        let bias = match bias {
+            true => Some(self.vector(&format!("{name}.bias"), out)?),
+            false => None,
+        };
+        Ok(Linear {
+            weight,
+            bias,
+            lora: None,
+        })
+    }
+
+    fn norm(&mut self, name: &str, width: usize) -> Result<Norm> {
+        let weight = self.vector(&format!("{name}.weight"), width)?;
+        Ok(Norm { weight })
+    }
+
+    fn attention(&mut self, name: &str, spec: &DecoderSpec) -> Result<SelfAttention> {
+        let width = spec.num_attention_heads * spec.head_dim;
+        let kv_width = spec.num_key_value_heads * spec.head_dim;
+        let (hidden, bias) = (spec.hidden_size, spec.qkv_bias);
+        let mut head_norm = |which: &str| match spec.qk_norm {
+            true => self.norm(&format!("{name}.{which}"), spec.head_dim).map(Some),
+            false => Ok(None),
+        };
+        let (q_norm, k_norm) = (head_norm("q_norm")?, head_norm("k_norm")?);
+        Ok(SelfAttention {
+            q_proj: self.linear(&format!("{name}.q_proj"), width, hidden, bias)?,
+            k_proj: self.linear(&format!("{name}.k_proj"), kv_width, hidden, bias)?,
+            v_proj: self.linear(&format!("{name}.v_proj"), kv_width, hidden, bias)?,
+            o_proj: self.linear(&format!("{name}.o_proj"), hidden, width, spec.o_bias)?,
+            q_norm,
+            k_norm,
+        })
+    }
+
+    fn block(&mut self, name: &str, spec: &DecoderSpec) -> Result<Block> {
+        let (hidden, inner, bias) = (spec.hidden_size, spec.intermediate_size, spec.mlp_bias);
+        let after = format!("{name}.post_attention_layernorm");
+        Ok(Block {
+            input_layernorm: self.norm(&format!("{name}.input_layernorm"), hidden)?,
+            self_attn: self.attention(&format!("{name}.self_attn"), spec)?,
+            post_attention_layernorm: self.norm(&after, hidden)?,
+            mlp: Mlp {
+                gate_proj: self.linear(&format!("{name}.mlp.gate_proj"), inner, hidden, bias)?,
+                up_proj: self.linear(&format!("{name}.mlp.up_proj"), inner, hidden, bias)?,
+                down_proj: self.linear(&format!("{name}.mlp.down_proj"), hidden, inner, bias)?,
+            },
+        })
+    }
+}
+
+impl Decoder {
+    /// Builds the decoder of `spec` on `device`.
+    ///
+    /// # Errors
+    /// Whatever `values` reports.
+    pub fn build(spec: &DecoderSpec, values: &mut dyn Values, device: &Device) -> Result<Self> {
+        let mut builder = Builder {
+            values,
+            device: device.clone(),
+        };
+        let (vocab, hidden) = (spec.vocab_size, spec.hidden_size);
+        let weight = builder.matrix("model.embed_tokens.weight", [vocab, hidden])?;
+        let mut layers = Vec::with_capacity(spec.num_hidden_layers);
+        for i in 0..spec.num_hidden_layers {
+            layers.push(builder.block(&format!("model.layers.{i}"), spec)?);
+        }
+        let model = Body {
+            embed_tokens: Embedding { weight },
+            layers,
+            norm: builder.norm("model.norm", hidden)?,
+        };
+        let own_head = spec.head == Head::LanguageModel && !spec.tie_word_embeddings;
+        let lm_head = match own_head {
+            true => Some(builder.linear("lm_head", vocab, hidden, false)?),
+            false => None,
+        };
+        let score = match spec.head {
+            Head::Score => Some(builder.linear("score", 1, hidden, false)?),
+            Head::LanguageModel => None,
+        };
+        Ok(Self {
+            model,
+            lm_head,
+            score,
+            spec: Arc::new(spec.clone()),
+        })
+    }
+
+    /// Puts a low-rank adapter beside every linear layer that `shape` names.
+    ///
+    /// # Errors
+    /// Whatever `values` reports.
+    pub fn adapt(mut self, shape: &LoraShape, values: &mut dyn Values) -> Result<Self> {
+        let device = self.device();
+        let mut builder = Builder { values, device };
+        for (i, block) in self.model.layers.iter_mut().enumerate() {
+            let attention = format!("model.layers.{i}.self_attn");
+            let mlp = format!("model.layers.{i}.mlp");
+            let layers = [
+                (&attention, "q_proj", &mut block.self_attn.q_proj),
+                (&attention, "k_proj", &mut block.self_attn.k_proj),
+                (&attention, "v_proj", &mut block.self_attn.v_proj),
+                (&attention, "o_proj", &mut block.self_attn.o_proj),
+                (&mlp, "gate_proj", &mut block.mlp.gate_proj),
+                (&mlp, "up_proj", &mut block.mlp.up_proj),
+                (&mlp, "down_proj", &mut block.mlp.down_proj),
+            ];
+            for (parent, name, layer) in layers {
+                if !shape.targets.iter().any(|target| target == name) {
+                    continue;
+                }
+                let [out, input] = layer.weight.val().dims();
+                let name = format!("{parent}.{name}");
+                layer.lora = Some(Lora {
+                    a: builder.matrix(&format!("{name}.lora_A.weight"), [shape.r, input])?,
+                    b: builder.matrix(&format!("{name}.lora_B.weight"), [out, shape.r])?,
+                    scale: shape.scale(),
+                });
+            }
+        }
+        Ok(self)
+    }
+
+    /// The decoder with every adapter added into its weight.
+    pub fn merged(self) -> Self {
+        self.each_linear(Linear::merged)
+    }
+
+    /// The base model under the adapters: the reference policy of a LoRA run.
+    pub fn without_adapters(self) -> Self {
+        self.each_linear(|layer| Linear {
+            lora: None,
+            ..layer
+        })
+    }
+
+    fn each_linear(mut self, f: impl Fn(Linear) -> Linear) -> Self {
+        for block in &mut self.model.layers {
+            let (attention, mlp) = (&mut block.self_attn, &mut block.mlp);
+            for layer in [
+                &mut attention.q_proj,
+                &mut attention.k_proj,
+                &mut attention.v_proj,
+                &mut attention.o_proj,
+                &mut mlp.gate_proj,
+                &mut mlp.up_proj,
+                &mut mlp.down_proj,
+            ] {
+                *layer = f(layer.clone());
+            }
+        }
+        self
+    }
+}

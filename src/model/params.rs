@@ -1,0 +1,171 @@
+//! The parameters by name: to files, to the optimiser, between training and inference.
+//!
+//! A parameter's name is its path through the module, which is Hugging Face's tensor name; an adapter's
+//! matrices are `….lora_A.weight` and `….lora_B.weight`.
+
+use super::decoder::Decoder;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+
+/// One parameter, flattened.
+pub struct Parameter {
+    /// Hugging Face's name.
+    pub name: String,
+    /// Its real shape.
+    pub shape: Vec<usize>,
+    /// Its elements in row-major order, `[product of shape]`.
+    pub values: Tensor<1>,
+    /// Whether gradients are taken for it.
+    pub trained: bool,
+}
+
+/// The path of module fields that a visitor stands in.
+#[derive(Default)]
+pub struct Path(Vec<String>);
+
+impl Path {
+    /// Steps into a field.
+    pub fn enter(&mut self, name: &str) {
+        self.0.push(name.to_owned());
+    }
+
+    /// Steps out again.
+    pub fn exit(&mut self) {
+        self.0.pop();
+    }
+
+    /// Hugging Face's (or PEFT's) name of the parameter here.
+    pub fn name(&self) -> String {
+        let path = self.0.join(".");
+        match path.strip_suffix(".lora.a") {
+            Some(layer) => format!("{layer}.lora_A.weight"),
+            None => match path.strip_suffix(".lora.b") {
+                Some(layer) => format!("{layer}.lora_B.weight"),
+                None => path,
+            },
+        }
+    }
+}
+
+/// Whether a name is an adapter's.
+pub fn is_adapter(name: &str) -> bool {
+    name.contains(".lora_A.") || name.contains(".lora_B.")
+}
+
+/// A mapping of every parameter that does not care how many dimensions it has.
+pub trait Remap {
+    /// The new value of the parameter `name`.
+    fn remap<const D: usize>(&mut self, name: &str, value: Tensor<D>) -> Tensor<D>;
+}
+
+struct Mapper<'a, R> {
+    path: Path,
+    remap: &'a mut R,
+}
+
+impl<R: Remap> ModuleMapper for Mapper<'_, R> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, value, _) = param.consume();
+        Param::initialized(id, self.remap.remap(&self.path.name(), value))
+    }
+}
+
+struct Collect {
+    path: Path,
+    found: Vec<Parameter>,
+}
+
+impl ModuleVisitor for Collect {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val();
+        let shape = value.dims().to_vec();
+        let trained = value.is_require_grad();
+        let values = without_graph(value).reshape([shape.iter().product::<usize>()]);
+        self.found.push(Parameter {
+            name: self.path.name(),
+            shape,
+            values,
+            trained,
+        });
+    }
+}
+
+/// The value on the device without autodiff.
+fn without_graph<const D: usize>(value: Tensor<D>) -> Tensor<D> {
+    if value.device().is_autodiff() {
+        value.inner()
+    } else {
+        value
+    }
+}
+
+struct Track<F>(F);
+
+impl<F: Fn(&str) -> bool> Remap for Track<F> {
+    fn remap<const D: usize>(&mut self, name: &str, value: Tensor<D>) -> Tensor<D> {
+        let value = without_graph(value).autodiff();
+        if (self.0)(name) { value.require_grad() } else { value }
+    }
+}
+
+struct Untrack;
+
+impl Remap for Untrack {
+    fn remap<const D: usize>(&mut self, _name: &str, value: Tensor<D>) -> Tensor<D> {
+        without_graph(value)
+    }
+}
+
+impl Decoder {
+    /// Every parameter, in the module's order.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let mut collect = Collect {
+            path: Path::default(),
+            found: Vec::new(),
+        };
+        self.visit(&mut collect);
+        collect.found
+    }
+
+    /// The decoder with every parameter replaced.
+    pub fn remap(self, remap: &mut impl Remap) -> Self {
+        self.map(&mut Mapper {
+            path: Path::default(),
+            remap,
+        })
+    }
+
+    /// On autodiff, with gradients for the parameters that `trained` names.
+    pub fn tracked(self, trained: impl Fn(&str) -> bool) -> Self {
+        self.remap(&mut Track(trained))
+    }
+
+    /// Without autodiff: for scoring and generation. Shares the weights.
+    pub fn untracked(&self) -> Self {
+        self.clone().remap(&mut Untrack)
+    }
+
+    /// `(all, trained)` parameters.
+    pub fn parameter_counts(&self) -> (usize, usize) {
+        let parameters = self.parameters();
+        let count = |p: &Parameter| p.shape.iter().product::<usize>();
+        let trained = parameters.iter().filter(|p| p.trained).map(count).sum();
+        (parameters.iter().map(count).sum(), trained)
+    }
+}
