@@ -20,7 +20,7 @@ macro_rules! shipped {
 }
 
 /// Every shipped file, those that others extend included.
-pub const SHIPPED: [Shipped; 8] = shipped![
+pub static SHIPPED: [Shipped; 8] = shipped![
     "recipes/quickstart/quickstart.toml",
     "recipes/quickstart/pretrain.toml",
     "recipes/smollm2-hh/base.toml",
@@ -49,7 +49,9 @@ impl Shipped {
 
 /// The shipped recipes that can be run: all but the `base` files.
 pub fn catalogue() -> impl Iterator<Item = &'static Shipped> {
-    SHIPPED.iter().filter(|shipped| !shipped.name().ends_with("/base"))
+    SHIPPED
+        .iter()
+        .filter(|shipped| !shipped.name().ends_with("/base"))
 }
 
 /// The path of the shipped recipe of this name, with or without `.toml`.
@@ -71,9 +73,13 @@ pub(super) fn shipped_text(path: &Path) -> Option<&'static str> {
 
 /// The error for a name that is neither a file nor a shipped recipe.
 pub(super) fn unknown(name: &str) -> Error {
-    let error = Error::user(format!("`{name}` is neither a file nor a recipe that comes with duel"));
+    let error = Error::user(format!(
+        "`{name}` is neither a file nor a recipe that comes with duel"
+    ));
     match closest(name, catalogue().map(Shipped::name)) {
-        Some(likely) => error.hint(format!("did you mean `{likely}`? `duel recipe list` shows them all")),
+        Some(likely) => error.hint(format!(
+            "did you mean `{likely}`? `duel recipe list` shows them all"
+        )),
         None => error.hint("`duel recipe list` shows the recipes that come with duel"),
     }
 }

@@ -2,17 +2,29 @@
 
 use super::complaint::{Complaint, closest};
 use super::layers::{Node, Place, Table, find, join};
-use super::{Data, Eval, Lora, LossType, NewModel, Online, PairLoss, Recipe, Sampling, schema};
+use super::{
+    Data, Eval, Lora, LossType, NewModel, Online, PairLoss, Recipe, Rule, Sampling, schema,
+};
 use std::path::Path;
 
 /// Every mistake of a recipe, with its place in `tree`.
 pub(super) fn check(recipe: &Recipe, tree: &Table) -> Vec<Complaint> {
-    let mut check = Check { tree, complaints: Vec::new() };
+    let mut check = Check {
+        tree,
+        complaints: Vec::new(),
+    };
     check.ranges(tree, "");
     check.name(recipe);
     check.model(recipe);
     check.stages(recipe);
-    check.complaints
+    let mut complaints = check.complaints;
+    complaints.sort_by_key(|complaint| {
+        complaint
+            .place
+            .as_ref()
+            .map(|place| (place.layer, place.span.start))
+    });
+    complaints
 }
 
 struct Check<'t> {
@@ -52,7 +64,11 @@ impl Check<'_> {
                 let message = format!("`{path}` is {value}, but must be {range}");
                 self.complain(&path, message, schema::describe(&path).unwrap_or_default());
             } else if !value.is_finite() {
-                self.complain(&path, format!("`{path}` is {value}"), "write a finite number");
+                self.complain(
+                    &path,
+                    format!("`{path}` is {value}"),
+                    "write a finite number",
+                );
             }
         }
     }
@@ -83,18 +99,28 @@ impl Check<'_> {
             ),
             (None, Some(new)) => self.new_model(recipe, new),
             (Some(name), None) if name.trim().is_empty() => {
-                self.complain("model.model_name_or_path", "the model's name is empty", "name a folder or a hub id");
+                self.complain(
+                    "model.model_name_or_path",
+                    "the model's name is empty",
+                    "name a folder or a hub id",
+                );
             }
             (Some(_), None) => {}
         }
     }
 
     fn new_model(&mut self, recipe: &Recipe, new: &NewModel) {
-        let (heads, groups) = (new.num_attention_heads.max(1), new.num_key_value_heads.max(1));
+        let (heads, groups) = (
+            new.num_attention_heads.max(1),
+            new.num_key_value_heads.max(1),
+        );
         if new.hidden_size % heads != 0 || (new.hidden_size / heads) % 2 != 0 {
             self.complain(
                 "model.new.num_attention_heads",
-                format!("{heads} heads do not divide `hidden_size` {} into even parts", new.hidden_size),
+                format!(
+                    "{heads} heads do not divide `hidden_size` {} into even parts",
+                    new.hidden_size
+                ),
                 "each head needs an even width: rotary embeddings turn pairs",
             );
         }
@@ -122,7 +148,12 @@ impl Check<'_> {
     }
 
     fn stages(&mut self, recipe: &Recipe) {
-        if recipe.sft.is_none() && recipe.reward.is_none() && recipe.dpo.is_none() && recipe.online.is_none() && recipe.eval.is_none() {
+        if recipe.sft.is_none()
+            && recipe.reward.is_none()
+            && recipe.dpo.is_none()
+            && recipe.online.is_none()
+            && recipe.eval.is_none()
+        {
             self.complain(
                 "name",
                 "the recipe has nothing to do",
@@ -164,7 +195,9 @@ impl Check<'_> {
             if data.held_out > 0.0 {
                 self.complain(
                     &format!("{stage}.data.held_out"),
-                    format!("`{stage}.data.held_out` and `[{stage}.eval]` both say what to evaluate on"),
+                    format!(
+                        "`{stage}.data.held_out` and `[{stage}.eval]` both say what to evaluate on"
+                    ),
                     "take one of the two away",
                 );
             }
@@ -173,15 +206,28 @@ impl Check<'_> {
 
     fn data(&mut self, key: &str, data: &Data) {
         if data.files.is_empty() {
-            self.complain(&format!("{key}.files"), format!("`{key}.files` is an empty list"), "name at least one file");
+            self.complain(
+                &format!("{key}.files"),
+                format!("`{key}.files` is an empty list"),
+                "name at least one file",
+            );
         }
         for column in data.columns.keys() {
             if !Data::COLUMNS.contains(&column.as_str()) {
                 let hint = match closest(column, Data::COLUMNS) {
-                    Some(likely) => format!("did you mean `{likely}`? The usual name stands left of the file's"),
-                    None => format!("the usual name stands left: one of {}", Data::COLUMNS.join(", ")),
+                    Some(likely) => {
+                        format!("did you mean `{likely}`? The usual name stands left of the file's")
+                    }
+                    None => format!(
+                        "the usual name stands left: one of {}",
+                        Data::COLUMNS.join(", ")
+                    ),
                 };
-                self.complain(&format!("{key}.columns.{column}"), format!("duel reads no column `{column}`"), hint);
+                self.complain(
+                    &format!("{key}.columns.{column}"),
+                    format!("duel reads no column `{column}`"),
+                    hint,
+                );
             }
         }
     }
@@ -192,9 +238,16 @@ impl Check<'_> {
         };
         let key = format!("{stage}.lora.target_modules");
         if lora.target_modules.is_empty() {
-            self.complain(&key, "adapters on no layer train nothing", "leave the key out to adapt every linear layer");
+            self.complain(
+                &key,
+                "adapters on no layer train nothing",
+                "leave the key out to adapt every linear layer",
+            );
         }
-        let unknown = lora.target_modules.iter().find(|name| !Lora::MODULES.contains(&name.as_str()));
+        let unknown = lora
+            .target_modules
+            .iter()
+            .find(|name| !Lora::MODULES.contains(&name.as_str()));
         if let Some(name) = unknown {
             let hint = match closest(name, Lora::MODULES) {
                 Some(likely) => format!("did you mean `{likely}`?"),
@@ -207,12 +260,19 @@ impl Check<'_> {
     fn loss(&mut self, key: &str, loss: &PairLoss) {
         let count = loss.loss_type.len();
         if count == 0 {
-            self.complain(&format!("{key}.loss_type"), "the list of losses is empty", "`sigmoid` is DPO");
+            self.complain(
+                &format!("{key}.loss_type"),
+                "the list of losses is empty",
+                "`sigmoid` is DPO",
+            );
         }
         if !loss.loss_weights.is_empty() && loss.loss_weights.len() != count {
             self.complain(
                 &format!("{key}.loss_weights"),
-                format!("{} weights for {count} losses", loss.loss_weights.len()),
+                format!(
+                    "`loss_weights` has {} entries and `loss_type` has {count}",
+                    loss.loss_weights.len()
+                ),
                 "give each loss of `loss_type` one weight, or none of them",
             );
         }
@@ -223,7 +283,10 @@ impl Check<'_> {
                 "a share of wrong labels below 0.5 can be corrected",
             );
         }
-        if loss.label_smoothing > 0.0 && count > 0 && !loss.loss_type.iter().any(|one| SMOOTHED.contains(one)) {
+        if loss.label_smoothing > 0.0
+            && count > 0
+            && !loss.loss_type.iter().any(|one| SMOOTHED.contains(one))
+        {
             self.complain(
                 &format!("{key}.label_smoothing"),
                 "no loss of `loss_type` uses label smoothing",
@@ -247,7 +310,9 @@ impl Check<'_> {
                 "use 4 (the paper uses 8); for pairs that exist already, use `[dpo]`",
             );
         }
-        if !online.generate.temperature.is_empty() && online.generate.temperature.iter().all(|one| *one == 0.0) {
+        if !online.generate.temperature.is_empty()
+            && online.generate.temperature.iter().all(|one| *one == 0.0)
+        {
             self.complain(
                 "online.generate.temperature",
                 "at temperature 0 every response to a prompt is the same, and pairs of equals are dropped",
@@ -260,7 +325,7 @@ impl Check<'_> {
                 "two judges: `[online.judge.reward]` and `[online.judge.rule]`",
                 "keep the one that ranks the responses; `[eval]` may have both",
             ),
-            (None, Some(_)) => {}
+            (None, Some(rule)) => self.rule("online.judge.rule", rule),
             (Some(judge), None) if judge.model_name_or_path.is_some() => {}
             _ if recipe.reward.is_some() => {}
             _ => self.complain(
@@ -271,8 +336,22 @@ impl Check<'_> {
         }
     }
 
+    fn rule(&mut self, key: &str, rule: &Rule) {
+        if rule.formula.trim().is_empty() {
+            let key = format!("{key}.formula");
+            self.complain(
+                &key,
+                "the formula of the rule is empty",
+                "write, for example, `sentence`",
+            );
+        }
+    }
+
     fn eval(&mut self, recipe: &Recipe, eval: &Eval) {
         self.data("eval.prompts", &eval.prompts);
+        if let Some(rule) = &eval.rule {
+            self.rule("eval.rule", rule);
+        }
         self.sampling("eval", &eval.generate, eval.max_length);
         if recipe.reward.is_none() && eval.reward.is_none() && eval.rule.is_none() {
             self.complain(
@@ -281,7 +360,11 @@ impl Check<'_> {
                 "add `[eval.reward]` with a `model_name_or_path`, or a `[reward]` table",
             );
         }
-        if eval.reward.as_ref().is_some_and(|judge| judge.model_name_or_path.is_none()) {
+        if eval
+            .reward
+            .as_ref()
+            .is_some_and(|judge| judge.model_name_or_path.is_none())
+        {
             self.complain(
                 "eval.reward",
                 "`[eval.reward]` names no model",
@@ -292,7 +375,8 @@ impl Check<'_> {
 
     fn sampling(&mut self, stage: &str, sampling: &Sampling, max_length: usize) {
         let key = format!("{stage}.generate.temperature");
-        if sampling.temperature.is_empty() || sampling.temperature.len() > sampling.num_generations {
+        if sampling.temperature.is_empty() || sampling.temperature.len() > sampling.num_generations
+        {
             self.complain(
                 &key,
                 format!(
@@ -303,8 +387,16 @@ impl Check<'_> {
                 "give one, or a mix of at most `num_generations`",
             );
         }
-        if sampling.temperature.iter().any(|one| !(0.0..=10.0).contains(one)) {
-            self.complain(&key, "a temperature must be at least 0 and at most 10", "0 is greedy, 1 the model's own");
+        if sampling
+            .temperature
+            .iter()
+            .any(|one| !(0.0..=10.0).contains(one))
+        {
+            self.complain(
+                &key,
+                "a temperature must be at least 0 and at most 10",
+                "0 is greedy, 1 the model's own",
+            );
         }
         if sampling.max_new_tokens >= max_length {
             self.complain(
@@ -346,7 +438,10 @@ pub(super) fn missing_files(tree: &Table, complaints: &mut Vec<Complaint>) {
 }
 
 fn missing_file(file: &toml::Value, place: &Place, complaints: &mut Vec<Complaint>) {
-    let Some(path) = file.as_str().filter(|path| !path.starts_with(Data::EMBEDDED)) else {
+    let Some(path) = file
+        .as_str()
+        .filter(|path| !path.starts_with(Data::EMBEDDED))
+    else {
         return;
     };
     if !Path::new(path).is_file() {

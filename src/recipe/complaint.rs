@@ -15,25 +15,30 @@ pub(super) struct Complaint {
     pub hint: Option<String>,
 }
 
-/// All mistakes as one error. `whole` names the recipe for those without a place.
+/// All mistakes as one error, each with its hint behind it. `whole` names the recipe for those without a place.
 pub(super) fn error(complaints: &[Complaint], layers: &[Layer], whole: &str) -> Error {
-    let facts: Vec<String> = complaints
+    let errors: Vec<Error> = complaints
         .iter()
-        .map(|complaint| match &complaint.place {
-            Some(place) => located(&complaint.message, place, &layers[place.layer]),
-            None => format!("{whole}: {}", complaint.message),
+        .map(|complaint| {
+            let error = Error::user(match &complaint.place {
+                Some(place) => located(&complaint.message, place, &layers[place.layer]),
+                None => format!("{whole}: {}", complaint.message),
+            });
+            match &complaint.hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
         })
         .collect();
-    let mut hints: Vec<&str> = complaints
-        .iter()
-        .filter_map(|complaint| complaint.hint.as_deref())
-        .collect();
-    hints.dedup();
-    let error = Error::user(facts.join("\n\n"));
-    if hints.is_empty() {
-        error
-    } else {
-        error.hint(hints.join("\n"))
+    // The last one's hint is the hint of the whole, so that it is printed as every other error is.
+    let (last, others) = errors
+        .split_last()
+        .expect("an error has at least one complaint");
+    let mut blocks: Vec<String> = others.iter().map(ToString::to_string).collect();
+    blocks.push(last.message.clone());
+    Error {
+        message: blocks.join("\n\n"),
+        ..last.clone()
     }
 }
 
@@ -51,12 +56,20 @@ fn located(message: &str, place: &Place, layer: &Layer) -> String {
     };
     let before = layer.text[line_start..start].chars().count();
     let end = place.span.end.min(line_start + line.len());
-    let under = layer.text.get(start..end).map_or(0, |text| text.chars().count());
+    let under = layer
+        .text
+        .get(start..end)
+        .map_or(0, |text| text.chars().count());
     let mut text = format!("{prefix}: {message}\n");
     let blank = " ".repeat(gutter.len());
     let _ = writeln!(text, "{blank} |");
     let _ = writeln!(text, "{gutter} | {line}");
-    let _ = write!(text, "{blank} | {}{}", " ".repeat(before), "^".repeat(under.max(1)));
+    let _ = write!(
+        text,
+        "{blank} | {}{}",
+        " ".repeat(before),
+        "^".repeat(under.max(1))
+    );
     text
 }
 
@@ -66,7 +79,10 @@ pub(super) fn line_number(text: &str, byte: usize) -> usize {
 }
 
 /// The candidate that `word` most likely meant, if one is close.
-pub(super) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn closest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     candidates
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))

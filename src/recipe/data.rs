@@ -15,10 +15,10 @@ pub struct Data {
     #[schemars(with = "OneOrMany<String>")]
     pub files: Vec<String>,
     /// The file's name of a column, by the usual name: `prompt = "question"`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, String>,
     /// Keep only rows whose column holds this text: `subset = "helpful"`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub filter: BTreeMap<String, String>,
     /// Read no more rows than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -79,10 +79,9 @@ fn table(places: &DeTable<'_>, mut values: toml::Table, layer: usize) -> Table {
             (DeValue::Table(inner), toml::Value::Table(plain)) => {
                 Node::Table(table(inner, plain, layer))
             }
-            (DeValue::Array(items), plain) => Node::Leaf(
-                plain,
-                items.iter().map(|item| place(item.span())).collect(),
-            ),
+            (DeValue::Array(items), plain) => {
+                Node::Leaf(plain, items.iter().map(|item| place(item.span())).collect())
+            }
             (_, plain) => Node::Leaf(plain, Vec::new()),
         };
         entries.insert(
@@ -106,7 +105,11 @@ pub(super) fn merge(under: &mut Table, over: Table) {
 }
 
 fn merge_at(under: &mut Table, over: Table, path: &str) {
-    if CHOICES.contains(&path) && over.values().any(|entry| matches!(entry.node, Node::Table(_))) {
+    if CHOICES.contains(&path)
+        && over
+            .values()
+            .any(|entry| matches!(entry.node, Node::Table(_)))
+    {
         under.retain(|key, _| over.contains_key(key));
     }
     for (key, entry) in over {

@@ -121,7 +121,13 @@ impl Recipe {
         let mut origins = BTreeMap::new();
         collect_origins(&values, "", &tree, &layers, &mut origins);
         let text = show::toml_text(&values, |_| None);
-        Ok(Loaded { recipe, origins, text, tree, layers })
+        Ok(Loaded {
+            recipe,
+            origins,
+            text,
+            tree,
+            layers,
+        })
     }
 }
 
@@ -144,13 +150,18 @@ impl Loaded {
         if complaints.is_empty() {
             Ok(())
         } else {
-            Err(complaint::error(&complaints, &self.layers, &self.recipe.name))
+            Err(complaint::error(
+                &complaints,
+                &self.layers,
+                &self.recipe.name,
+            ))
         }
     }
 }
 
 fn current_folder() -> Result<PathBuf> {
-    std::env::current_dir().map_err(|error| Error::io(Path::new("."), "find the current folder", error))
+    std::env::current_dir()
+        .map_err(|error| Error::io(Path::new("."), "find the current folder", error))
 }
 
 /// Puts the defaults of the stages that are in `tree` under it.
@@ -162,7 +173,8 @@ fn under_stage_defaults(tree: &mut Table, layers: &mut Vec<Layer>) {
         kind: LayerKind::Builtin,
         base: PathBuf::new(),
     });
-    let defaults = parse(STAGE_DEFAULTS, index).expect("the built-in defaults are TOML: a test parses them");
+    let defaults =
+        parse(STAGE_DEFAULTS, index).expect("the built-in defaults are TOML: a test parses them");
     for (stage, mut entry) in defaults {
         let Some(over) = tree.get_mut(&stage) else {
             continue;
@@ -193,16 +205,20 @@ fn deserialize(tree: &Table) -> Result<Recipe, Complaint> {
 /// serde's words about a value in those of a recipe.
 fn wrong_value(message: &str, path: &[String], tree: &Table) -> Complaint {
     let entry = find(tree, path).map(|(entry, _)| entry);
-    let key = path.join(".");
+    let index = path.last().and_then(|last| last.parse::<usize>().ok());
+    let key = path[..path.len() - usize::from(index.is_some())].join(".");
     if let Some(missing) = message.strip_prefix("missing field ") {
-        let table = if key.is_empty() { "the recipe".to_owned() } else { format!("`[{key}]`") };
+        let table = if key.is_empty() {
+            "the recipe".to_owned()
+        } else {
+            format!("`[{key}]`")
+        };
         return Complaint {
             place: entry.map(|entry| entry.key.clone()),
             message: format!("{table} lacks its key {missing}"),
             hint: schema::describe(&layers::join(&key, missing.trim_matches('`'))),
         };
     }
-    let index = path.last().and_then(|last| last.parse::<usize>().ok());
     let place = entry.map(|entry| match (&entry.node, index) {
         (Node::Leaf(_, places), Some(index)) if index < places.len() => places[index].clone(),
         _ => entry.value.clone(),
@@ -220,15 +236,24 @@ fn wrong_value(message: &str, path: &[String], tree: &Table) -> Complaint {
             }),
         };
     }
+    let what = if index.is_some() {
+        format!("an entry of `{key}`")
+    } else {
+        format!("`{key}`")
+    };
     let message = match message
         .strip_prefix("invalid type: ")
         .or_else(|| message.strip_prefix("invalid value: "))
         .and_then(|rest| rest.rsplit_once(", expected "))
     {
-        Some((found, expected)) => format!("`{key}` is {}, not {found}", plain_type(expected)),
-        None => format!("`{key}`: {message}"),
+        Some((found, expected)) => format!("{what} is {}, not {found}", plain_type(expected)),
+        None => format!("{what}: {message}"),
     };
-    Complaint { place, message, hint: schema::describe(&key) }
+    Complaint {
+        place,
+        message,
+        hint: schema::describe(&key),
+    }
 }
 
 /// A Rust type in a user's words.

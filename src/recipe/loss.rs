@@ -75,7 +75,7 @@ pub struct PairLoss {
     /// Strength of the pull to the reference.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub beta: f64,
-    /// Share of pairs believed to be labelled wrongly (0 to 0.5).
+    /// Share of pairs believed to be labelled wrongly.
     #[schemars(range(min = 0.0, max = 0.5))]
     pub label_smoothing: f64,
     /// The divergence from the reference.

@@ -100,22 +100,13 @@ pub struct RewardJudge {
     pub model_name_or_path: Option<String>,
 }
 
-/// A score from the text alone: the sum of the parts that are switched on.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+/// A score from the text alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Each of these words adds 1 if it occurs, in any case.
-    pub wanted: Vec<String>,
-    /// Every occurrence of one of these words takes 1 away.
-    pub unwanted: Vec<String>,
-    /// The length to aim at, in words: `|words - target_words| / target_words`, at most 1, is taken away.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
-    pub target_words: Option<usize>,
-    /// A text that ends its last sentence gets 1.
-    pub whole_sentences: bool,
-    /// The share of three-word runs that occurred before is taken away.
-    pub repeats: bool,
+    /// A rule or a weighted sum of rules: `0.5*sentence + 0.5*length:40`. The rules are `sentence`, `no_repeats`,
+    /// `feelings`, `polite`, `length:WORDS` and `contains:PHRASE`.
+    pub formula: String,
 }
 
 /// Which two responses make a pair. Equal rewards and identical texts never do.
@@ -128,6 +119,9 @@ pub struct Pairs {
     /// model uses 0.001.
     #[schemars(range(min = 0.0))]
     pub length_penalty: f64,
+    /// Taken from the reward of a response that was cut off by `max_new_tokens`.
+    #[schemars(range(min = 0.0))]
+    pub missing_eos_penalty: f64,
     /// Pairs whose rewards differ by less are dropped.
     #[schemars(range(min = 0.0))]
     pub min_margin: f64,

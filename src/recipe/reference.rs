@@ -32,7 +32,10 @@ fn collect(schema: &'static Value, path: &str, sections: &mut Vec<Section>) {
     let Some(keys) = properties(schema) else {
         return;
     };
-    match sections.iter_mut().find(|section| shape(section.schemas[0]) == shape(schema)) {
+    match sections
+        .iter_mut()
+        .find(|section| shape(section.schemas[0]) == shape(schema))
+    {
         Some(section) => {
             section.paths.push(path.to_owned());
             section.schemas.push(schema);
@@ -65,14 +68,17 @@ fn shape(schema: &Value) -> Value {
 }
 
 fn write_section(text: &mut String, section: &Section) {
-    let names: Vec<String> = section.paths.iter().map(|path| format!("`[{path}]`")).collect();
+    let names: Vec<String> = section
+        .paths
+        .iter()
+        .map(|path| format!("`[{path}]`"))
+        .collect();
     let title = if section.paths[0].is_empty() {
         "The top of the file".to_owned()
     } else {
         names.join(", ")
     };
-    let about = section.schemas[0].get("description").and_then(Value::as_str).unwrap_or_default();
-    let _ = write!(text, "\n## {title}\n\n{}\n", one_line(about));
+    let _ = write!(text, "\n## {title}\n\n{}\n", about(section));
     let rows: Vec<(&String, &Value)> = properties(section.schemas[0])
         .into_iter()
         .flatten()
@@ -93,11 +99,34 @@ fn write_section(text: &mut String, section: &Section) {
     }
 }
 
+/// What the table is for; of tables that share a section and differ in that, of each.
+fn about(section: &Section) -> String {
+    let all: Vec<String> = section
+        .schemas
+        .iter()
+        .map(|schema| description(schema))
+        .collect();
+    if all.iter().all(|one| *one == all[0]) {
+        return all[0].clone();
+    }
+    let lines = section
+        .paths
+        .iter()
+        .zip(&all)
+        .map(|(path, about)| format!("- `[{path}]`: {about}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// The default of a key, and where in the section's tables it is another.
 fn defaults(section: &Section, key: &str) -> String {
-    let all: Vec<String> = section.schemas.iter().map(|schema| default(schema, key)).collect();
+    let all: Vec<String> = section
+        .schemas
+        .iter()
+        .map(|schema| default(schema, key))
+        .collect();
     let common = all
         .iter()
+        .rev()
         .max_by_key(|one| all.iter().filter(|other| other == one).count())
         .cloned()
         .unwrap_or_default();
@@ -116,7 +145,9 @@ fn defaults(section: &Section, key: &str) -> String {
 }
 
 fn default(table: &Value, key: &str) -> String {
-    let required = table["required"].as_array().is_some_and(|keys| keys.iter().any(|one| one == key));
+    let required = table["required"]
+        .as_array()
+        .is_some_and(|keys| keys.iter().any(|one| one == key));
     match table["properties"][key].get("default") {
         _ if required => "required".to_owned(),
         Some(Value::Object(_)) => "empty".to_owned(),
@@ -132,12 +163,19 @@ fn kind(schema: &Value) -> String {
     if let Some(any) = schema.get("anyOf").and_then(Value::as_array) {
         return format!("{} or a list", any.first().map(kind).unwrap_or_default());
     }
-    match schema.get("type").and_then(Value::as_str).unwrap_or_default() {
+    match schema
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+    {
         "integer" => "whole number".to_owned(),
         "number" => "number".to_owned(),
         "string" => "text".to_owned(),
         "boolean" => "`true` / `false`".to_owned(),
-        "array" => format!("list of {}", schema.get("items").map(kind).unwrap_or_default()),
+        "array" => format!(
+            "list of {}",
+            schema.get("items").map(kind).unwrap_or_default()
+        ),
         "object" => "table of text".to_owned(),
         other => other.to_owned(),
     }
@@ -147,28 +185,35 @@ fn kind(schema: &Value) -> String {
 fn choices(schema: &Value) -> Option<Vec<(String, String)>> {
     let words = schema.get("oneOf")?.as_array()?.iter().map(|one| {
         let word = one.get("const").and_then(Value::as_str).unwrap_or_default();
-        let about = one.get("description").and_then(Value::as_str).unwrap_or_default();
-        (word.to_owned(), one_line(about))
+        (word.to_owned(), description(one))
     });
     Some(words.collect())
 }
 
 fn what(schema: &Value) -> String {
-    let mut text = one_line(schema.get("description").and_then(Value::as_str).unwrap_or_default());
+    let mut text = description(schema);
     if let Some(range) = range(schema) {
         let range = range.to_string();
         // Every count is at least 0: that says nothing.
-        if range != "at least 0" {
+        if range != "at least 0" || schema["type"] != "integer" {
             let _ = write!(text, " Must be {range}.");
         }
     }
-    let inner = schema.get("anyOf").and_then(|any| any.get(0)).unwrap_or(schema);
+    let inner = schema
+        .get("anyOf")
+        .and_then(|any| any.get(0))
+        .unwrap_or(schema);
     for (word, about) in choices(inner).into_iter().flatten() {
         let _ = write!(text, "<br>`{word}`: {about}");
     }
     text.replace('|', "\\|")
 }
 
-fn one_line(text: &str) -> String {
+/// A schema's description on one line.
+fn description(schema: &Value) -> String {
+    let text = schema
+        .get("description")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

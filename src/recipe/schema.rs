@@ -20,8 +20,12 @@ pub(super) fn root() -> &'static Value {
 }
 
 fn build() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<Recipe>().to_value();
+    let settings =
+        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings
+        .into_generator()
+        .into_root_schema_for::<Recipe>()
+        .to_value();
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         let extends = serde_json::json!({
             "description": "Recipes to begin with, left to right, relative to this file; this file's values win.",
@@ -32,7 +36,8 @@ fn build() -> Value {
         properties.insert("extends".to_owned(), extends);
     }
     without_null(&mut schema);
-    let defaults: toml::Table = toml::from_str(STAGE_DEFAULTS).expect("the built-in defaults are TOML: a test parses them");
+    let defaults: toml::Table =
+        toml::from_str(STAGE_DEFAULTS).expect("the built-in defaults are TOML: a test parses them");
     put_defaults(&mut schema, &defaults);
     schema
 }
@@ -71,14 +76,19 @@ fn without_null(schema: &mut Value) {
 
 fn put_defaults(schema: &mut Value, defaults: &toml::Table) {
     for (key, value) in defaults {
-        let Some(property) = schema.get_mut("properties").and_then(|all| all.get_mut(key)) else {
+        let Some(property) = schema
+            .get_mut("properties")
+            .and_then(|all| all.get_mut(key))
+        else {
             continue;
         };
         // A whole table's default would repeat, and here contradict, those of its keys.
         property.as_object_mut().map(|map| map.remove("default"));
         match value {
             toml::Value::Table(inner) => put_defaults(property, inner),
-            value => property["default"] = serde_json::to_value(value).expect("TOML scalars are JSON"),
+            value => {
+                property["default"] = serde_json::to_value(value).expect("TOML scalars are JSON")
+            }
         }
     }
 }
@@ -89,7 +99,7 @@ pub(super) fn properties(schema: &Value) -> Option<&Map<String, Value>> {
 }
 
 /// Keys other tools use for what is called otherwise here.
-const SYNONYMS: [(&str, &str); 22] = [
+const SYNONYMS: [(&str, &str); 24] = [
     ("k", "num_generations"),
     ("n", "num_generations"),
     ("num_return_sequences", "num_generations"),
@@ -105,6 +115,8 @@ const SYNONYMS: [(&str, &str); 22] = [
     ("lora_r", "r"),
     ("lora_target_modules", "target_modules"),
     ("lora_target", "target_modules"),
+    ("data", "prompts"),
+    ("prompts", "data"),
     ("dataset_name", "files"),
     ("dataset", "files"),
     ("model_name", "model_name_or_path"),
@@ -117,11 +129,18 @@ const SYNONYMS: [(&str, &str); 22] = [
 /// A complaint for every key that no recipe has.
 pub(super) fn unknown_keys(tree: &Table) -> Vec<Complaint> {
     let mut complaints = Vec::new();
-    unknown_in(tree, root(), "", &mut complaints);
+    unknown_in(tree, root(), "", tree, &mut complaints);
     complaints
 }
 
-fn unknown_in(tree: &Table, schema: &Value, path: &str, complaints: &mut Vec<Complaint>) {
+/// The same for the table `tree` at `path` of the recipe `whole`.
+fn unknown_in(
+    tree: &Table,
+    schema: &Value,
+    path: &str,
+    whole: &Table,
+    complaints: &mut Vec<Complaint>,
+) {
     let Some(known) = properties(schema) else {
         return;
     };
@@ -133,14 +152,20 @@ fn unknown_in(tree: &Table, schema: &Value, path: &str, complaints: &mut Vec<Com
                 message: "`extends` belongs into a recipe file".to_owned(),
                 hint: None,
             }),
-            (Some(schema), Node::Table(inner)) => unknown_in(inner, schema, &join(path, key), complaints),
+            (Some(schema), Node::Table(inner)) => {
+                unknown_in(inner, schema, &join(path, key), whole, complaints);
+            }
             (Some(_), Node::Leaf(..)) => {}
             (None, _) => {
-                let table = if path.is_empty() { "a recipe".to_owned() } else { format!("`[{path}]`") };
+                let table = if path.is_empty() {
+                    "a recipe".to_owned()
+                } else {
+                    format!("`[{path}]`")
+                };
                 complaints.push(Complaint {
                     place: Some(entry.key.clone()),
                     message: format!("{table} has no key `{key}`"),
-                    hint: Some(suggestion(key, known, path)),
+                    hint: Some(suggestion(key, known, path, whole)),
                 });
             }
         }
@@ -173,22 +198,32 @@ fn drop_in(tree: &mut Table, schema: &Value) {
     });
 }
 
-/// The key that was meant: one of this table by spelling or by another tool's name, else one of another table.
-fn suggestion(key: &str, known: &Map<String, Value>, path: &str) -> String {
-    let synonym = SYNONYMS.iter().find(|(other, _)| *other == key).map(|(_, own)| *own);
-    let exact = synonym.filter(|own| known.contains_key(*own));
-    let likely = exact.or_else(|| closest(key, known.keys().map(String::as_str)));
-    if let Some(likely) = likely {
-        return format!("did you mean `{likely}`?");
-    }
+/// The key that was meant: by another tool's name or by its exact name in a table below, then by spelling, then by its
+/// name anywhere.
+fn suggestion(key: &str, known: &Map<String, Value>, path: &str, whole: &Table) -> String {
+    let synonym = SYNONYMS
+        .iter()
+        .find(|(other, _)| *other == key)
+        .map(|(_, own)| *own);
     let wanted = synonym.unwrap_or(key);
-    let mut elsewhere = Vec::new();
-    paths_of(root(), "", wanted, &mut elsewhere);
-    // The stage that was being written is likelier than the others.
-    let stage = path.split('.').next().unwrap_or_default();
-    elsewhere.sort_by_key(|other| !(path.is_empty() || other.starts_with(stage)));
-    match elsewhere.first() {
-        Some(other) => format!("did you mean `{other}`?"),
+    let here = synonym
+        .filter(|own| known.contains_key(*own))
+        .map(str::to_owned);
+    let mut anywhere = Vec::new();
+    paths_of(root(), "", wanted, &mut anywhere);
+    // The stages of this recipe are likelier than the others.
+    anywhere.sort_by_key(|other| !whole.contains_key(other.split('.').next().unwrap_or_default()));
+    let below = anywhere
+        .iter()
+        .find(|other| path.is_empty() || other.starts_with(&join(path, "")))
+        .cloned();
+    let spelt = || closest(key, known.keys().map(String::as_str)).map(str::to_owned);
+    let likely = here
+        .or(below)
+        .or_else(spelt)
+        .or_else(|| anywhere.first().cloned());
+    match likely {
+        Some(likely) => format!("did you mean `{likely}`?"),
         None => {
             let keys: Vec<&str> = known.keys().map(String::as_str).collect();
             format!("its keys are {}", keys.join(", "))
@@ -208,7 +243,8 @@ fn paths_of(schema: &Value, path: &str, wanted: &str, found: &mut Vec<String>) {
 
 /// The schema at a dotted key.
 pub(super) fn at(path: &str) -> Option<&'static Value> {
-    path.split('.').try_fold(root(), |schema, key| properties(schema)?.get(key))
+    path.split('.')
+        .try_fold(root(), |schema, key| properties(schema)?.get(key))
 }
 
 /// What the value at a dotted key is for, as a hint.

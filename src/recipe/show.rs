@@ -8,7 +8,8 @@ use std::fmt::Write;
 
 /// A recipe as plain values, in the order its tables are documented in.
 pub(super) fn values(recipe: &Recipe) -> Value {
-    serde_json::to_value(recipe).expect("a recipe has text keys and finite numbers: check() saw to it")
+    serde_json::to_value(recipe)
+        .expect("a recipe has text keys and finite numbers: check() saw to it")
 }
 
 /// TOML of `values`; `note` may put a comment beside a dotted key.
@@ -47,7 +48,10 @@ fn write_table(
     // A table's own values must stand before the headers of the tables in it.
     for (key, value) in table.iter().filter(|(_, value)| !value.is_object()) {
         let path = join(path, key);
-        lines.push((format!("{} = {}", toml_key(key), toml_value(value)), note(&path)));
+        lines.push((
+            format!("{} = {}", toml_key(key), toml_value(value)),
+            note(&path),
+        ));
     }
     for (key, value) in table.iter().filter(|(_, value)| value.is_object()) {
         let path = join(path, &toml_key(key));
@@ -74,7 +78,11 @@ pub(super) fn toml_value(value: &Value) -> String {
             let items: Vec<String> = items.iter().map(toml_value).collect();
             format!("[{}]", items.join(", "))
         }
-        // JSON's numbers, true and false are TOML's.
+        // Debug keeps the point of 1.0 and writes 2e-5 as people do.
+        Value::Number(number) if number.is_f64() => number
+            .as_f64()
+            .map_or_else(|| number.to_string(), |number| format!("{number:?}")),
+        // JSON's whole numbers, true and false are TOML's.
         other => other.to_string(),
     }
 }

@@ -18,7 +18,10 @@ impl Source {
     fn read(self, path: &Path) -> std::result::Result<String, String> {
         match self {
             Self::Disk => {
-                let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+                let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+                    std::io::ErrorKind::NotFound => format!("there is no file {}", path.display()),
+                    _ => format!("cannot read {}: {error}", path.display()),
+                })?;
                 String::from_utf8(bytes).map_err(|error| {
                     let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
                         .iter()
@@ -36,10 +39,15 @@ impl Source {
 }
 
 /// Reads a file and everything it extends into one tree; appends the texts to `layers`.
-pub(super) fn read(source: Source, path: &Path, folder: &Path, layers: &mut Vec<Layer>) -> Result<Table> {
-    let text = source
-        .read(path)
-        .map_err(|message| Error::user(message).hint("`duel recipe list` shows the recipes that come with duel"))?;
+pub(super) fn read(
+    source: Source,
+    path: &Path,
+    folder: &Path,
+    layers: &mut Vec<Layer>,
+) -> Result<Table> {
+    let text = source.read(path).map_err(|message| {
+        Error::user(message).hint("`duel recipe list` shows the recipes that come with duel")
+    })?;
     read_text(source, path, text, folder, layers, &mut Vec::new())
 }
 
@@ -60,7 +68,8 @@ fn read_text(
         kind: LayerKind::File,
         base: normal(&folder.join(parent)),
     });
-    let fail = |complaint: Complaint, layers: &[Layer]| complaint::error(&[complaint], layers, &name);
+    let fail =
+        |complaint: Complaint, layers: &[Layer]| complaint::error(&[complaint], layers, &name);
     let mut own = parse(&text, index).map_err(|complaint| fail(complaint, layers))?;
     let bases = extends(&mut own, index).map_err(|complaint| fail(complaint, layers))?;
     open.push(normal(path));
@@ -74,12 +83,21 @@ fn read_text(
         };
         if open.contains(&base) {
             let message = format!("{} extends itself", base.display());
-            return Err(fail(complain(message, "take one of the `extends` away"), layers));
+            return Err(fail(
+                complain(message, "take one of the `extends` away"),
+                layers,
+            ));
         }
-        let text = source
-            .read(&base)
-            .map_err(|message| fail(complain(message, "paths in `extends` are relative to this file"), layers))?;
-        merge(&mut merged, read_text(source, &base, text, folder, layers, open)?);
+        let text = source.read(&base).map_err(|message| {
+            fail(
+                complain(message, "paths in `extends` are relative to this file"),
+                layers,
+            )
+        })?;
+        merge(
+            &mut merged,
+            read_text(source, &base, text, folder, layers, open)?,
+        );
     }
     open.pop();
     merge(&mut merged, own);
@@ -87,12 +105,18 @@ fn read_text(
 }
 
 /// Takes `extends` out of a file's tree: the files it names and where it names them.
-fn extends(table: &mut Table, layer: usize) -> std::result::Result<Vec<(String, Place)>, Complaint> {
+fn extends(
+    table: &mut Table,
+    layer: usize,
+) -> std::result::Result<Vec<(String, Place)>, Complaint> {
     let Some(entry) = table.remove("extends") else {
         return Ok(Vec::new());
     };
     let wrong = Complaint {
-        place: Some(Place { layer, span: entry.value.span.clone() }),
+        place: Some(Place {
+            layer,
+            span: entry.value.span.clone(),
+        }),
         message: "`extends` is a list of files".to_owned(),
         hint: Some("write `extends = [\"base.toml\"]`".to_owned()),
     };
@@ -140,7 +164,9 @@ fn normal(path: &Path) -> PathBuf {
     for part in path.components() {
         match part {
             Component::CurDir => {}
-            Component::ParentDir if matches!(parts.components().next_back(), Some(Component::Normal(_))) => {
+            Component::ParentDir
+                if matches!(parts.components().next_back(), Some(Component::Normal(_))) =>
+            {
                 parts.pop();
             }
             part => parts.push(part),

@@ -68,7 +68,8 @@ pub struct Train {
 impl Train {
     /// Rows of one optimiser step.
     pub fn rows_per_step(&self) -> usize {
-        self.per_device_train_batch_size * self.gradient_accumulation_steps
+        self.per_device_train_batch_size
+            .saturating_mul(self.gradient_accumulation_steps)
     }
 }
 
