@@ -1,7 +1,7 @@
 //! What types cannot say: ranges, and tables that contradict each other.
 
 use super::complaint::{Complaint, closest};
-use super::layers::{Node, Place, Table, find, join};
+use super::layers::{FREE_TABLES, Node, Place, Table, find, join};
 use super::{
     Data, Eval, Lora, LossType, NewModel, Online, PairLoss, Recipe, Rule, Sampling, schema,
 };
@@ -114,7 +114,7 @@ impl Check<'_> {
             new.num_attention_heads.max(1),
             new.num_key_value_heads.max(1),
         );
-        if new.hidden_size % heads != 0 || (new.hidden_size / heads) % 2 != 0 {
+        if !new.hidden_size.is_multiple_of(2 * heads) {
             self.complain(
                 "model.new.num_attention_heads",
                 format!(
@@ -124,7 +124,7 @@ impl Check<'_> {
                 "each head needs an even width: rotary embeddings turn pairs",
             );
         }
-        if heads % groups != 0 {
+        if !heads.is_multiple_of(groups) {
             self.complain(
                 "model.new.num_key_value_heads",
                 format!("{groups} key/value heads cannot be shared evenly by {heads} query heads"),
@@ -425,6 +425,7 @@ const SMOOTHED: [LossType; 6] = [
 pub(super) fn missing_files(tree: &Table, complaints: &mut Vec<Complaint>) {
     for (key, entry) in tree {
         match &entry.node {
+            Node::Table(_) if FREE_TABLES.contains(&key.as_str()) => {}
             Node::Table(inner) => missing_files(inner, complaints),
             Node::Leaf(toml::Value::Array(files), places) if key == "files" => {
                 for (index, file) in files.iter().enumerate() {

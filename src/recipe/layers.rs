@@ -99,6 +99,9 @@ fn table(places: &DeTable<'_>, mut values: toml::Table, layer: usize) -> Table {
 /// Tables of which a recipe has one alternative: a later layer's replaces an earlier one's.
 const CHOICES: [&str; 1] = ["online.judge"];
 
+/// Tables whose keys are the user's own: a column called `files` names no file.
+pub(super) const FREE_TABLES: [&str; 2] = ["columns", "filter"];
+
 /// Puts `over` on top of `under`: tables are merged key by key, everything else is replaced.
 pub(super) fn merge(under: &mut Table, over: Table) {
     merge_at(under, over, "");

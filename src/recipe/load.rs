@@ -119,7 +119,7 @@ impl Recipe {
         }
         let values = show::values(&recipe);
         let mut origins = BTreeMap::new();
-        collect_origins(&values, "", &tree, &layers, &mut origins);
+        collect_origins(&values, &[], &tree, &layers, &mut origins);
         let text = show::toml_text(&values, |_| None);
         Ok(Loaded {
             recipe,
@@ -271,7 +271,7 @@ fn plain_type(expected: &str) -> &str {
 
 fn collect_origins(
     values: &serde_json::Value,
-    path: &str,
+    path: &[String],
     tree: &Table,
     layers: &[Layer],
     origins: &mut BTreeMap<String, Origin>,
@@ -280,13 +280,12 @@ fn collect_origins(
         return;
     };
     for (key, value) in table {
-        let path = layers::join(path, key);
+        let path = [path, std::slice::from_ref(key)].concat();
         if value.is_object() {
             collect_origins(value, &path, tree, layers, origins);
             continue;
         }
-        let segments: Vec<String> = path.split('.').map(str::to_owned).collect();
-        let origin = match find(tree, &segments) {
+        let origin = match find(tree, &path) {
             Some((entry, true)) => {
                 let layer = &layers[entry.key.layer];
                 match layer.kind {
@@ -300,6 +299,6 @@ fn collect_origins(
             }
             _ => Origin::Default,
         };
-        origins.insert(path, origin);
+        origins.insert(path.join("."), origin);
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn tree(flag: &str, layer: usize) -> Result<Table, Complaint> {
             hint: Some("write `--set table.key=value`".to_owned()),
         });
     };
-    // One parse for the key, with a stand-in value of its own, and one for the value: a value that is no TOML is a word.
+    // One parse for the key, with a stand-in for its value, and one for the value: if that is no TOML, it is a word.
     let mut table = parse(&format!("{path}=0"), layer).map_err(|complaint| Complaint {
         place: Some(Place {
             layer,

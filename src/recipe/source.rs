@@ -2,7 +2,7 @@
 
 use super::catalogue::shipped_text;
 use super::complaint::{self, Complaint};
-use super::layers::{Layer, LayerKind, Node, Place, Table, join, merge, parse};
+use super::layers::{FREE_TABLES, Layer, LayerKind, Node, Place, Table, join, merge, parse};
 use crate::{Error, Result};
 use std::path::{Component, Path, PathBuf};
 
@@ -139,6 +139,7 @@ pub(super) fn resolve_paths(table: &mut Table, layers: &[Layer], path: &str) {
     for (key, entry) in table {
         let path = join(path, key);
         match &mut entry.node {
+            Node::Table(_) if FREE_TABLES.contains(&key.as_str()) => {}
             Node::Table(inner) => resolve_paths(inner, layers, &path),
             Node::Leaf(value, _) if key == "files" || path == "model.new.tokenizer" => {
                 absolute(value, &layers[entry.value.layer].base);

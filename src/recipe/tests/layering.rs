@@ -106,7 +106,7 @@ fn flags_take_toml_values_bare_words_and_single_entries_of_lists() {
     let flags = [
         "model.model_name_or_path=HuggingFaceTB/SmolLM2-135M-Instruct",
         "dpo.loss.loss_type=hinge",
-        "dpo.data.filter={ subset = \"helpful\" }",
+        "dpo.data.filter={ subset = \"helpful\", files = \"no path\" }",
         "dpo.train.learning_rate=1e-6",
         "dpo.lora.target_modules=[\"q_proj\"]",
         "description=2024-01-01",
@@ -119,6 +119,7 @@ fn flags_take_toml_values_bare_words_and_single_entries_of_lists() {
     );
     assert_eq!(dpo.loss.loss_type, [LossType::Hinge]);
     assert_eq!(dpo.data.filter["subset"], "helpful");
+    assert_eq!(dpo.data.filter["files"], "no path");
     assert_eq!(dpo.train.learning_rate, 1e-6);
     assert_eq!(dpo.lora.expect("switched on").target_modules, ["q_proj"]);
     assert_eq!(recipe.description, "2024-01-01");

@@ -17,6 +17,7 @@ fn what_is_written_loads_to_the_same_recipe() {
 fn odd_keys_and_texts_survive_being_written() {
     let folder = dpo("[dpo.data.filter]\n\"odd key.x\" = \"a \\\"quoted\\\"\\nline\"\n");
     let loaded = folder.load(&[]).expect("a right recipe");
+    assert_ne!(loaded.origins["dpo.data.filter.odd key.x"], Origin::Default);
     assert_eq!(
         recipe(&loaded.show())
             .load(&[])
