@@ -1,5 +1,6 @@
 //! The words for losses over preference pairs, spelt as TRL spells them. The maths is in `objective/`.
 
+use super::one_or_many::{OneOrMany, one_or_many};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -66,22 +67,29 @@ pub enum FDivergence {
 #[serde(deny_unknown_fields, default)]
 pub struct PairLoss {
     /// One loss, or several that are added with `loss_weights`.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<LossType>")]
     pub loss_type: Vec<LossType>,
-    /// Weight of each loss (default: 1 each).
+    /// Weight of each loss; empty: 1 each.
     pub loss_weights: Vec<f64>,
     /// Strength of the pull to the reference.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub beta: f64,
-    /// Share of pairs believed to be labelled wrongly (0 to 0.5).
+    /// Share of pairs believed to be labelled wrongly.
+    #[schemars(range(min = 0.0, max = 0.5))]
     pub label_smoothing: f64,
     /// The divergence from the reference.
     pub f_divergence_type: FDivergence,
     /// The alpha of `alpha_divergence`.
     pub f_alpha_divergence_coef: f64,
     /// Weight of the NLL of the chosen response, added to the loss (RPO); none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub rpo_alpha: Option<f64>,
     /// Take the reference as uniform: its log-probs count as 0.
     pub reference_free: bool,
     /// Temperature of DiscoPOP's modulation.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub discopop_tau: f64,
     /// SimPO's target margin over beta (`gamma / beta`).
     pub simpo_gamma: f64,
