@@ -1,0 +1,392 @@
+//! `config.json` in two steps: verbatim as written, then resolved to a [`DecoderSpec`].
+//!
+//! Reads what transformers 4 and 5 write: `rope_theta` + `rope_scaling` or `rope_parameters`,
+//! `torch_dtype` or `dtype`.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+use crate::model::spec::{Architecture, DecoderSpec, Head, Rope, RopeScaling};
+
+const CAUSAL: &str = "ForCausalLM";
+const CLASSIFICATION: &str = "ForSequenceClassification";
+const FAMILIES: [(&str, Architecture); 4] = [
+    ("Llama", Architecture::Llama),
+    ("Mistral", Architecture::Mistral),
+    ("Qwen2", Architecture::Qwen2),
+    ("Qwen3", Architecture::Qwen3),
+];
+
+/// The fields of `config.json` that a decoder needs, by their own names, and the whole file beside them.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HfConfig {
+    architectures: Option<Vec<String>>,
+    model_type: Option<String>,
+    vocab_size: Option<usize>,
+    hidden_size: Option<usize>,
+    intermediate_size: Option<usize>,
+    num_hidden_layers: Option<usize>,
+    num_attention_heads: Option<usize>,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    max_position_embeddings: Option<usize>,
+    rms_norm_eps: Option<f64>,
+    hidden_act: Option<String>,
+    tie_word_embeddings: Option<bool>,
+    attention_bias: Option<bool>,
+    mlp_bias: Option<bool>,
+    sliding_window: Option<usize>,
+    use_sliding_window: Option<bool>,
+    max_window_layers: Option<usize>,
+    layer_types: Option<Vec<String>>,
+    partial_rotary_factor: Option<f64>,
+    rope_theta: Option<f64>,
+    rope_scaling: Option<Map<String, Value>>,
+    rope_parameters: Option<Map<String, Value>>,
+    num_labels: Option<usize>,
+    id2label: Option<Map<String, Value>>,
+    quantization_config: Option<Value>,
+    #[serde(skip)]
+    json: Value,
+}
+
+impl HfConfig {
+    /// Reads `config.json` of a model directory.
+    ///
+    /// # Errors
+    /// A missing file, malformed JSON (with its line), a field of the wrong type (named).
+    pub fn read(directory: &Path) -> Result<Self> {
+        let path = directory.join("config.json");
+        Self::from_value(read_json(&path)?).map_err(|error| error.at(path.display()))
+    }
+
+    /// Takes the fields out of a parsed `config.json`.
+    pub fn from_value(json: Value) -> Result<Self> {
+        let mut config: Self = serde_path_to_error::deserialize(&json).map_err(|error| {
+            Error::data(format!("field `{}`: {}", error.path(), error.inner()))
+                .hint("write the field as transformers does")
+        })?;
+        config.json = json;
+        Ok(config)
+    }
+
+    /// The whole file, unknown keys included.
+    pub fn json(&self) -> &Value {
+        &self.json
+    }
+
+    /// Resolves defaults and checks that duel's decoder computes what this file describes.
+    ///
+    /// # Errors
+    /// An unknown architecture, an unsupported switch, sizes that do not fit together.
+    pub fn resolve(&self) -> Result<DecoderSpec> {
+        let (architecture, head) = self.architecture()?;
+        self.refuse_unsupported()?;
+        if head == Head::Score {
+            self.one_label()?;
+        }
+        let hidden_size = required(self.hidden_size, "hidden_size")?;
+        let num_attention_heads = required(self.num_attention_heads, "num_attention_heads")?;
+        let num_key_value_heads = match self.num_key_value_heads {
+            Some(heads) => required(Some(heads), "num_key_value_heads")?,
+            None => num_attention_heads,
+        };
+        if !num_attention_heads.is_multiple_of(num_key_value_heads) {
+            return Err(Error::data(format!(
+                "num_attention_heads {num_attention_heads} is not a multiple of num_key_value_heads {num_key_value_heads}"
+            ))
+            .hint("every key/value head serves a whole group of query heads: correct one of the two"));
+        }
+        let qwen = matches!(architecture, Architecture::Qwen2 | Architecture::Qwen3);
+        let attention_bias = self.attention_bias.unwrap_or(false);
+        // Only Llama and Qwen3 have the switch; Mistral never has biases, Qwen2 always the same three.
+        let all_bias =
+            attention_bias && matches!(architecture, Architecture::Llama | Architecture::Qwen3);
+        Ok(DecoderSpec {
+            architecture,
+            vocab_size: required(self.vocab_size, "vocab_size")?,
+            hidden_size,
+            intermediate_size: required(self.intermediate_size, "intermediate_size")?,
+            num_hidden_layers: required(self.num_hidden_layers, "num_hidden_layers")?,
+            num_attention_heads,
+            num_key_value_heads,
+            head_dim: self.head_dim(architecture, hidden_size, num_attention_heads)?,
+            max_position_embeddings: self.max_position_embeddings.unwrap_or(if qwen {
+                32768
+            } else {
+                2048
+            }),
+            rms_norm_eps: self.rms_norm_eps.unwrap_or(1e-6),
+            rope: self.rope()?,
+            tie_word_embeddings: self.tie_word_embeddings.unwrap_or(false),
+            qkv_bias: architecture == Architecture::Qwen2 || all_bias,
+            o_bias: all_bias,
+            mlp_bias: architecture == Architecture::Llama && self.mlp_bias.unwrap_or(false),
+            qk_norm: architecture == Architecture::Qwen3,
+            sliding_window: self.sliding_window(architecture)?,
+            head,
+        })
+    }
+
+    /// The class name in `architectures`, or the causal class of `model_type`.
+    fn architecture(&self) -> Result<(Architecture, Head)> {
+        let listed = self.architectures.as_ref().and_then(|names| names.first());
+        let Some(name) = listed else {
+            let model_type = self.model_type.as_deref().unwrap_or_default();
+            return FAMILIES
+                .iter()
+                .find(|(family, _)| family.eq_ignore_ascii_case(model_type))
+                .map(|&(_, architecture)| (architecture, Head::LanguageModel))
+                .ok_or_else(|| unknown_architecture(&format!("model_type `{model_type}`")));
+        };
+        FAMILIES
+            .iter()
+            .find_map(|&(family, architecture)| match name.strip_prefix(family)? {
+                CAUSAL => Some((architecture, Head::LanguageModel)),
+                CLASSIFICATION => Some((architecture, Head::Score)),
+                _ => None,
+            })
+            .ok_or_else(|| unknown_architecture(&format!("architecture `{name}`")))
+    }
+
+    fn refuse_unsupported(&self) -> Result<()> {
+        if let Some(method) = self
+            .quantization_config
+            .as_ref()
+            .filter(|value| !value.is_null())
+        {
+            let method = method
+                .get("quant_method")
+                .and_then(Value::as_str)
+                .unwrap_or("unknown");
+            return Err(Error::user(format!(
+                "the weights are quantised (`quantization_config`, method {method})"
+            ))
+            .hint("give the unquantised model, or a GGUF file of it"));
+        }
+        if let Some(act) = self.hidden_act.as_deref()
+            && act != "silu"
+            && act != "swish"
+        {
+            return Err(
+                Error::user(format!("hidden_act `{act}` is not supported")).hint(
+                    "duel's decoder has the SwiGLU of Llama, Mistral and Qwen: hidden_act `silu`",
+                ),
+            );
+        }
+        if let Some(share) = self.partial_rotary_factor
+            && share != 1.0
+        {
+            return Err(Error::user(format!(
+                "partial_rotary_factor {share} is not supported: duel rotates whole heads"
+            ))
+            .hint("choose a Llama, Mistral, Qwen2 or Qwen3 model"));
+        }
+        Ok(())
+    }
+
+    /// transformers' default is two labels, so a reward model must say that it has one.
+    fn one_label(&self) -> Result<()> {
+        let labels = match (&self.id2label, self.num_labels) {
+            (Some(labels), _) => labels.len(),
+            (None, Some(labels)) => labels,
+            (None, None) => 2,
+        };
+        if labels == 1 {
+            return Ok(());
+        }
+        Err(Error::user(format!(
+            "the classification head has {labels} labels; a reward model has one"
+        ))
+        .hint(
+            "give a model with `\"id2label\": {\"0\": \"LABEL_0\"}` and `score.weight [1, hidden]`",
+        ))
+    }
+
+    fn head_dim(&self, architecture: Architecture, hidden: usize, heads: usize) -> Result<usize> {
+        let head_dim = match self.head_dim {
+            Some(head_dim) => required(Some(head_dim), "head_dim")?,
+            // transformers fixes it for Qwen3 instead of dividing.
+            None if architecture == Architecture::Qwen3 => 128,
+            None if hidden.is_multiple_of(heads) => hidden / heads,
+            None => {
+                return Err(Error::data(format!(
+                    "hidden_size {hidden} is not a multiple of num_attention_heads {heads}"
+                ))
+                .hint("set `head_dim`, or correct one of the two"));
+            }
+        };
+        if head_dim % 2 == 1 {
+            return Err(Error::data(format!(
+                "head_dim {head_dim} is odd; rotary embeddings turn pairs"
+            ))
+            .hint("correct head_dim, hidden_size or num_attention_heads"));
+        }
+        Ok(head_dim)
+    }
+
+    /// The window all layers share. `layer_types` is the newer spelling of Qwen's `max_window_layers`.
+    fn sliding_window(&self, architecture: Architecture) -> Result<Option<usize>> {
+        let qwen = match architecture {
+            Architecture::Llama => return Ok(None),
+            Architecture::Mistral => false,
+            Architecture::Qwen2 | Architecture::Qwen3 => true,
+        };
+        let Some(window) = self.sliding_window.filter(|&window| window > 0) else {
+            return Ok(None);
+        };
+        if qwen && !self.use_sliding_window.unwrap_or(false) {
+            return Ok(None);
+        }
+        let layers = self.num_hidden_layers.unwrap_or(0);
+        let sliding = match &self.layer_types {
+            Some(types) => types
+                .iter()
+                .filter(|name| *name == "sliding_attention")
+                .count(),
+            None if qwen => layers.saturating_sub(self.max_window_layers.unwrap_or(28)),
+            None => layers,
+        };
+        match sliding {
+            0 => Ok(None),
+            n if n == layers => Ok(Some(window)),
+            n => Err(Error::user(format!(
+                "{n} of {layers} layers have a sliding window; duel gives all layers the same"
+            ))
+            .hint("set `use_sliding_window` to false to train with full attention")),
+        }
+    }
+
+    fn rope(&self) -> Result<Rope> {
+        let empty = Map::new();
+        let parameters = self
+            .rope_parameters
+            .as_ref()
+            .or(self.rope_scaling.as_ref())
+            .unwrap_or(&empty);
+        if parameters.values().any(Value::is_object) {
+            return Err(
+                Error::user("rope_parameters differ from layer type to layer type")
+                    .hint("duel gives all layers the same rotary embedding: choose another model"),
+            );
+        }
+        let theta = match parameters.get("rope_theta") {
+            Some(_) => Some(number(parameters, "rope_theta")?),
+            None => self.rope_theta,
+        }
+        .unwrap_or(10_000.0);
+        if !(theta > 0.0 && theta.is_finite()) {
+            return Err(
+                Error::data(format!("rope_theta {theta} is not a positive number"))
+                    .hint("correct rope_theta"),
+            );
+        }
+        Ok(Rope {
+            theta,
+            scaling: rope_scaling(parameters)?,
+        })
+    }
+}
+
+fn rope_scaling(parameters: &Map<String, Value>) -> Result<RopeScaling> {
+    let kind = parameters
+        .get("rope_type")
+        .or_else(|| parameters.get("type"));
+    match kind.and_then(Value::as_str).unwrap_or("default") {
+        "default" => Ok(RopeScaling::None),
+        "linear" => Ok(RopeScaling::Linear {
+            factor: positive(parameters, "factor")?,
+        }),
+        "llama3" => Ok(RopeScaling::Llama3 {
+            factor: positive(parameters, "factor")?,
+            low_freq_factor: positive(parameters, "low_freq_factor")?,
+            high_freq_factor: positive(parameters, "high_freq_factor")?,
+            original_max_position_embeddings: positive(
+                parameters,
+                "original_max_position_embeddings",
+            )? as usize,
+        }),
+        other => Err(Error::user(format!("rope type `{other}` is not supported"))
+            .hint("supported: default, linear, llama3")),
+    }
+}
+
+fn number(parameters: &Map<String, Value>, key: &str) -> Result<f64> {
+    parameters.get(key).and_then(Value::as_f64).ok_or_else(|| {
+        Error::data(format!("the rope parameters have no number `{key}`")).hint(
+            "compare `rope_parameters` / `rope_scaling` with the original model's config.json",
+        )
+    })
+}
+
+fn positive(parameters: &Map<String, Value>, key: &str) -> Result<f64> {
+    let value = number(parameters, key)?;
+    if value > 0.0 {
+        return Ok(value);
+    }
+    Err(Error::data(format!(
+        "the rope parameter `{key}` is {value}; it must be positive"
+    ))
+    .hint("compare `rope_parameters` / `rope_scaling` with the original model's config.json"))
+}
+
+fn required(value: Option<usize>, field: &str) -> Result<usize> {
+    match value {
+        Some(0) => Err(Error::data(format!("`{field}` is 0")).hint("correct config.json")),
+        Some(value) => Ok(value),
+        None => Err(Error::data(format!("`{field}` is missing"))
+            .hint("take config.json from the original model")),
+    }
+}
+
+fn unknown_architecture(found: &str) -> Error {
+    Error::user(format!("unknown {found}"))
+        .hint("duel knows Llama, Mistral, Qwen2 and Qwen3, each as *ForCausalLM and *ForSequenceClassification")
+}
+
+/// Parses a JSON file.
+///
+/// # Errors
+/// A missing file; malformed JSON, with line and column.
+pub fn read_json(path: &Path) -> Result<Value> {
+    let bytes = std::fs::read(path).map_err(|error| Error::io(path, "read", error))?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Error::data(format!("{}: not valid JSON: {error}", path.display()))
+            .hint("download or copy the file again")
+    })
+}
+
+/// The configuration of a reward model made of `config`: `*ForSequenceClassification`, one label, a pad token.
+///
+/// transformers finds the last token as the last one that is not `pad_token_id`, so that must not be the
+/// token that ends a sequence. `num_labels` is not written: every reader derives it from `id2label`.
+///
+/// # Errors
+/// An architecture that duel does not know.
+pub fn for_reward(config: &Value, pad_token_id: u32) -> Result<Value> {
+    let (architecture, _) = HfConfig::from_value(config.clone())?.architecture()?;
+    let family = FAMILIES
+        .iter()
+        .find(|(_, known)| *known == architecture)
+        .map_or("Llama", |(name, _)| name);
+    let mut reward = config.clone();
+    let fields = reward.as_object_mut().ok_or_else(|| {
+        Error::data("config.json is not an object").hint("take it from the original model")
+    })?;
+    fields.shift_remove("num_labels");
+    fields.insert(
+        "architectures".into(),
+        json!([format!("{family}{CLASSIFICATION}")]),
+    );
+    fields.insert("id2label".into(), json!({"0": "LABEL_0"}));
+    fields.insert("label2id".into(), json!({"LABEL_0": 0}));
+    fields.insert("pad_token_id".into(), json!(pad_token_id));
+    Ok(reward)
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

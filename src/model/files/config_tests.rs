@@ -1,0 +1,220 @@
+use super::*;
+
+fn smollm2() -> Value {
+    json!({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 49152,
+        "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+        "num_attention_heads": 9, "num_key_value_heads": 3, "max_position_embeddings": 8192,
+        "rms_norm_eps": 1e-5, "tie_word_embeddings": true, "hidden_act": "silu",
+        "rope_theta": 100000.0, "rope_scaling": null, "torch_dtype": "bfloat16", "is_llama_config": true
+    })
+}
+
+fn with(mut config: Value, changes: Value) -> Value {
+    for (key, value) in changes.as_object().unwrap() {
+        config[key] = value.clone();
+    }
+    config
+}
+
+fn resolve(config: Value) -> Result<DecoderSpec> {
+    HfConfig::from_value(config)?.resolve()
+}
+
+fn refused(changes: Value) -> String {
+    let error = resolve(with(smollm2(), changes)).unwrap_err();
+    assert!(error.hint.is_some(), "{error}");
+    error.message
+}
+
+#[test]
+fn both_generations_of_transformers_resolve_alike() {
+    let old = resolve(smollm2()).unwrap();
+    let mut new = with(
+        smollm2(),
+        json!({"rope_parameters": {"rope_theta": 100000.0, "rope_type": "default"}}),
+    );
+    new.as_object_mut()
+        .unwrap()
+        .retain(|key, _| key != "rope_theta" && key != "rope_scaling");
+    assert_eq!(resolve(new).unwrap(), old);
+    assert_eq!(old.head_dim, 64);
+    assert_eq!(
+        old.rope,
+        Rope {
+            theta: 100_000.0,
+            scaling: RopeScaling::None
+        }
+    );
+    assert!(old.tie_word_embeddings && !old.qkv_bias && !old.qk_norm);
+    assert_eq!(old.head, Head::LanguageModel);
+}
+
+#[test]
+fn llama3_rope_is_read_in_both_spellings() {
+    let scaling = json!({"factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192, "rope_type": "llama3"});
+    let expected = RopeScaling::Llama3 {
+        factor: 32.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_max_position_embeddings: 8192,
+    };
+    let old = resolve(with(
+        smollm2(),
+        json!({"rope_scaling": scaling, "rope_theta": 5e5}),
+    ))
+    .unwrap();
+    assert_eq!(
+        old.rope,
+        Rope {
+            theta: 5e5,
+            scaling: expected.clone()
+        }
+    );
+    let new = with(scaling, json!({"rope_theta": 5e5}));
+    assert_eq!(
+        resolve(with(smollm2(), json!({"rope_parameters": new})))
+            .unwrap()
+            .rope,
+        old.rope
+    );
+    let linear = resolve(with(
+        smollm2(),
+        json!({"rope_scaling": {"type": "linear", "factor": 4}}),
+    ))
+    .unwrap();
+    assert_eq!(linear.rope.scaling, RopeScaling::Linear { factor: 4.0 });
+}
+
+#[test]
+fn each_family_has_its_own_switches() {
+    let family = |name: &str, changes: Value| {
+        resolve(with(
+            with(
+                smollm2(),
+                json!({"architectures": [format!("{name}ForCausalLM")]}),
+            ),
+            changes,
+        ))
+        .unwrap()
+    };
+    let qwen2 = family(
+        "Qwen2",
+        json!({"sliding_window": 4096, "use_sliding_window": false}),
+    );
+    assert!(qwen2.qkv_bias && !qwen2.o_bias && !qwen2.qk_norm);
+    assert_eq!(qwen2.sliding_window, None);
+    let qwen3 = family("Qwen3", json!({"head_dim": 128, "attention_bias": false}));
+    assert!(qwen3.qk_norm && !qwen3.qkv_bias);
+    assert_eq!(
+        (qwen3.head_dim, family("Qwen3", json!({})).head_dim),
+        (128, 128)
+    );
+    assert_eq!(
+        family("Mistral", json!({"sliding_window": 4096})).sliding_window,
+        Some(4096)
+    );
+    assert_eq!(
+        family("Mistral", json!({"sliding_window": null})).sliding_window,
+        None
+    );
+    assert_eq!(
+        family("Llama", json!({"sliding_window": 4096})).sliding_window,
+        None
+    );
+    let biased = family("Llama", json!({"attention_bias": true, "mlp_bias": true}));
+    assert!(biased.qkv_bias && biased.o_bias && biased.mlp_bias);
+    let windowed =
+        json!({"sliding_window": 64, "use_sliding_window": true, "max_window_layers": 0});
+    assert_eq!(family("Qwen2", windowed).sliding_window, Some(64));
+}
+
+#[test]
+fn what_the_decoder_cannot_compute_is_refused_with_a_hint() {
+    assert!(refused(json!({"architectures": ["GemmaForCausalLM"]})).contains("`GemmaForCausalLM`"));
+    assert!(refused(json!({"architectures": ["LlamaModel"]})).contains("`LlamaModel`"));
+    assert!(
+        refused(json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}})).contains("`yarn`")
+    );
+    assert!(
+        refused(json!({"rope_scaling": {"rope_type": "llama3", "factor": 2.0}}))
+            .contains("low_freq_factor")
+    );
+    assert!(refused(json!({"num_key_value_heads": 2})).contains("not a multiple"));
+    assert!(
+        refused(json!({"num_attention_heads": 7, "num_key_value_heads": 7}))
+            .contains("hidden_size 576")
+    );
+    assert!(refused(json!({"num_key_value_heads": 0})).contains("`num_key_value_heads` is 0"));
+    assert!(refused(json!({"vocab_size": null})).contains("`vocab_size` is missing"));
+    assert!(refused(json!({"hidden_act": "gelu"})).contains("`gelu`"));
+    assert!(refused(json!({"head_dim": 63})).contains("odd"));
+    assert!(refused(json!({"quantization_config": {"quant_method": "gptq"}})).contains("gptq"));
+    assert!(refused(json!({"hidden_size": "wide"})).contains("field `hidden_size`"));
+    let mixed = json!({"architectures": ["Qwen2ForCausalLM"], "sliding_window": 64,
+        "use_sliding_window": true, "max_window_layers": 10});
+    assert!(refused(mixed).contains("20 of 30 layers"));
+}
+
+#[test]
+fn a_missing_architecture_falls_back_to_the_model_type() {
+    let config = with(
+        smollm2(),
+        json!({"architectures": null, "model_type": "qwen3"}),
+    );
+    assert_eq!(resolve(config).unwrap().architecture, Architecture::Qwen3);
+}
+
+#[test]
+fn a_reward_config_has_one_label_and_keeps_everything_else() {
+    let reward = for_reward(&with(smollm2(), json!({"num_labels": 2, "my_key": [1]})), 7).unwrap();
+    assert_eq!(
+        reward["architectures"],
+        json!(["LlamaForSequenceClassification"])
+    );
+    assert_eq!(reward["id2label"], json!({"0": "LABEL_0"}));
+    assert_eq!(reward["label2id"], json!({"LABEL_0": 0}));
+    assert_eq!(
+        (&reward["pad_token_id"], &reward["my_key"]),
+        (&json!(7), &json!([1]))
+    );
+    assert!(reward.get("num_labels").is_none());
+    assert_eq!(resolve(reward.clone()).unwrap().head, Head::Score);
+    assert_eq!(
+        for_reward(&reward, 7).unwrap(),
+        reward,
+        "a reward model stays one"
+    );
+}
+
+#[test]
+fn a_head_with_two_labels_is_no_reward_model() {
+    let class = json!({"architectures": ["LlamaForSequenceClassification"]});
+    assert!(refused(class.clone()).contains("2 labels"));
+    assert!(
+        refused(with(
+            class.clone(),
+            json!({"id2label": {"0": "a", "1": "b", "2": "c"}})
+        ))
+        .contains("3 labels")
+    );
+    let one = with(smollm2(), with(class, json!({"num_labels": 1})));
+    assert_eq!(resolve(one).unwrap().head, Head::Score);
+}
+
+#[test]
+fn a_cut_config_is_an_error_at_every_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    let text = smollm2().to_string();
+    for length in 0..text.len() {
+        std::fs::write(&path, &text[..length]).unwrap();
+        assert!(HfConfig::read(folder.path()).is_err(), "{length} bytes");
+    }
+    std::fs::write(&path, &text).unwrap();
+    assert_eq!(
+        HfConfig::read(folder.path()).unwrap().json()["is_llama_config"],
+        json!(true)
+    );
+}

@@ -1,0 +1,268 @@
+//! From the name of a model to a directory: a local path as it stands, a hub id through the Hugging Face cache.
+//!
+//! The cache has its standard layout (`HF_HOME`, `HF_HUB_CACHE`), so what any other program has downloaded
+//! works offline. `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they mean everywhere.
+
+use std::path::{Path, PathBuf};
+
+use hf_hub::repository::RepoTypeModel;
+use hf_hub::{HFClient, HFError, HFRepositorySync};
+
+use crate::error::{Error, Result};
+
+/// What a decoder, its tokenizer or an adapter may consist of. Other weights of a repository (ONNX, pickles,
+/// `consolidated.safetensors`) stay where they are.
+const WANTED: [&str; 12] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "model.safetensors",
+    "model-*-of-*.safetensors",
+    "model.safetensors.index.json",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+];
+
+/// Finds a model: an existing directory or file is returned as it stands, `owner/name`, `owner/name@revision`
+/// or `owner/name/file.gguf` comes from the hub or its cache.
+///
+/// # Errors
+/// A path that does not exist, an unknown or gated repository, no network and nothing in the cache.
+pub fn resolve(model: &str, revision: Option<&str>, offline: bool) -> Result<PathBuf> {
+    let environment = std::env::var("HF_HUB_OFFLINE").unwrap_or_default();
+    let hub = Hub {
+        offline: offline || is_on(&environment),
+        ..Hub::default()
+    };
+    hub.resolve(model, revision)
+}
+
+fn is_on(flag: &str) -> bool {
+    ["1", "on", "yes", "true"]
+        .iter()
+        .any(|word| flag.eq_ignore_ascii_case(word))
+}
+
+/// Where models come from; what is `None` comes from the environment.
+#[derive(Debug, Default)]
+struct Hub {
+    endpoint: Option<String>,
+    cache: Option<PathBuf>,
+    offline: bool,
+    /// Attempts after the first failure; `None` leaves the client's own number.
+    retries: Option<usize>,
+}
+
+/// A hub id, taken apart.
+#[derive(Debug, PartialEq)]
+struct Id<'a> {
+    owner: &'a str,
+    name: &'a str,
+    /// One GGUF file of the repository, where it is not a Hugging Face directory.
+    file: Option<&'a str>,
+    revision: Option<&'a str>,
+}
+
+impl Hub {
+    fn resolve(&self, model: &str, revision: Option<&str>) -> Result<PathBuf> {
+        let path = Path::new(model);
+        if path.exists() {
+            return Ok(path.to_owned());
+        }
+        let mut id = parse(model)?;
+        if revision.is_some() {
+            id.revision = revision;
+        }
+        let client = self.client()?;
+        let blocking = hf_hub::HFClientSync::from_inner(client.clone())
+            .map_err(|error| Error::internal(format!("cannot start the hub client: {error}")))?;
+        let repository = blocking.model(id.owner, id.name);
+        let found = if self.offline {
+            fetch(&repository, &id, true).map_err(|_| self.not_cached(&id, client.cache_dir()))?
+        } else {
+            self.fetch_or_cached(&repository, &id, client.endpoint())?
+        };
+        check_complete(&found, &id)?;
+        Ok(found)
+    }
+
+    fn client(&self) -> Result<HFClient> {
+        let mut builder = HFClient::builder();
+        if let Some(endpoint) = &self.endpoint {
+            builder = builder.endpoint(endpoint);
+        }
+        if let Some(cache) = &self.cache {
+            builder = builder.cache_dir(cache);
+        }
+        if let Some(retries) = self.retries {
+            builder = builder.retry_max_attempts(retries);
+        }
+        builder.build().map_err(|error| {
+            Error::user(format!("cannot set up the hub client: {error}"))
+                .hint("check HF_ENDPOINT and HF_TOKEN")
+        })
+    }
+
+    /// Downloads what is missing; without a network, what the cache holds is good enough.
+    fn fetch_or_cached(
+        &self,
+        repository: &HFRepositorySync<RepoTypeModel>,
+        id: &Id,
+        endpoint: &str,
+    ) -> Result<PathBuf> {
+        let error = match fetch(repository, id, false) {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        if unreachable(&error)
+            && let Ok(cached) = fetch(repository, id, true)
+            && check_complete(&cached, id).is_ok()
+        {
+            tracing::warn!(
+                "cannot reach {endpoint}: using the cached {}/{}",
+                id.owner,
+                id.name
+            );
+            return Ok(cached);
+        }
+        Err(explain(&error, id, endpoint))
+    }
+
+    fn not_cached(&self, id: &Id, cache: &Path) -> Error {
+        Error::user(format!("{} is not in the cache {}, and duel is offline", id.display(), cache.display()))
+            .hint("unset HF_HUB_OFFLINE (or drop --offline) once to download it, or give a local directory")
+    }
+}
+
+impl Id<'_> {
+    fn display(&self) -> String {
+        let at = self
+            .revision
+            .map(|revision| format!("@{revision}"))
+            .unwrap_or_default();
+        let file = self.file.map(|file| format!("/{file}")).unwrap_or_default();
+        format!("{}/{}{at}{file}", self.owner, self.name)
+    }
+}
+
+/// `owner/name[/file.gguf][@revision]`; anything that can only be a path is an error that says so.
+fn parse(model: &str) -> Result<Id<'_>> {
+    let no_path = || {
+        Error::user(format!("no model at {model}")).hint(
+            "check the path, or give a hub id such as owner/name; `~` is not expanded in recipes",
+        )
+    };
+    if model.starts_with(['.', '/', '~']) || model.contains('\\') {
+        return Err(no_path());
+    }
+    let (id, revision) = match model.split_once('@') {
+        Some((id, revision)) if !revision.is_empty() => (id, Some(revision)),
+        _ => (model, None),
+    };
+    let mut parts = id.splitn(3, '/');
+    let (Some(owner), Some(name), file) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(Error::user(format!(
+            "`{model}` is neither a directory, a file, nor a hub id"
+        ))
+        .hint("a hub id has the form owner/name"));
+    };
+    let plain = |part: &str| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|sign| sign.is_ascii_alphanumeric() || "-_.".contains(sign))
+    };
+    if !plain(owner) || !plain(name) || file.is_some_and(|file| !file.ends_with(".gguf")) {
+        return Err(no_path());
+    }
+    Ok(Id {
+        owner,
+        name,
+        file,
+        revision,
+    })
+}
+
+fn fetch(
+    repository: &HFRepositorySync<RepoTypeModel>,
+    id: &Id,
+    cached: bool,
+) -> Result<PathBuf, HFError> {
+    let revision = id.revision.map(str::to_string);
+    match id.file {
+        Some(file) => repository
+            .download_file()
+            .filename(file)
+            .maybe_revision(revision)
+            .local_files_only(cached)
+            .send(),
+        None => repository
+            .snapshot_download()
+            .maybe_revision(revision)
+            .allow_patterns(WANTED.map(str::to_string).to_vec())
+            .local_files_only(cached)
+            .send(),
+    }
+}
+
+/// A snapshot folder exists from the first file on, so its existence alone proves little.
+fn check_complete(found: &Path, id: &Id) -> Result<()> {
+    let has = |name: &str| found.join(name).exists();
+    let weights = has("model.safetensors") || has("model.safetensors.index.json");
+    if id.file.is_some() || has("adapter_config.json") || (has("config.json") && weights) {
+        return Ok(());
+    }
+    let what = if has("config.json") {
+        "safetensors weights"
+    } else {
+        "config.json"
+    };
+    Err(Error::user(format!(
+        "{} has no {what} at {}",
+        id.display(),
+        found.display()
+    ))
+    .hint(
+        "name one file of a GGUF repository as owner/name/file.gguf; pickled weights are not read",
+    ))
+}
+
+/// No answer at all, or none but the server's own trouble.
+fn unreachable(error: &HFError) -> bool {
+    match error {
+        HFError::Request { .. } => true,
+        HFError::Http { context } => context.status.is_server_error(),
+        _ => false,
+    }
+}
+
+fn explain(error: &HFError, id: &Id, endpoint: &str) -> Error {
+    let name = id.display();
+    match error {
+        HFError::AuthRequired { .. } | HFError::Forbidden { .. } => {
+            Error::user(format!("{endpoint} does not let you read {name}"))
+                .hint("accept the model's terms on its page and set HF_TOKEN")
+        }
+        HFError::RepoNotFound { .. } => Error::user(format!("{endpoint} knows no model {name}"))
+            .hint("check the spelling; a private model needs HF_TOKEN"),
+        HFError::RevisionNotFound { revision, .. } => {
+            Error::user(format!("{name}: no revision `{revision}`")).hint("give a branch, tag or commit")
+        }
+        HFError::EntryNotFound { path, .. } => {
+            Error::user(format!("{name}: no file `{path}`")).hint("check the file's name on the model's page")
+        }
+        HFError::Io(error) => Error::internal(format!("cannot store {name} in the cache: {error}"))
+            .hint("free some disk space, or set HF_HOME to another disk"),
+        error if unreachable(error) => Error::user(format!("cannot reach {endpoint} for {name}: {error}"))
+            .hint("give a local directory, set HF_HUB_OFFLINE=1 to use the cache, or HF_ENDPOINT for a mirror"),
+        error => Error::internal(format!("cannot download {name}: {error}")).hint("try again later"),
+    }
+}
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;

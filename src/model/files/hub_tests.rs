@@ -1,0 +1,263 @@
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use super::*;
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// The part of the hub that a download asks for: revision, tree, and files by HEAD and GET.
+struct Server {
+    endpoint: String,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start(files: &'static [(&'static str, &'static str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let log = Arc::clone(&log);
+                std::thread::spawn(move || answer(stream.unwrap(), files, &log));
+            }
+        });
+        Self { endpoint, requests }
+    }
+
+    fn hub(&self, cache: &Path) -> Hub {
+        Hub {
+            endpoint: Some(self.endpoint.clone()),
+            cache: Some(cache.to_owned()),
+            offline: false,
+            retries: Some(0),
+        }
+    }
+}
+
+fn answer(mut stream: TcpStream, files: &[(&str, &str)], log: &Mutex<Vec<String>>) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let request = lines.next().unwrap().unwrap();
+    while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+    log.lock().unwrap().push(request.clone());
+    let mut words = request.split(' ');
+    let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    let path = target.split('?').next().unwrap();
+    let (status, body, etag) = match path {
+        "/api/models/me/tiny/revision/main" => ("200 OK", format!(r#"{{"sha":"{COMMIT}"}}"#), ""),
+        "/api/models/me/gated/revision/main" => ("401 Unauthorized", "{}".into(), ""),
+        _ if path == format!("/api/models/me/tiny/tree/{COMMIT}") => {
+            let entry = |(name, body): &(&str, &str)| {
+                format!(
+                    r#"{{"type":"file","oid":"{name}","size":{},"path":"{name}"}}"#,
+                    body.len()
+                )
+            };
+            (
+                "200 OK",
+                format!(
+                    "[{}]",
+                    files.iter().map(entry).collect::<Vec<_>>().join(",")
+                ),
+                "",
+            )
+        }
+        _ => match files
+            .iter()
+            .find(|(name, _)| path.ends_with(&format!("/{name}")))
+        {
+            Some((name, body)) if path.starts_with("/me/tiny/resolve/") => {
+                ("200 OK", (*body).to_string(), *name)
+            }
+            _ => ("404 Not Found", "{}".into(), ""),
+        },
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nContent-Type: application/json\r\nETag: \"etag-{etag}\"\r\n\
+         X-Repo-Commit: {COMMIT}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    if method == "GET" {
+        stream.write_all(body.as_bytes()).unwrap();
+    }
+}
+
+const MODEL: &[(&str, &str)] = &[
+    ("config.json", "{}"),
+    ("tokenizer.json", "{\"version\":\"1.0\"}"),
+    ("model-00001-of-00002.safetensors", "one"),
+    ("model-00002-of-00002.safetensors", "two"),
+    ("model.safetensors.index.json", "{\"weight_map\":{}}"),
+    ("pytorch_model.bin", "pickle"),
+    ("onnx/model.safetensors", "other"),
+    ("consolidated.safetensors", "again"),
+    ("tiny.Q8_0.gguf", "GGUF"),
+];
+
+#[test]
+fn a_download_takes_what_a_decoder_needs_and_works_offline_afterwards() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start(MODEL);
+    let hub = server.hub(cache.path());
+    let found = hub.resolve("me/tiny", None).unwrap();
+    assert_eq!(
+        found,
+        cache.path().join("models--me--tiny/snapshots").join(COMMIT)
+    );
+    assert_eq!(
+        std::fs::read_to_string(found.join("model-00002-of-00002.safetensors")).unwrap(),
+        "two"
+    );
+    for unwanted in [
+        "pytorch_model.bin",
+        "onnx",
+        "consolidated.safetensors",
+        "tiny.Q8_0.gguf",
+    ] {
+        assert!(!found.join(unwanted).exists(), "{unwanted}");
+    }
+    let asked = server.requests.lock().unwrap().len();
+    let offline = Hub {
+        offline: true,
+        ..server.hub(cache.path())
+    };
+    assert_eq!(offline.resolve("me/tiny", None).unwrap(), found);
+    assert_eq!(
+        offline.resolve(&format!("me/tiny@{COMMIT}"), None).unwrap(),
+        found
+    );
+    assert_eq!(
+        server.requests.lock().unwrap().len(),
+        asked,
+        "offline asks nobody"
+    );
+}
+
+#[test]
+fn one_gguf_file_of_a_repository_can_be_named() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start(MODEL);
+    let found = server
+        .hub(cache.path())
+        .resolve("me/tiny/tiny.Q8_0.gguf", None)
+        .unwrap();
+    assert_eq!(std::fs::read_to_string(found).unwrap(), "GGUF");
+    let message = server
+        .hub(cache.path())
+        .resolve("me/tiny/none.gguf", None)
+        .unwrap_err()
+        .message;
+    assert!(message.contains("no file `none.gguf`"), "{message}");
+}
+
+#[test]
+fn no_network_is_named_with_the_ways_round_it() {
+    let cache = tempfile::tempdir().unwrap();
+    // Bound and dropped: nobody listens there.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let dead = || Hub {
+        endpoint: Some(format!("http://{port}")),
+        cache: Some(cache.path().to_owned()),
+        offline: false,
+        retries: Some(0),
+    };
+    let error = dead().resolve("me/tiny", None).unwrap_err();
+    assert!(
+        error
+            .message
+            .starts_with(&format!("cannot reach http://{port} for me/tiny")),
+        "{error}"
+    );
+    for way in ["local directory", "HF_HUB_OFFLINE", "HF_ENDPOINT"] {
+        assert!(error.hint.as_ref().unwrap().contains(way));
+    }
+    let found = Server::start(MODEL)
+        .hub(cache.path())
+        .resolve("me/tiny", None)
+        .unwrap();
+    assert_eq!(
+        dead().resolve("me/tiny", None).unwrap(),
+        found,
+        "the cache serves when the hub does not"
+    );
+}
+
+#[test]
+fn offline_without_a_cached_copy_is_an_error() {
+    let cache = tempfile::tempdir().unwrap();
+    let hub = Hub {
+        offline: true,
+        cache: Some(cache.path().to_owned()),
+        ..Hub::default()
+    };
+    let error = hub.resolve("me/tiny", None).unwrap_err();
+    assert!(error.message.contains("not in the cache"), "{error}");
+    assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn unknown_gated_and_unusable_repositories_are_told_apart() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start(&[("config.json", "{}"), ("pytorch_model.bin", "pickle")]);
+    let failure = |model: &str| server.hub(cache.path()).resolve(model, None).unwrap_err();
+    assert!(failure("me/gated").hint.unwrap().contains("HF_TOKEN"));
+    assert!(
+        failure("me/tiny")
+            .message
+            .contains("no safetensors weights")
+    );
+    assert!(failure("me/nothing").message.contains("me/nothing"));
+}
+
+#[test]
+fn paths_and_ids_are_told_apart() {
+    let here = tempfile::tempdir().unwrap();
+    let path = here.path().to_str().unwrap();
+    assert_eq!(resolve(path, None, true).unwrap(), here.path());
+    for missing in [
+        "./models/x",
+        "/no/such/model",
+        "..\\models",
+        "~/model",
+        "a/b/c",
+        "models/a b",
+    ] {
+        let message = resolve(missing, None, true).unwrap_err().message;
+        assert!(
+            message.contains(&format!("no model at {missing}")),
+            "{message}"
+        );
+    }
+    assert!(
+        resolve("smollm", None, true)
+            .unwrap_err()
+            .message
+            .contains("nor a hub id")
+    );
+    let id = Id {
+        owner: "o",
+        name: "n-1.5B",
+        file: None,
+        revision: Some("refs/pr/1"),
+    };
+    assert_eq!(parse("o/n-1.5B@refs/pr/1").unwrap(), id);
+    let file = Id {
+        owner: "o",
+        name: "n",
+        file: Some("sub/x.gguf"),
+        revision: None,
+    };
+    assert_eq!(parse("o/n/sub/x.gguf").unwrap(), file);
+}
+
+#[test]
+fn the_offline_switch_reads_as_in_python() {
+    assert!(["1", "ON", "yes", "True"].into_iter().all(is_on));
+    assert!(!["", "0", "false", "off"].into_iter().any(is_on));
+}

@@ -1,0 +1,51 @@
+//! A file's bytes as the operating system pages them in.
+
+use std::fs::File;
+use std::ops::Deref;
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use crate::error::{Error, Result};
+
+/// A read-only memory map of a whole file.
+#[derive(Debug)]
+pub struct Mapped(Mmap);
+
+impl Mapped {
+    /// Maps `path`.
+    ///
+    /// # Errors
+    /// A missing or unreadable file; an empty one cannot be mapped and holds no model either.
+    pub fn open(path: &Path) -> Result<Self> {
+        let io = |error| Error::io(path, "read", error);
+        let file = File::open(path).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        if metadata.is_dir() {
+            return Err(Error::user(format!(
+                "{} is a directory, not a file",
+                path.display()
+            )));
+        }
+        if metadata.len() == 0 {
+            return Err(Error::data(format!("{} is empty", path.display()))
+                .hint("download or copy the file again"));
+        }
+        map(&file).map(Self).map_err(io)
+    }
+}
+
+impl Deref for Mapped {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[allow(unsafe_code)]
+fn map(file: &File) -> std::io::Result<Mmap> {
+    // SAFETY: the map is read-only and private to this process. Model files are replaced by rename,
+    // never changed in place, so the mapped bytes do not move under us; a file that somebody else
+    // shortens meanwhile ends the process (SIGBUS), as it does for every reader of weights by map.
+    unsafe { Mmap::map(file) }
+}
