@@ -12,7 +12,8 @@ use std::str::FromStr;
 /// A rule, or a weighted sum of rules. Every score lies in [0, 1]; higher is better.
 ///
 /// As text: `sentence`, `length:40`, `contains:thank you`, or a sum such as
-/// `0.5*sentence + 0.3*feelings + 0.2*no_repeats`, whose weights are divided by their total.
+/// `0.5*sentence + 0.3*feelings + 0.2*no_repeats`, whose weights are divided by their total. A phrase cannot
+/// hold `+` or `*` there; build the rule in code for that.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Rule {
     /// Half for a capital at the start, half for `.`, `!` or `?` at the end (a closing quote may follow).
@@ -25,8 +26,10 @@ pub enum Rule {
     Polite,
     /// 1 at this many words, falling evenly to 0 at none and at twice as many.
     Length(usize),
-    /// 1 if the phrase occurs, whatever its case.
+    /// 1 if the phrase occurs as whole words, whatever its case.
     Contains(String),
+    /// 1 if the phrase does not occur, 1/2 if it occurs once, 1/3 if twice, and so on.
+    Avoids(String),
     /// Rules with their weights.
     Sum(Vec<(f64, Rule)>),
 }
@@ -97,13 +100,14 @@ pub const COURTESIES: [&str; 8] = [
 ];
 
 /// The words of the rules, as a recipe writes them.
-pub const WORDS: [&str; 6] = [
+pub const WORDS: [&str; 7] = [
     "sentence",
     "no_repeats",
     "feelings",
     "polite",
     "length",
     "contains",
+    "avoids",
 ];
 
 impl Rule {
@@ -115,7 +119,8 @@ impl Rule {
             Self::Feelings => found("feelings", &words_of(text, &FEELINGS), 3),
             Self::Polite => found("courtesies", &phrases_of(text, &COURTESIES), 2),
             Self::Length(target) => length(words(text).len(), *target),
-            Self::Contains(phrase) => contains(text, phrase),
+            Self::Contains(phrase) => contains(phrase, occurrences(text, phrase)),
+            Self::Avoids(phrase) => avoids(phrase, occurrences(text, phrase)),
             Self::Sum(parts) => sum(parts, text),
         }
     }
@@ -162,12 +167,19 @@ fn length(count: usize, target: usize) -> Opinion {
     opinion(1.0 - off, format!("{count} words, {target} wanted"))
 }
 
-fn contains(text: &str, phrase: &str) -> Opinion {
-    if text.to_lowercase().contains(&phrase.to_lowercase()) {
-        opinion(1.0, format!("says `{phrase}`"))
-    } else {
-        opinion(0.0, format!("does not say `{phrase}`"))
+fn contains(phrase: &str, count: usize) -> Opinion {
+    match count {
+        0 => opinion(0.0, format!("does not say `{phrase}`")),
+        _ => opinion(1.0, format!("says `{phrase}`")),
     }
+}
+
+fn avoids(phrase: &str, count: usize) -> Opinion {
+    let why = match count {
+        0 => format!("does not say `{phrase}`"),
+        _ => format!("says `{phrase}` {count} times"),
+    };
+    opinion(1.0 / (1 + count) as f64, why)
 }
 
 fn found(what: &str, found: &[&str], enough: usize) -> Opinion {
@@ -208,6 +220,22 @@ fn words(text: &str) -> Vec<String> {
         .map(bare)
         .filter(|word| !word.is_empty())
         .collect()
+}
+
+/// How often `phrase` occurs as whole words. One without letters or digits is looked for as it stands.
+fn occurrences(text: &str, phrase: &str) -> usize {
+    let wanted = words(phrase);
+    if wanted.is_empty() {
+        return if phrase.is_empty() {
+            0
+        } else {
+            text.matches(phrase).count()
+        };
+    }
+    words(text)
+        .windows(wanted.len())
+        .filter(|run| *run == wanted)
+        .count()
 }
 
 /// Which of `list` occur as whole words, in the order of the list.
@@ -275,12 +303,12 @@ fn single(text: &str) -> Result<Rule> {
             .hint("write `length:40`")),
         },
         ("contains", Some(phrase)) if !phrase.is_empty() => Ok(Rule::Contains(phrase.to_string())),
+        ("avoids", Some(phrase)) if !phrase.is_empty() => Ok(Rule::Avoids(phrase.to_string())),
         ("length", None) => {
             Err(Error::user("rule `length` wants a number of words").hint("write `length:40`"))
         }
-        ("contains", _) => {
-            Err(Error::user("rule `contains` wants a phrase").hint("write `contains:thank you`"))
-        }
+        ("contains" | "avoids", _) => Err(Error::user(format!("rule `{word}` wants a phrase"))
+            .hint(format!("write `{word}:thank you`"))),
         (word, Some(_)) if WORDS.contains(&word) => {
             Err(Error::user(format!("rule `{word}` takes no argument"))
                 .hint(format!("write `{word}`")))
@@ -313,6 +341,7 @@ impl fmt::Display for Rule {
             Self::Polite => f.write_str("polite"),
             Self::Length(count) => write!(f, "length:{count}"),
             Self::Contains(phrase) => write!(f, "contains:{phrase}"),
+            Self::Avoids(phrase) => write!(f, "avoids:{phrase}"),
             Self::Sum(parts) => {
                 let parts: Vec<String> = parts
                     .iter()
@@ -353,6 +382,10 @@ mod tests {
             ("length:4", "a b c d e f g h i j", 0.0),
             ("contains:Thank you", "well, thank you.", 1.0),
             ("contains:thank you", "no", 0.0),
+            ("contains:sad", "sadly", 0.0),
+            ("avoids:sad", "Sad, so sad.", 1.0 / 3.0),
+            ("avoids:sad", "sadly", 1.0),
+            ("avoids:!", "Oh! No!", 1.0 / 3.0),
         ] {
             let opinion = rule(rule_text).opinion(text);
             assert!(
@@ -378,6 +411,7 @@ mod tests {
             "sentence",
             "length:40",
             "contains:thank you",
+            "avoids:oh",
             "0.5*sentence + 0.25*no_repeats + 0.25*feelings",
         ] {
             assert_eq!(rule(text).to_string(), text);
