@@ -1,1 +1,11 @@
-//! judge
+//! Whatever ranks responses, and the pairs made of it.
+
+pub mod audit;
+pub mod pairs;
+pub mod rules;
+pub mod scored;
+
+pub use audit::Audit;
+pub use pairs::{Choose, Chosen, Dropped, PairCounts, PairRule};
+pub use rules::{Opinion, Rule};
+pub use scored::Scored;
