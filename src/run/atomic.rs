@@ -1,0 +1,196 @@
+//! Files that are there whole or not at all: write beside, fsync, rename, fsync the folder.
+
+use crate::error::{Error, Result};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Replaces `path` by `bytes`: after a crash it holds the old content or the new, never a part.
+///
+/// Missing parent folders are made. A full disk is an [`Error::io`] and leaves the old file as it was.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomic_with(path, |out| out.write_all(bytes))
+}
+
+/// As [`write_atomic`], for content that is produced piece by piece.
+pub fn write_atomic_with(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    let folder = parent(path);
+    create_folder(folder)?;
+    let beside = beside(path);
+    let written = write_synced(&beside, fill).and_then(|()| fs::rename(&beside, path));
+    if let Err(error) = written {
+        // Best effort: the failure of the write is what the user has to hear about.
+        let _ = fs::remove_file(&beside);
+        return Err(Error::io(path, "write", error));
+    }
+    sync_folder(folder)
+}
+
+/// Fills a folder beside `path` and puts it in its place: `path` is there whole or not at all.
+///
+/// An older folder at `path` is removed just before. A kill between the two leaves neither, which a
+/// stage reads as "not written yet".
+pub fn write_folder_atomic(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let parent = parent(path);
+    let beside = beside(path);
+    remove(&beside)?;
+    create_folder(&beside)?;
+    fill(&beside)?;
+    for file in files_under(&beside)? {
+        sync_file(&file)?;
+    }
+    remove(path)?;
+    fs::rename(&beside, path).map_err(|e| Error::io(path, "write", e))?;
+    sync_folder(parent)
+}
+
+/// Waits until the content of a file is on the disk.
+pub(super) fn sync_file(path: &Path) -> Result<()> {
+    // Windows flushes only handles that may write.
+    OpenOptions::new()
+        .read(true)
+        .write(cfg!(windows))
+        .open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|e| Error::io(path, "write", e))
+}
+
+/// Makes a folder and its parents.
+pub(super) fn create_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|e| Error::io(path, "make the folder", e))
+}
+
+/// Removes a file or a folder with all it holds; nothing there is fine.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Err(error) => Err(error),
+        Ok(facts) if facts.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io(path, "remove", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// All files under a folder, sorted; those that are still being written beside are left out.
+pub(super) fn files_under(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for path in entries(&folder)? {
+            if path.is_dir() {
+                folders.push(path);
+            } else if !is_beside(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// What a folder holds, sorted by name; a folder that is not there holds nothing.
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let reading = |e| Error::io(folder, "read the folder", e);
+    let list = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        list => list.map_err(reading)?,
+    };
+    let mut paths = Vec::new();
+    for entry in list {
+        paths.push(entry.map_err(reading)?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn write_synced(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    fill(&mut out)?;
+    out.into_inner().map_err(|e| e.into_error())?.sync_all()
+}
+
+fn sync_folder(folder: &Path) -> Result<()> {
+    // Windows has no handle for this; there the rename itself is journalled.
+    if cfg!(unix) {
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|e| Error::io(folder, "write", e))?;
+    }
+    Ok(())
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// `folder/.name.tmp`: the same name each time, so that what a kill left there is written over.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    parent(path).join(format!(".{name}.tmp"))
+}
+
+fn is_beside(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') && name.ends_with(".tmp")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_beside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("eval.json");
+        write_atomic(&path, b"old").unwrap();
+
+        let error = write_atomic_with(&path, |out| {
+            out.write_all(b"half of the n")?;
+            Err(io::ErrorKind::StorageFull.into())
+        })
+        .unwrap_err();
+
+        assert_eq!(error.kind, Kind::Internal);
+        assert!(error.hint.unwrap().contains("it continues"));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(entries(dir.path()).unwrap(), [path]);
+    }
+
+    #[test]
+    fn a_folder_appears_whole_and_replaces_the_old_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkpoint-4");
+        write_folder_atomic(&path, |f| write_atomic(&f.join("a"), b"1")).unwrap();
+        write_folder_atomic(&path, |f| write_atomic(&f.join("b"), b"2")).unwrap();
+        assert_eq!(files_under(dir.path()).unwrap(), [path.join("b")]);
+
+        let failed = write_folder_atomic(&path, |f| {
+            write_atomic(&f.join("c"), b"3")?;
+            Err(Error::internal("the power went"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(files_under(&path).unwrap(), [path.join("b")]);
+    }
+
+    #[test]
+    fn parents_are_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("round-1").join("eval.json");
+        write_atomic(&path, b"{}").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"{}");
+    }
+}

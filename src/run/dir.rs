@@ -1,0 +1,313 @@
+//! A run directory that this process owns.
+
+use super::atomic::{create_folder, entries, write_atomic};
+use super::info::{RunInfo, Start};
+use super::layout::Layout;
+use super::lock::RunLock;
+use super::metrics::Metrics;
+use super::recipe_diff::{Difference, differences, keys};
+use super::report::write_report;
+use super::stage::{self, Stage};
+use super::summary::{RoundSummary, Sample};
+use crate::error::{Error, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// An error lists this many differing keys.
+const SHOWN_DIFFERENCES: usize = 12;
+
+/// A run directory, locked for this process while the value lives.
+#[derive(Debug)]
+pub struct RunDir {
+    layout: Layout,
+    info: RunInfo,
+    _lock: RunLock,
+}
+
+impl RunDir {
+    /// Makes the directory of a new run, or takes up a run of the same recipe.
+    ///
+    /// `recipe_toml` is the resolved recipe; two recipes are the same when all their keys are.
+    ///
+    /// # Errors
+    ///
+    /// A user error when another process holds the run, when it holds another recipe (names the keys that
+    /// differ), or when the folder holds something that is no run.
+    pub fn create(path: &Path, recipe_toml: &str) -> Result<Self> {
+        let layout = Layout::new(path);
+        refuse_foreign(&layout)?;
+        create_folder(path)?;
+        let lock = RunLock::take(&layout)?;
+        if layout.recipe().exists() {
+            refuse_other_recipe(&layout, recipe_toml)?;
+            return Self::take_up(layout, lock);
+        }
+        write_atomic(&layout.recipe(), recipe_toml.as_bytes())?;
+        Self::start(layout, lock)
+    }
+
+    /// Takes up an existing run with the recipe it has.
+    ///
+    /// # Errors
+    ///
+    /// A user error when the path is no run, or when another process holds it.
+    pub fn open(path: &Path) -> Result<Self> {
+        let layout = Layout::new(path);
+        if !layout.recipe().exists() {
+            let fact = format!("{} is no run: it has no recipe.toml", path.display());
+            return Err(Error::user(fact).hint("`duel runs list` shows the runs there are"));
+        }
+        let lock = RunLock::take(&layout)?;
+        Self::take_up(layout, lock)
+    }
+
+    /// Notes the command and the machine in `run.json`. Call it once, right after the run is opened.
+    pub fn begin(&mut self, start: Start) -> Result<()> {
+        self.info.command = start.command;
+        self.info.about = start.about;
+        self.info.machine = start.machine;
+        self.info.write(&self.layout)
+    }
+
+    /// Notes in `run.json` how the run ended; a failed run keeps its error's message.
+    pub fn end(&mut self, outcome: std::result::Result<(), &Error>) -> Result<()> {
+        self.info.end(outcome);
+        self.info.write(&self.layout)
+    }
+
+    /// The paths in the directory.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What `run.json` says.
+    pub fn info(&self) -> &RunInfo {
+        &self.info
+    }
+
+    /// The text of the resolved recipe.
+    pub fn recipe(&self) -> Result<String> {
+        read_text(&self.layout.recipe())
+    }
+
+    /// Finds out how far a stage is; see [`Stage`]. `key` is the hash of everything its outputs depend
+    /// on, made by [`super::stage_key`].
+    pub fn stage(&self, name: &str, key: blake3::Hash) -> Result<Stage> {
+        stage::open(&self.layout, name, key)
+    }
+
+    /// Opens `metrics.jsonl` and the TensorBoard file for going on.
+    pub fn metrics(&self) -> Result<Metrics> {
+        Metrics::open(&self.layout)
+    }
+
+    /// Writes `round-N/eval.json`.
+    pub fn write_round(&self, summary: &RoundSummary) -> Result<()> {
+        let mut text = serde_json::to_vec_pretty(summary)
+            .map_err(|e| Error::internal(format!("cannot write the round's summary: {e}")))?;
+        text.push(b'\n');
+        write_atomic(&self.layout.round(summary.round).eval(), &text)
+    }
+
+    /// Writes the samples of a round, or of a run without rounds.
+    pub fn write_samples(&self, round: Option<usize>, samples: &[Sample]) -> Result<()> {
+        let path = match round {
+            Some(n) => self.layout.round(n).samples(),
+            None => self.layout.samples(),
+        };
+        let mut text = Vec::new();
+        for sample in samples {
+            serde_json::to_writer(&mut text, sample)
+                .map_err(|e| Error::internal(format!("cannot write a sample: {e}")))?;
+            text.push(b'\n');
+        }
+        write_atomic(&path, &text)
+    }
+
+    /// Writes `report.html` from what the directory holds now; see [`write_report`].
+    pub fn write_report(&self) -> Result<PathBuf> {
+        write_report(self.layout.root())
+    }
+
+    fn start(layout: Layout, lock: RunLock) -> Result<Self> {
+        let info = RunInfo::new();
+        info.write(&layout)?;
+        create_folder(&layout.logs())?;
+        Ok(Self {
+            layout,
+            info,
+            _lock: lock,
+        })
+    }
+
+    fn take_up(layout: Layout, lock: RunLock) -> Result<Self> {
+        // A kill between recipe.toml and run.json leaves the first alone.
+        if !layout.info().exists() {
+            return Self::start(layout, lock);
+        }
+        let mut info = RunInfo::read(&layout)?;
+        info.resume();
+        info.write(&layout)?;
+        Ok(Self {
+            layout,
+            info,
+            _lock: lock,
+        })
+    }
+}
+
+/// A folder with files but without a recipe is somebody else's: nothing is written there.
+fn refuse_foreign(layout: &Layout) -> Result<()> {
+    if layout.recipe().exists() {
+        return Ok(());
+    }
+    let foreign = entries(layout.root())?.into_iter().find(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        !name.starts_with('.') && name != "logs"
+    });
+    let Some(foreign) = foreign else {
+        return Ok(());
+    };
+    let fact = format!(
+        "{} is no run (it has no recipe.toml) and is not empty: it holds {}",
+        layout.root().display(),
+        foreign.file_name().unwrap_or_default().to_string_lossy()
+    );
+    Err(Error::user(fact).hint("give the run a name of its own with --name"))
+}
+
+fn refuse_other_recipe(layout: &Layout, recipe_toml: &str) -> Result<()> {
+    let path = layout.recipe();
+    let old = keys(&read_text(&path)?).map_err(|e| e.at(path.display()))?;
+    let differing = differences(&old, &keys(recipe_toml)?);
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let fact = format!(
+        "{} is a run of another recipe; {}",
+        layout.root().display(),
+        describe(&differing)
+    );
+    let hint = format!(
+        "give the new run a name of its own: --name {}-2 (the old recipe would continue the old run)",
+        layout.name()
+    );
+    Err(Error::user(fact).hint(hint))
+}
+
+fn describe(differing: &[Difference]) -> String {
+    let count = differing.len();
+    let mut text = match count {
+        1 => "1 key differs:".to_owned(),
+        _ => format!("{count} keys differ:"),
+    };
+    for difference in differing.iter().take(SHOWN_DIFFERENCES) {
+        text.push_str(&format!("\n  {difference}"));
+    }
+    if count > SHOWN_DIFFERENCES {
+        text.push_str(&format!("\n  and {} more", count - SHOWN_DIFFERENCES));
+    }
+    text
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+    use crate::run::Status;
+
+    const RECIPE: &str = "seed = 1\n[train]\nbeta = 0.1\n";
+
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hh");
+        (dir, path)
+    }
+
+    #[test]
+    fn one_process_at_a_time_and_the_other_is_named() {
+        let (_dir, path) = folder();
+        let run = RunDir::create(&path, RECIPE).unwrap();
+        for second in [RunDir::create(&path, RECIPE), RunDir::open(&path)] {
+            let error = second.unwrap_err();
+            assert_eq!(error.kind, Kind::User);
+            let pid = format!("process {} ", std::process::id());
+            assert!(error.message.contains(&pid), "{}", error.message);
+        }
+        drop(run);
+        assert_eq!(RunDir::open(&path).unwrap().info().resumed, 1);
+    }
+
+    #[test]
+    fn another_recipe_is_refused_with_the_keys_that_differ() {
+        let (_dir, path) = folder();
+        drop(RunDir::create(&path, RECIPE).unwrap());
+        let error = RunDir::create(&path, "seed = 1\ntrain.beta = 0.5").unwrap_err();
+        assert_eq!(error.kind, Kind::User);
+        assert!(
+            error
+                .message
+                .ends_with("1 key differs:\n  train.beta: 0.1 -> 0.5")
+        );
+        assert!(error.hint.unwrap().contains("--name hh-2"));
+        assert_eq!(
+            fs::read_to_string(path.join("recipe.toml")).unwrap(),
+            RECIPE
+        );
+    }
+
+    #[test]
+    fn the_same_recipe_in_other_words_continues() {
+        let (_dir, path) = folder();
+        drop(RunDir::create(&path, RECIPE).unwrap());
+        let run = RunDir::create(&path, "seed = 1 # same\ntrain = { beta = 0.1 }").unwrap();
+        assert_eq!(run.recipe().unwrap(), RECIPE);
+    }
+
+    #[test]
+    fn somebody_elses_folder_is_left_alone() {
+        let (_dir, path) = folder();
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("thesis.tex"), "x").unwrap();
+        let error = RunDir::create(&path, RECIPE).unwrap_err();
+        assert!(error.message.contains("thesis.tex"), "{}", error.message);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+        assert_eq!(RunDir::open(&path).unwrap_err().kind, Kind::User);
+    }
+
+    #[test]
+    fn a_kill_while_it_is_created_is_mended_by_the_same_command() {
+        let (_dir, path) = folder();
+        drop(RunDir::create(&path, RECIPE).unwrap());
+        fs::remove_file(path.join("run.json")).unwrap();
+        drop(RunDir::create(&path, RECIPE).unwrap());
+        fs::remove_file(path.join("run.json")).unwrap();
+        fs::rename(path.join("recipe.toml"), path.join(".recipe.toml.tmp")).unwrap();
+        let run = RunDir::create(&path, RECIPE).unwrap();
+        assert_eq!(run.info().status, Status::Running);
+    }
+
+    #[test]
+    fn the_status_tells_how_it_ended_and_a_kill_too() {
+        let (_dir, path) = folder();
+        let status = || RunInfo::read(&Layout::new(&path)).unwrap().status;
+        let mut run = RunDir::create(&path, RECIPE).unwrap();
+        assert_eq!(status(), Status::Running);
+        drop(run);
+        assert_eq!(status(), Status::Killed);
+
+        run = RunDir::open(&path).unwrap();
+        run.end(Err(&Error::interrupted("stopped at step 3")))
+            .unwrap();
+        assert_eq!(status(), Status::Interrupted);
+        run.end(Err(&Error::device("out of memory"))).unwrap();
+        assert_eq!(status(), Status::Failed);
+        assert_eq!(run.info().error.as_deref(), Some("out of memory"));
+        run.end(Ok(())).unwrap();
+        assert_eq!(status(), Status::Done);
+    }
+}

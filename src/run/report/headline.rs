@@ -1,0 +1,157 @@
+//! The top of the page: what was trained, and what came of it, in a sentence and a few numbers.
+
+use super::format::{count, duration, escape, moment, number, percent};
+use super::read::Facts;
+use crate::run::info::Status;
+use crate::run::metrics::Record;
+use crate::run::summary::{RoundSummary, WinRate};
+
+/// The header of the page.
+pub(super) fn headline(facts: &Facts) -> String {
+    let info = &facts.info;
+    let (name, about) = (escape(&facts.name), escape(&info.about));
+    let about = match about.is_empty() {
+        true => String::new(),
+        false => format!("<p class=\"about\">{about}</p>"),
+    };
+    let status = format!("<span class=\"chip {0}\">{0}</span>", info.status);
+    let started = moment(&info.started);
+    let win = facts.rounds.iter().rev().find_map(RoundSummary::win);
+    format!(
+        "<header><p class=\"eyebrow\">duel run · {started} {status}</p><h1>{name}</h1>{about}\
+         <p class=\"result\">{}</p>{}{}{}</header>\n",
+        result(facts),
+        win.map(interval).unwrap_or_default(),
+        standing(facts),
+        tiles(facts),
+    )
+}
+
+/// The result in one sentence.
+fn result(facts: &Facts) -> String {
+    let measured = facts
+        .rounds
+        .iter()
+        .rev()
+        .find_map(|r| Some((r.round, r.win()?)));
+    if let Some((round, win)) = measured {
+        let verdict = match (win.is_decided(), win.rate > 0.5) {
+            (false, _) => ", which cannot be told from a draw",
+            (true, true) => "",
+            (true, false) => ": it got worse",
+        };
+        return format!(
+            "After {} it beats the model it started from on <b>{}</b> of the prompts{verdict}.",
+            count(round, "round"),
+            percent(win.rate)
+        );
+    }
+    let held_out =
+        |r: &Record| value(r, "eval_accuracy").or_else(|| value(r, "eval_rewards/accuracies"));
+    let records = &facts.history.records;
+    if let Some((accuracy, record)) = records.iter().rev().find_map(|r| Some((held_out(r)?, r))) {
+        return format!(
+            "On held-out pairs {} prefers the right response in <b>{}</b> of the cases.",
+            escape(&record.stage),
+            percent(accuracy)
+        );
+    }
+    let last = records
+        .iter()
+        .rev()
+        .find_map(|r| Some((value(r, "loss")?, r)));
+    let Some((last, record)) = last else {
+        return "Nothing has been measured yet.".to_owned();
+    };
+    let first = records
+        .iter()
+        .find(|r| r.stage == record.stage && value(r, "loss").is_some());
+    let first = first.and_then(|r| value(r, "loss")).unwrap_or(last);
+    format!(
+        "In {} the loss went from {} to <b>{}</b> by step {}.",
+        escape(&record.stage),
+        number(first),
+        number(last),
+        record.step
+    )
+}
+
+fn value(record: &Record, name: &str) -> Option<f64> {
+    let found = record.values.iter().find(|(known, _)| known == name)?;
+    found.1.is_finite().then_some(found.1)
+}
+
+/// The 95 % interval on a line from 0 to 100 %, the draw marked.
+fn interval(win: WinRate) -> String {
+    let (low, width) = (win.low * 100.0, (win.high - win.low) * 100.0);
+    let dot = win.rate * 100.0;
+    let (from, to) = (percent(win.low), percent(win.high));
+    format!(
+        "<div class=\"scale\"><div class=\"track\"><i class=\"draw\"></i>\
+         <i class=\"span\" style=\"left:{low:.1}%;width:{width:.1}%\"></i>\
+         <i class=\"dot\" style=\"left:{dot:.1}%\"></i></div>\
+         <p><span>0</span><span>draw</span><span>100 %</span></p>\
+         <p class=\"words\">95 % interval: {from} to {to}</p></div>"
+    )
+}
+
+/// How an unfinished run stands, and how to go on.
+fn standing(facts: &Facts) -> String {
+    let info = &facts.info;
+    let done = facts.stages.iter().filter(|stage| stage.done).count();
+    let so_far = match facts.stages.iter().find(|stage| !stage.done) {
+        Some(stage) => format!(
+            "{} done, now in {}",
+            count(done, "stage"),
+            escape(&stage.name)
+        ),
+        None => format!("{} done", count(done, "stage")),
+    };
+    let because = info.error.as_deref().map(|e| format!(": {}", escape(e)));
+    let because = because.unwrap_or_default();
+    let text = match info.status {
+        Status::Done => return String::new(),
+        Status::Running => format!("Still running: {so_far}."),
+        Status::Interrupted => {
+            format!("Stopped by hand ({so_far}). The same command continues it.")
+        }
+        Status::Killed => {
+            format!("Its process ended without a word ({so_far}). The same command continues it.")
+        }
+        Status::Failed => format!("Failed ({so_far}){because}"),
+    };
+    format!("<p class=\"standing {}\">{text}</p>", info.status)
+}
+
+/// A few numbers, each with where it came from.
+fn tiles(facts: &Facts) -> String {
+    let (first, last) = (facts.rounds.first(), facts.rounds.last());
+    let mut tiles = String::new();
+    let mut tile = |name: &str, value: String, beside: String| {
+        tiles.push_str(&format!(
+            "<div><dt>{name}</dt><dd>{value}<small>{beside}</small></dd></div>"
+        ));
+    };
+    let measured: [(&str, fn(&RoundSummary) -> Option<f64>); 4] = [
+        ("Mean reward", |r| r.reward_mean),
+        ("Best of K", |r| r.reward_top1),
+        ("KL from the start", |r| r.kl),
+        ("Response length", |r| r.length_mean),
+    ];
+    for (name, of) in measured {
+        if let Some(now) = last.and_then(of) {
+            let then = first.filter(|_| facts.rounds.len() > 1).and_then(of);
+            let from = then.map(|then| format!("from {}", number(then)));
+            tile(name, number(now), from.unwrap_or_default());
+        }
+    }
+    let seconds: f64 = facts.stages.iter().map(|stage| stage.seconds).sum();
+    if seconds > 0.0 {
+        let stages = count(facts.stages.len(), "stage");
+        tile("Time", duration(seconds), stages);
+    }
+    match tiles.is_empty() {
+        true => String::new(),
+        false => format!("<dl class=\"tiles\">{tiles}</dl>"),
+    }
+}

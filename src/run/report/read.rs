@@ -1,0 +1,142 @@
+//! Everything the page shows, read from the files of the run.
+
+use crate::error::{Error, Result};
+use crate::run::info::RunInfo;
+use crate::run::journal::read_rows;
+use crate::run::layout::Layout;
+use crate::run::metrics::History;
+use crate::run::stage::{StageRecord, stages};
+use crate::run::summary::{RoundSummary, Sample};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::fs;
+
+/// A run, read.
+pub(super) struct Facts {
+    pub name: String,
+    pub info: RunInfo,
+    pub recipe: String,
+    pub history: History,
+    pub stages: Vec<StageRecord>,
+    pub rounds: Vec<RoundSummary>,
+    pub scores: Vec<Scores>,
+    pub samples: Vec<Sample>,
+    /// The round the samples are from; none for a run without rounds.
+    pub samples_round: Option<usize>,
+    /// What could not be read, for the page's foot.
+    pub notes: Vec<String>,
+}
+
+/// All responses of a round.
+pub(super) struct Scores {
+    pub round: usize,
+    pub rewards: Vec<f64>,
+    pub lengths: Vec<f64>,
+    /// What a length counts: tokens where the file has them, else words.
+    pub unit: &'static str,
+}
+
+/// The part of a row of `scores.jsonl` that the page needs.
+#[derive(Deserialize)]
+struct ScoredRow {
+    #[serde(default)]
+    responses: Vec<String>,
+    #[serde(default)]
+    rewards: Vec<Option<f64>>,
+    /// Response lengths in tokens, where the generator wrote them.
+    #[serde(default)]
+    tokens: Vec<f64>,
+}
+
+impl Facts {
+    pub(super) fn read(layout: &Layout) -> Result<Self> {
+        let mut notes = Notes::default();
+        let stages = notes.take(stages(layout));
+        let stale: BTreeSet<&str> = stages
+            .iter()
+            .filter(|record| record.stale)
+            .map(|record| record.name.as_str())
+            .collect();
+        let mut history = notes.take(History::read(layout));
+        history
+            .records
+            .retain(|r| !stale.contains(r.stage.as_str()));
+        history
+            .diagnoses
+            .retain(|d| !stale.contains(d.stage.as_str()));
+
+        let (mut rounds, mut scores, mut samples, mut samples_round) =
+            (Vec::new(), Vec::new(), Vec::new(), None);
+        for round in notes.take(layout.rounds()) {
+            let fresh = |part: &str| !stale.contains(round.stage(part).as_str());
+            if fresh("eval") {
+                rounds.extend(notes.take(RoundSummary::read(&round.eval())));
+                let of_round = notes.take(read_rows::<Sample>(&round.samples()));
+                if !of_round.is_empty() {
+                    (samples, samples_round) = (of_round, Some(round.number()));
+                }
+            }
+            if fresh("scores") {
+                let rows = notes.take(read_rows(&round.scores()));
+                scores.extend(Scores::of(round.number(), &rows));
+            }
+        }
+        if samples.is_empty() {
+            samples = notes.take(read_rows(&layout.samples()));
+        }
+        let recipe = layout.recipe();
+        let recipe = fs::read_to_string(&recipe).map_err(|e| Error::io(&recipe, "read", e));
+        Ok(Self {
+            name: layout.name(),
+            info: RunInfo::read(layout)?,
+            recipe: notes.take(recipe),
+            history,
+            rounds,
+            scores,
+            samples,
+            samples_round,
+            notes: notes.0,
+            stages: stages.into_iter().filter(|record| !record.stale).collect(),
+        })
+    }
+}
+
+/// Collects what failed, so that one broken file does not cost the page.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Notes {
+    fn take<T: Default>(&mut self, result: Result<T>) -> T {
+        result.unwrap_or_else(|error| {
+            self.0.push(error.message);
+            T::default()
+        })
+    }
+}
+
+impl Scores {
+    fn of(round: usize, rows: &[ScoredRow]) -> Option<Self> {
+        let rewards: Vec<f64> = rows
+            .iter()
+            .flat_map(|row| row.rewards.iter().flatten().copied())
+            .filter(|reward| reward.is_finite())
+            .collect();
+        let in_tokens = rows
+            .iter()
+            .all(|row| row.tokens.len() == row.responses.len());
+        let words = |text: &String| text.split_whitespace().count() as f64;
+        let lengths = match in_tokens {
+            true => rows.iter().flat_map(|row| row.tokens.clone()).collect(),
+            false => rows
+                .iter()
+                .flat_map(|row| row.responses.iter().map(words))
+                .collect(),
+        };
+        (!rows.is_empty()).then_some(Self {
+            round,
+            rewards,
+            lengths,
+            unit: if in_tokens { "tokens" } else { "words" },
+        })
+    }
+}

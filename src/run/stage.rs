@@ -1,0 +1,547 @@
+//! Stages: the unit of work that is done, half done or not begun.
+//!
+//! A stage `a/b` owns the folder `a/b/` and the files `a/b.*` of the run directory, nothing else. While it
+//! is open, `a/b.open.json` holds its key; when it is finished, `a/b.done.json` is written last, with the
+//! key and the hash of every output. What happens when the same run comes by again:
+//!
+//! | found                 | key the same         | key different                        |
+//! |-----------------------|----------------------|--------------------------------------|
+//! | done, outputs intact  | skipped              | outputs removed, starts afresh       |
+//! | done, outputs changed | outputs removed, starts afresh | outputs removed, starts afresh |
+//! | half done             | continues            | outputs removed, starts afresh       |
+//! | outputs, no record    | outputs removed, starts afresh | outputs removed, starts afresh |
+//!
+//! When a stage starts afresh because its key changed, the stages that came after it are marked stale:
+//! the report leaves them out, yet none is thrown away before its turn. One whose key still fits when it
+//! is reached (it did not depend on what changed) counts again; the others start afresh in their turn. So
+//! outputs of two recipes or of two inputs never stand side by side unnoticed, and no hour is lost for nothing.
+
+use super::atomic::{create_folder, entries, files_under, remove, sync_file, write_atomic};
+use super::layout::{Layout, round_number};
+use crate::error::{Error, Kind, Result};
+use blake3::{Hash, Hasher};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Outputs up to this size are hashed again before a stage is skipped; larger ones are compared by size.
+const REHASHED_BYTES: u64 = 64 << 20;
+
+/// The names of the run's own files, which no stage may own.
+const RESERVED: [&str; 8] = [
+    "recipe", "run", "metrics", "events", "report", "logs", "rounds", "round",
+];
+
+/// A stage as it was found.
+#[derive(Debug)]
+pub enum Stage {
+    /// Finished with this key: skip it and read its outputs.
+    Done(StageDir),
+    /// Begun now, or half done with this key: do what is missing, then [`StageDir::finish`].
+    Open(StageDir),
+}
+
+impl Stage {
+    /// Does the work unless it is done. After a failure the time spent is noted and the stage stays open.
+    pub fn complete(self, work: impl FnOnce(&StageDir) -> Result<()>) -> Result<StageDir> {
+        match self {
+            Self::Done(done) => Ok(done),
+            Self::Open(open) => match work(&open) {
+                Ok(()) => open.finish(),
+                Err(error) => {
+                    // The failure of the work is what the user has to hear about.
+                    let _ = open.pause();
+                    Err(error)
+                }
+            },
+        }
+    }
+}
+
+/// One output of a finished stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFacts {
+    /// Hash of the content, in hexadecimal.
+    pub blake3: String,
+    /// Size in bytes.
+    pub bytes: u64,
+}
+
+/// The content of `<stage>.open.json` and `<stage>.done.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageRecord {
+    /// The stage, for example `round-1/responses`.
+    pub name: String,
+    /// Hash of all its outputs depend on, in hexadecimal.
+    pub key: String,
+    /// Its place among the stages of the run, from 1: the order in which they were first begun.
+    pub order: u64,
+    /// Time spent on it. A killed process could not note its share.
+    pub seconds: f64,
+    /// A stage before it was redone: its outputs do not count until its own turn comes.
+    pub stale: bool,
+    /// Whether it is finished.
+    pub done: bool,
+    /// Its outputs by path within the run; empty while it is open.
+    pub files: BTreeMap<String, FileFacts>,
+}
+
+/// The folder and files of one stage.
+#[derive(Debug)]
+pub struct StageDir {
+    layout: Layout,
+    record: StageRecord,
+    begun: Instant,
+}
+
+impl StageDir {
+    /// The stage's name.
+    pub fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    /// Its record: key, seconds, and, once finished, the outputs.
+    pub fn record(&self) -> &StageRecord {
+        &self.record
+    }
+
+    /// The stage's folder, made if it is not there.
+    pub fn folder(&self) -> Result<PathBuf> {
+        let folder = self.layout.root().join(&self.record.name);
+        create_folder(&folder)?;
+        Ok(folder)
+    }
+
+    /// The stage's file with this extension: `round-1/responses.jsonl` for `"jsonl"`.
+    pub fn file(&self, extension: &str) -> PathBuf {
+        beside(&self.layout, &self.record.name, extension)
+    }
+
+    /// Finishes the stage: hashes every output, then writes the manifest.
+    pub fn finish(mut self) -> Result<Self> {
+        self.record.files = BTreeMap::new();
+        for path in outputs(&self.layout, &self.record.name)? {
+            sync_file(&path)?;
+            let facts = FileFacts {
+                blake3: hash_file(&path)?.to_string(),
+                bytes: size(&path)?,
+            };
+            self.record
+                .files
+                .insert(relative(&self.layout, &path), facts);
+        }
+        self.record.seconds += self.begun.elapsed().as_secs_f64();
+        self.record.done = true;
+        write_record(&self.layout, &self.record)?;
+        remove(&self.file("open.json"))?;
+        Ok(self)
+    }
+
+    /// Leaves the stage half done and notes the time spent on it.
+    pub fn pause(mut self) -> Result<()> {
+        self.record.seconds += self.begun.elapsed().as_secs_f64();
+        write_record(&self.layout, &self.record)
+    }
+
+    /// One hash over all outputs of a finished stage: what the key of a stage that reads them holds.
+    pub fn digest(&self) -> Hash {
+        let mut hasher = Hasher::new();
+        for (path, facts) in &self.record.files {
+            hasher.update(format!("{path}\0{}\n", facts.blake3).as_bytes());
+        }
+        hasher.finalize()
+    }
+}
+
+/// The key of a stage: its part of the recipe, and the hashes of its inputs in a fixed order.
+pub fn stage_key(recipe_part: &impl Serialize, inputs: &[Hash]) -> Result<Hash> {
+    let part = serde_json::to_vec(recipe_part)
+        .map_err(|e| Error::internal(format!("cannot hash a part of the recipe: {e}")))?;
+    let mut hasher = Hasher::new_derive_key("duel stage key 1");
+    hasher.update(&(part.len() as u64).to_le_bytes());
+    hasher.update(&part);
+    for input in inputs {
+        hasher.update(input.as_bytes());
+    }
+    Ok(hasher.finalize())
+}
+
+/// The blake3 hash of a file's content.
+pub fn hash_file(path: &Path) -> Result<Hash> {
+    let mut hasher = Hasher::new();
+    File::open(path)
+        .and_then(|file| hasher.update_reader(file).map(|_| ()))
+        .map_err(|e| Error::io(path, "read", e))?;
+    Ok(hasher.finalize())
+}
+
+/// The records of all stages of a run, in their order.
+pub fn stages(layout: &Layout) -> Result<Vec<StageRecord>> {
+    let mut found: BTreeMap<String, StageRecord> = BTreeMap::new();
+    let rounds = layout.rounds()?;
+    let roots = rounds
+        .iter()
+        .map(|round| layout.root().join(round.stage("")));
+    for folder in std::iter::once(layout.root().to_path_buf()).chain(roots) {
+        for path in entries(&folder)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if !name.starts_with('.')
+                && (name.ends_with(".open.json") || name.ends_with(".done.json"))
+            {
+                let record = read_record(&path)?;
+                // A kill between writing the one and removing the other leaves both: done is the later.
+                let known = found.get(&record.name);
+                if record.done || known.is_none() {
+                    found.insert(record.name.clone(), record);
+                }
+            }
+        }
+    }
+    let mut records: Vec<_> = found.into_values().collect();
+    records.sort_by_key(|record| record.order);
+    Ok(records)
+}
+
+pub(super) fn open(layout: &Layout, name: &str, key: Hash) -> Result<Stage> {
+    check_name(name)?;
+    let all = stages(layout)?;
+    let key = key.to_string();
+    let Some(found) = all.iter().find(|record| record.name == name).cloned() else {
+        let order = 1 + all.last().map_or(0, |record| record.order);
+        return afresh(layout, name, key, order);
+    };
+    if found.key != key {
+        tracing::info!("{name}: its recipe or its inputs changed, starting it afresh");
+        mark_stale(
+            layout,
+            all.iter().filter(|record| record.order > found.order),
+        )?;
+        return afresh(layout, name, key, found.order);
+    }
+    if found.done && !intact(layout, &found) {
+        tracing::warn!("{name}: its outputs were changed or removed, starting it afresh");
+        return afresh(layout, name, key, found.order);
+    }
+    let record = StageRecord {
+        stale: false,
+        ..found
+    };
+    if all.iter().any(|old| old.name == name && old.stale) {
+        write_record(layout, &record)?;
+    }
+    let done = record.done;
+    let dir = StageDir {
+        layout: layout.clone(),
+        record,
+        begun: Instant::now(),
+    };
+    if !done {
+        return Ok(Stage::Open(dir));
+    }
+    remove(&dir.file("open.json"))?;
+    Ok(Stage::Done(dir))
+}
+
+/// Removes whatever the stage left and begins it. A kill on the way leaves no record, or the old one over
+/// missing outputs: both start afresh again.
+fn afresh(layout: &Layout, name: &str, key: String, order: u64) -> Result<Stage> {
+    remove(&beside(layout, name, "done.json"))?;
+    remove(&layout.root().join(name))?;
+    for path in outputs(layout, name)? {
+        remove(&path)?;
+    }
+    let record = StageRecord {
+        name: name.to_owned(),
+        key,
+        order,
+        seconds: 0.0,
+        stale: false,
+        done: false,
+        files: BTreeMap::new(),
+    };
+    write_record(layout, &record)?;
+    Ok(Stage::Open(StageDir {
+        layout: layout.clone(),
+        record,
+        begun: Instant::now(),
+    }))
+}
+
+fn mark_stale<'a>(layout: &Layout, later: impl Iterator<Item = &'a StageRecord>) -> Result<()> {
+    for record in later {
+        let stale = StageRecord {
+            stale: true,
+            ..record.clone()
+        };
+        write_record(layout, &stale)?;
+    }
+    Ok(())
+}
+
+/// Whether the outputs are still those that the manifest lists.
+fn intact(layout: &Layout, record: &StageRecord) -> bool {
+    record.files.iter().all(|(name, facts)| {
+        let path = layout.root().join(name);
+        let same_size = size(&path).is_ok_and(|bytes| bytes == facts.bytes);
+        let same_hash =
+            || hash_file(&path).is_ok_and(|hash| hash.to_hex().as_str() == facts.blake3);
+        same_size && (facts.bytes > REHASHED_BYTES || same_hash())
+    })
+}
+
+/// The files that a stage owns, its records left out.
+fn outputs(layout: &Layout, name: &str) -> Result<Vec<PathBuf>> {
+    let folder = layout.root().join(name);
+    let mut found = files_under(&folder)?;
+    let prefix = format!(
+        "{}.",
+        folder.file_name().unwrap_or_default().to_string_lossy()
+    );
+    for path in entries(folder.parent().unwrap_or(layout.root()))? {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let Some(extension) = file.strip_prefix(&prefix) else {
+            continue;
+        };
+        if path.is_file() && extension != "open.json" && extension != "done.json" {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+fn write_record(layout: &Layout, record: &StageRecord) -> Result<()> {
+    let kind = if record.done {
+        "done.json"
+    } else {
+        "open.json"
+    };
+    let mut text = serde_json::to_vec_pretty(record)
+        .map_err(|e| Error::internal(format!("cannot write a stage's record: {e}")))?;
+    text.push(b'\n');
+    write_atomic(&beside(layout, &record.name, kind), &text)
+}
+
+fn read_record(path: &Path) -> Result<StageRecord> {
+    let bytes = fs::read(path).map_err(|e| Error::io(path, "read", e))?;
+    serde_json::from_slice(&bytes).map_err(|e| Error {
+        kind: Kind::Data,
+        message: format!("{}: {e}", path.display()),
+        hint: Some("delete the file: the stage starts afresh".to_owned()),
+    })
+}
+
+fn beside(layout: &Layout, name: &str, extension: &str) -> PathBuf {
+    layout.root().join(format!("{name}.{extension}"))
+}
+
+/// The path within the run, with `/` on every system.
+fn relative(layout: &Layout, path: &Path) -> String {
+    let inner = path.strip_prefix(layout.root()).unwrap_or(path);
+    let parts: Vec<_> = inner.iter().map(|part| part.to_string_lossy()).collect();
+    parts.join("/")
+}
+
+fn size(path: &Path) -> Result<u64> {
+    let facts = fs::metadata(path).map_err(|e| Error::io(path, "read", e))?;
+    Ok(facts.len())
+}
+
+/// `part` or `round-N/part`, of small letters, digits, `-` and `_`.
+fn check_name(name: &str) -> Result<()> {
+    let plain = |part: &str| {
+        let small = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+        !part.is_empty() && part.chars().all(small)
+    };
+    let fits = match name.split_once('/') {
+        None => plain(name) && !RESERVED.contains(&name) && round_number(name).is_none(),
+        Some((folder, part)) => round_number(folder).is_some() && plain(part),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(Error::internal(format!(
+        "`{name}` cannot be the name of a stage"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Run {
+        _dir: tempfile::TempDir,
+        layout: Layout,
+    }
+
+    fn run() -> Run {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path().join("hh"));
+        Run { _dir: dir, layout }
+    }
+
+    impl Run {
+        fn stage(&self, name: &str, key: u8) -> Stage {
+            open(&self.layout, name, Hash::from([key; 32])).unwrap()
+        }
+
+        fn open(&self, name: &str, key: u8) -> StageDir {
+            match self.stage(name, key) {
+                Stage::Open(open) => open,
+                Stage::Done(_) => panic!("{name} was skipped"),
+            }
+        }
+
+        fn is_done(&self, name: &str, key: u8) -> bool {
+            matches!(self.stage(name, key), Stage::Done(_))
+        }
+
+        fn finish(&self, name: &str, key: u8, text: &str) -> StageDir {
+            let open = self.open(name, key);
+            write_atomic(&open.file("jsonl"), text.as_bytes()).unwrap();
+            write_atomic(&open.folder().unwrap().join("model"), text.as_bytes()).unwrap();
+            open.finish().unwrap()
+        }
+    }
+
+    #[test]
+    fn a_finished_stage_with_the_same_key_is_skipped() {
+        let run = run();
+        let done = run.finish("round-1/responses", 1, "rows");
+        let Stage::Done(again) = run.stage("round-1/responses", 1) else {
+            panic!("not skipped");
+        };
+        assert_eq!(again.record().files, done.record().files);
+        assert_eq!(again.digest(), done.digest());
+        let files: Vec<_> = again.record().files.keys().collect();
+        assert_eq!(
+            files,
+            ["round-1/responses.jsonl", "round-1/responses/model"]
+        );
+    }
+
+    #[test]
+    fn a_half_done_stage_continues_with_the_same_key_only() {
+        let run = run();
+        let half = run.open("sft", 1);
+        write_atomic(&half.file("jsonl"), b"half").unwrap();
+        half.pause().unwrap();
+        let again = run.open("sft", 1);
+        assert_eq!(fs::read(again.file("jsonl")).unwrap(), b"half");
+        let other = run.open("sft", 2);
+        assert!(!other.file("jsonl").exists());
+    }
+
+    #[test]
+    fn another_key_never_meets_old_outputs_and_touches_nobody_elses() {
+        let run = run();
+        run.finish("sft", 1, "old");
+        run.finish("sft-two", 1, "other");
+        let open = run.open("sft", 2);
+        assert!(!open.file("jsonl").exists());
+        assert!(!open.file("done.json").exists());
+        assert_eq!(files_under(&open.folder().unwrap()).unwrap().len(), 0);
+        assert!(run.is_done("sft-two", 1));
+    }
+
+    #[test]
+    fn later_stages_are_stale_until_their_key_fits_in_their_turn() {
+        let run = run();
+        for name in ["sft", "reward", "round-1/responses"] {
+            run.finish(name, 1, name);
+        }
+        run.finish("sft", 2, "new");
+        let stale = |name: &str| {
+            let all = stages(&run.layout).unwrap();
+            all.iter().find(|r| r.name == name).unwrap().stale
+        };
+        assert!(!stale("sft") && stale("reward") && stale("round-1/responses"));
+
+        assert!(
+            run.is_done("reward", 1),
+            "it did not depend on what changed"
+        );
+        run.finish("round-1/responses", 2, "new");
+        assert!(!stale("reward") && !stale("round-1/responses"));
+        let order: Vec<_> = stages(&run.layout)
+            .unwrap()
+            .into_iter()
+            .map(|r| r.name)
+            .collect();
+        assert_eq!(order, ["sft", "reward", "round-1/responses"]);
+    }
+
+    #[test]
+    fn changed_or_missing_outputs_are_not_trusted() {
+        let run = run();
+        let change = |path: &Path| fs::write(path, b"Rows").unwrap();
+        let lose = |path: &Path| fs::remove_file(path).unwrap();
+        for harm in [&change as &dyn Fn(&Path), &lose] {
+            let done = run.finish("pairs", 1, "rows");
+            harm(&done.file("jsonl"));
+            assert!(!run.is_done("pairs", 1));
+        }
+    }
+
+    #[test]
+    fn a_kill_at_any_moment_of_finish_or_of_afresh_is_mended() {
+        let run = run();
+        // Killed after the outputs, before the manifest: half done.
+        let open = run.open("pairs", 1);
+        write_atomic(&open.file("jsonl"), b"rows").unwrap();
+        let open_record = fs::read(open.file("open.json")).unwrap();
+        let done = open.finish().unwrap();
+        // Killed after the manifest, before the open record went.
+        fs::write(done.file("open.json"), open_record).unwrap();
+        assert!(run.is_done("pairs", 1));
+        assert!(!done.file("open.json").exists());
+        // Killed while it starts afresh: outputs without any record.
+        fs::remove_file(done.file("done.json")).unwrap();
+        assert!(!run.open("pairs", 1).file("jsonl").exists());
+    }
+
+    #[test]
+    fn work_is_done_once_and_a_failure_leaves_it_open() {
+        let run = run();
+        let failed = run.stage("sft", 1).complete(|open| {
+            write_atomic(&open.file("jsonl"), b"half")?;
+            Err(Error::device("out of memory"))
+        });
+        assert_eq!(failed.unwrap_err().message, "out of memory");
+        let done = run.stage("sft", 1).complete(|open| {
+            assert!(open.file("jsonl").exists());
+            Ok(())
+        });
+        assert!(done.unwrap().record().seconds > 0.0);
+        let skipped = run.stage("sft", 1).complete(|_| panic!("done twice"));
+        assert!(skipped.is_ok());
+    }
+
+    #[test]
+    fn names_cannot_reach_the_runs_own_files() {
+        let run = run();
+        for name in [
+            "recipe",
+            "../sft",
+            "round-1",
+            "a/b",
+            "round-1/",
+            "Sft",
+            "",
+            "round-1/a/b",
+        ] {
+            let error = open(&run.layout, name, Hash::from([1; 32])).unwrap_err();
+            assert_eq!(error.kind, Kind::Internal, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_key_follows_recipe_part_and_inputs() {
+        let (a, b) = (Hash::from([1; 32]), Hash::from([2; 32]));
+        let key = |part: &str, inputs: &[Hash]| stage_key(&part, inputs).unwrap();
+        assert_eq!(key("x", &[a, b]), key("x", &[a, b]));
+        assert_ne!(key("x", &[a, b]), key("x", &[b, a]));
+        assert_ne!(key("x", &[a]), key("y", &[a]));
+    }
+}
