@@ -54,7 +54,7 @@ pub struct PromptRow {
 pub struct Sft {
     /// Stable name of the row: its own `id` field, or its number in the file.
     pub id: String,
-    /// What stands before the first scored turn; empty when every assistant turn is scored.
+    /// The words, and which of them are learned.
     pub messages: SftText,
     /// Where the row stood.
     pub origin: Origin,

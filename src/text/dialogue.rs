@@ -61,6 +61,8 @@ pub enum Answer {
 pub enum SftText {
     /// A conversation: every assistant turn is learned, nothing else.
     Chat(Dialogue),
+    /// A conversation and the turns that follow it: only the assistant turns of the second part are learned.
+    ChatCompletion(Dialogue, Dialogue),
     /// A prompt and the completion to learn.
     Completion(String, String),
     /// Running text, learned whole (pretraining).

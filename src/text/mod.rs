@@ -1,7 +1,19 @@
 //! Dialogue, chat templates, tokenizer, loss spans. Knows no tensors.
 
+pub mod chat;
 pub mod dialogue;
 pub mod files;
+pub mod fit;
+mod generation;
+mod python;
+pub mod template;
+pub mod tokenizer;
+pub mod train;
 
+pub use chat::{Chat, Encoded, EncodedPair, Spans};
 pub use dialogue::{Answer, Dialogue, Message, Prompt, SftText};
 pub use files::TokenizerFiles;
+pub use fit::{Fit, Limits, Overflow};
+pub use template::{ChatTemplate, Rendered};
+pub use tokenizer::Tokenizer;
+pub use train::{SpecialTokens, train_bpe};

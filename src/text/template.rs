@@ -1,0 +1,209 @@
+//! Chat templates, rendered as Hugging Face renders them.
+//!
+//! Its Jinja trims blocks, strips the whitespace before them and drops the template's last newline; a literal
+//! reading of a template gives other text. `raise_exception`, `strftime_now`, `tojson`, loop controls, Python's methods
+//! of strings and dictionaries and `{% generation %}` blocks all work; golden renders of transformers hold it.
+
+use super::dialogue::Message;
+use super::{generation, python};
+use crate::error::{Error, Result};
+use jiff::civil::DateTime;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, ValueKind};
+use minijinja::{AutoEscape, Environment, ErrorKind, State, Value, escape_formatter};
+use std::ops::Range;
+
+/// A compiled chat template with the special tokens that it may name.
+#[derive(Debug, Clone)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    globals: Vec<(String, Value)>,
+    marks_generation: bool,
+}
+
+/// A rendered conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// What the model reads.
+    pub text: String,
+    /// Byte ranges of `text` that stood in `{% generation %}` blocks: the model's own words.
+    pub generated: Vec<Range<usize>>,
+}
+
+/// The name under which errors know the template.
+const NAME: &str = "chat template";
+
+impl ChatTemplate {
+    /// Compiles `source`. `special_tokens` are the names that a template may use: `("bos_token", "<s>")`.
+    ///
+    /// # Errors
+    /// A syntax error, with its line.
+    pub fn new(source: &str, special_tokens: &[(String, String)]) -> Result<Self> {
+        let (rewritten, marks_generation) = generation::rewrite(source);
+        let mut environment = environment()?;
+        environment
+            .add_template_owned(NAME, rewritten)
+            .map_err(|error| {
+                explain(&error).hint("the template is not valid Jinja; mend the line named")
+            })?;
+        let tokens = special_tokens.iter();
+        Ok(Self {
+            environment,
+            globals: tokens
+                .map(|(name, token)| (name.clone(), Value::from(token.as_str())))
+                .collect(),
+            marks_generation,
+        })
+    }
+
+    /// Passes further variables to the template, over those it has: `tools`, `documents`, `enable_thinking`, ...
+    pub fn with_variables(
+        mut self,
+        variables: &serde_json::Map<String, serde_json::Value>,
+    ) -> Self {
+        for (name, value) in variables {
+            self.globals.retain(|(own, _)| own != name);
+            self.globals.push((name.clone(), from_json(value)));
+        }
+        self
+    }
+
+    /// Stops the clock that `strftime_now` reads. Without this, a template that prints the date renders
+    /// differently tomorrow, and a resumed run would not continue the one it resumes.
+    pub fn at(mut self, now: DateTime) -> Self {
+        add_clock(&mut self.environment, move || now);
+        self
+    }
+
+    /// Whether the template says itself which words are the model's.
+    pub fn marks_generation(&self) -> bool {
+        self.marks_generation
+    }
+
+    /// Renders a conversation; `add_generation_prompt` also opens the assistant's next turn.
+    ///
+    /// # Errors
+    /// What the template raises (roles that do not alternate, ...), with the template's line.
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Rendered> {
+        let marks = [generation::OPEN, generation::CLOSE];
+        if self.marks_generation && messages.iter().any(|m| m.content.contains(marks)) {
+            return Err(Error::data(
+                "a message holds U+FDD0 or U+FDD1, which Unicode reserves for use inside programs",
+            )
+            .hint("remove the character from the data"));
+        }
+        let messages: Vec<Value> = messages.iter().map(message).collect();
+        let fixed = [
+            ("messages", Value::from(messages)),
+            ("tools", Value::from(())),
+            ("documents", Value::from(())),
+            ("add_generation_prompt", Value::from(add_generation_prompt)),
+        ];
+        let own = self
+            .globals
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.clone()));
+        let context = Value::from_pairs(fixed.into_iter().chain(own));
+        let template = self
+            .environment
+            .get_template(NAME)
+            .map_err(|e| explain(&e))?;
+        let marked = template.render(context).map_err(|e| explain(&e))?;
+        let (text, generated) = if self.marks_generation {
+            generation::take_marks(&marked)
+        } else {
+            (marked, Vec::new())
+        };
+        Ok(Rendered { text, generated })
+    }
+}
+
+/// Jinja as Hugging Face sets it up.
+fn environment() -> Result<Environment<'static>> {
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+        .map_err(|error| Error::internal(format!("Jinja's syntax: {error}")))?;
+    environment.set_syntax(syntax);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_formatter(|out, state, value| match value.kind() {
+        ValueKind::None | ValueKind::Bool | ValueKind::Number | ValueKind::Seq | ValueKind::Map => {
+            Ok(out.write_str(&python::display(value))?)
+        }
+        _ => escape_formatter(out, state, value),
+    });
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_filter("tojson", python::tojson);
+    environment.add_filter("string", python::display);
+    environment.add_function(
+        "raise_exception",
+        |message: String| -> Result<Value, minijinja::Error> {
+            Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+        },
+    );
+    environment.add_function(generation::FUNCTION, mark_generation);
+    add_clock(&mut environment, || jiff::Zoned::now().datetime());
+    Ok(environment)
+}
+
+fn mark_generation(state: &mut State, options: Kwargs) -> Result<String, minijinja::Error> {
+    let body: Value = options.get("caller")?;
+    let body = body.call(state, &[])?;
+    Ok(format!("{}{body}{}", generation::OPEN, generation::CLOSE))
+}
+
+fn add_clock(
+    environment: &mut Environment<'static>,
+    now: impl Fn() -> DateTime + Send + Sync + 'static,
+) {
+    environment.add_function("strftime_now", move |format: String| {
+        jiff::fmt::strtime::format(&format, now()).map_err(|error| {
+            minijinja::Error::new(
+                ErrorKind::InvalidOperation,
+                format!("strftime_now: {error}"),
+            )
+        })
+    });
+}
+
+fn message(message: &Message) -> Value {
+    Value::from_pairs([
+        ("role", Value::from(message.role.as_str())),
+        ("content", Value::from(message.content.as_str())),
+    ])
+}
+
+fn from_json(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Null => Value::from(()),
+        serde_json::Value::Bool(value) => Value::from(*value),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(integer), _) => Value::from(integer),
+            (None, Some(integer)) => Value::from(integer),
+            (None, None) => Value::from(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        serde_json::Value::String(text) => Value::from(text.as_str()),
+        serde_json::Value::Array(items) => {
+            Value::from(items.iter().map(from_json).collect::<Vec<_>>())
+        }
+        serde_json::Value::Object(entries) => Value::from_pairs(
+            entries
+                .iter()
+                .map(|(name, value)| (name.as_str(), from_json(value))),
+        ),
+    }
+}
+
+/// The template's own words, and the line that said them.
+fn explain(error: &minijinja::Error) -> Error {
+    let words = match error.detail() {
+        Some(detail) => detail.to_string(),
+        None => error.kind().to_string(),
+    };
+    match error.line() {
+        Some(line) => Error::data(format!("{NAME}, line {line}: {words}")),
+        None => Error::data(format!("{NAME}: {words}")),
+    }
+}
