@@ -1,6 +1,17 @@
 //! One decoder for Llama, Mistral, Qwen2 and Qwen3, and its files.
 
+pub mod build;
+mod cache;
+mod decoder;
 pub mod files;
+pub mod init;
+mod linear;
+pub mod params;
+mod rope;
 pub mod spec;
 
+pub use build::LoraShape;
+pub use cache::Cache;
+pub use decoder::Decoder;
+pub use linear::{Linear, Lora};
 pub use spec::{Architecture, DecoderSpec, Head, Rope, RopeScaling};

@@ -13,6 +13,7 @@
 mod atomic;
 mod dir;
 mod info;
+pub mod interrupt;
 mod journal;
 mod layout;
 mod lines;

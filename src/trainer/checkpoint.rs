@@ -6,7 +6,7 @@ use crate::model::Decoder;
 use crate::model::files::{NamedTensor, Safetensors, StoreDtype, write_safetensors};
 use crate::model::params::Remap;
 use crate::objective::Objective;
-use crate::run::atomic::write_folder_atomic;
+use crate::run::write_folder_atomic;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

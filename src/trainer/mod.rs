@@ -1,1 +1,16 @@
-//! trainer
+//! The loop: one optimiser step, checkpoints, diagnoses.
+
+mod checkpoint;
+pub mod diagnose;
+mod fit;
+mod gradients;
+mod optimizer;
+mod plan;
+pub mod schedule;
+mod tally;
+
+pub use checkpoint::Checkpoints;
+pub use fit::{Fit, StepRecord, evaluate};
+pub use gradients::{accumulate, global_norm};
+pub use optimizer::{Gradients, Optimizer};
+pub use plan::Plan;
