@@ -3,7 +3,7 @@
 //! An accuracy means little alone: on some sets a judge that only counts length is right two times out
 //! of three. So every report carries that baseline and a seeded coin beside it.
 
-use super::statistics::{CONFIDENCE, Interval, wilson};
+use super::statistics::{Interval, wilson};
 use crate::data::Key;
 use crate::error::{Error, Result};
 use rand::RngExt;
@@ -32,9 +32,9 @@ pub struct ScoredPair {
 pub struct Accuracy {
     /// From 0 to 1.
     pub accuracy: f64,
-    /// Lower end of the 95 % interval.
+    /// Lower end of Wilson's interval.
     pub low: f64,
-    /// Upper end of the 95 % interval.
+    /// Upper end of Wilson's interval.
     pub high: f64,
     /// Pairs counted.
     pub pairs: usize,
@@ -44,10 +44,10 @@ pub struct Accuracy {
 
 impl Accuracy {
     /// From the credit of each pair: 1 right, 0.5 tie, 0 wrong. None without pairs.
-    fn of(credits: &[f64]) -> Option<Self> {
+    fn of(credits: &[f64], confidence: f64) -> Option<Self> {
         let pairs = credits.len();
         let right: f64 = credits.iter().sum();
-        let Interval { low, high } = wilson(right, pairs, CONFIDENCE);
+        let Interval { low, high } = wilson(right, pairs, confidence);
         (pairs > 0).then(|| Self {
             accuracy: right / pairs as f64,
             low,
@@ -77,8 +77,8 @@ pub struct AccuracyReport {
 }
 
 impl AccuracyReport {
-    /// Measures `pairs`. No pair, or a score that is not finite, is an error.
-    pub fn of(pairs: &[ScoredPair], seed: u64) -> Result<Self> {
+    /// Measures `pairs`, with intervals of that `confidence` (0.95). No pair, or a score that is not finite, is an error.
+    pub fn of(pairs: &[ScoredPair], confidence: f64, seed: u64) -> Result<Self> {
         if let Some(broken) = pairs
             .iter()
             .find(|p| !p.chosen_score.is_finite() || !p.rejected_score.is_finite())
@@ -94,16 +94,18 @@ impl AccuracyReport {
         }
         let coin = Key::new(seed).fold("accuracy/random");
         let over_all = |credit: &dyn Fn(&ScoredPair) -> f64| {
-            Accuracy::of(&pairs.iter().map(credit).collect::<Vec<f64>>()).ok_or_else(|| {
-                Error::data("there are no pairs to measure")
-                    .hint("check the file: `duel data check FILE`")
-            })
+            Accuracy::of(&pairs.iter().map(credit).collect::<Vec<f64>>(), confidence).ok_or_else(
+                || {
+                    Error::data("there are no pairs to measure")
+                        .hint("check the file: `duel data check FILE`")
+                },
+            )
         };
         Ok(Self {
             judge: over_all(&judged)?,
             length_only: over_all(&|p| credit(p.chosen_chars as f64, p.rejected_chars as f64))?,
             random: over_all(&|p| f64::from(u8::from(coin.fold(&p.id).rng().random::<bool>())))?,
-            subsets: by_subset(pairs),
+            subsets: by_subset(pairs, confidence),
         })
     }
 
@@ -116,7 +118,7 @@ impl AccuracyReport {
     }
 }
 
-fn by_subset(pairs: &[ScoredPair]) -> BTreeMap<String, Accuracy> {
+fn by_subset(pairs: &[ScoredPair], confidence: f64) -> BTreeMap<String, Accuracy> {
     let mut credits: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for pair in pairs {
         if let Some(subset) = &pair.subset {
@@ -125,7 +127,7 @@ fn by_subset(pairs: &[ScoredPair]) -> BTreeMap<String, Accuracy> {
     }
     let measured = credits
         .into_iter()
-        .filter_map(|(name, c)| Some((name.to_string(), Accuracy::of(&c)?)));
+        .filter_map(|(name, c)| Some((name.to_string(), Accuracy::of(&c, confidence)?)));
     measured.collect()
 }
 
@@ -144,6 +146,7 @@ fn credit(chosen: f64, rejected: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::statistics::CONFIDENCE;
     use super::*;
 
     fn pair(
@@ -171,7 +174,7 @@ mod tests {
             pair(2, 0.0, 1.0, (5, 5), "b"),
             pair(3, 3.0, 1.0, (1, 5), ""),
         ];
-        let report = AccuracyReport::of(&pairs, 0).expect("four pairs");
+        let report = AccuracyReport::of(&pairs, CONFIDENCE, 0).expect("four pairs");
         assert_eq!(
             (report.judge.accuracy, report.judge.pairs, report.judge.ties),
             (0.625, 4, 1)
@@ -191,7 +194,9 @@ mod tests {
     #[test]
     fn a_judge_that_says_nothing_is_at_one_half() {
         let pairs: Vec<_> = (0..100).map(|i| pair(i, 0.7, 0.7, (i, 3), "")).collect();
-        let judge = AccuracyReport::of(&pairs, 0).expect("pairs").judge;
+        let judge = AccuracyReport::of(&pairs, CONFIDENCE, 0)
+            .expect("pairs")
+            .judge;
         assert_eq!((judge.accuracy, judge.ties), (0.5, 100));
         assert!(!judge.beats_chance());
     }
@@ -199,14 +204,17 @@ mod tests {
     #[test]
     fn the_coin_is_seeded_fair_and_blind_to_order() {
         let pairs: Vec<_> = (0..2000).map(|i| pair(i, 1.0, 0.0, (1, 1), "")).collect();
-        let toss =
-            |pairs: &[ScoredPair], seed| AccuracyReport::of(pairs, seed).expect("pairs").random;
+        let toss = |pairs: &[ScoredPair], seed| {
+            AccuracyReport::of(pairs, CONFIDENCE, seed)
+                .expect("pairs")
+                .random
+        };
         let reversed: Vec<_> = pairs.iter().rev().cloned().collect();
         assert_eq!(toss(&pairs, 1), toss(&reversed, 1));
         assert_ne!(toss(&pairs, 1), toss(&pairs, 2));
         assert!((toss(&pairs, 1).accuracy - 0.5).abs() < 0.04);
         assert!(
-            AccuracyReport::of(&pairs, 1)
+            AccuracyReport::of(&pairs, CONFIDENCE, 1)
                 .expect("pairs")
                 .judge
                 .beats_chance()
@@ -215,8 +223,9 @@ mod tests {
 
     #[test]
     fn nan_names_the_pair_and_nothing_is_an_error() {
-        let error = AccuracyReport::of(&[pair(9, f64::NAN, 0.0, (1, 1), "")], 0).expect_err("NaN");
+        let error = AccuracyReport::of(&[pair(9, f64::NAN, 0.0, (1, 1), "")], CONFIDENCE, 0)
+            .expect_err("NaN");
         assert_eq!(error.message, "pair `9` has scores NaN and 0");
-        assert!(AccuracyReport::of(&[], 0).is_err());
+        assert!(AccuracyReport::of(&[], CONFIDENCE, 0).is_err());
     }
 }

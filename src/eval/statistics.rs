@@ -4,7 +4,7 @@ use crate::data::{Key, summary};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-/// The confidence of every interval that duel prints.
+/// The confidence of intervals where nobody asks for another.
 pub const CONFIDENCE: f64 = 0.95;
 
 /// How often a bootstrap draws, where nobody says otherwise.

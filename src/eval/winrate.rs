@@ -1,6 +1,6 @@
 //! Two models against each other, prompt by prompt.
 
-use super::statistics::{CONFIDENCE, Interval, RESAMPLES, paired_bootstrap, wilson};
+use super::statistics::{Interval, RESAMPLES, paired_bootstrap, wilson};
 use crate::data::{Key, summary};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -61,24 +61,25 @@ pub struct WinRate {
     pub losses: usize,
     /// `(wins + ties / 2) / prompts`, from 0 to 1.
     pub win_rate: f64,
-    /// Lower end of Wilson's 95 % interval.
+    /// Lower end of Wilson's interval.
     pub low: f64,
-    /// Upper end of Wilson's 95 % interval.
+    /// Upper end of Wilson's interval.
     pub high: f64,
     /// Mean over the prompts of A's mean score less B's.
     pub difference: f64,
-    /// Lower end of its bootstrap 95 % interval.
+    /// Lower end of its bootstrap interval.
     pub difference_low: f64,
-    /// Upper end of its bootstrap 95 % interval.
+    /// Upper end of its bootstrap interval.
     pub difference_high: f64,
 }
 
 impl WinRate {
     /// Compares the mean scores on each prompt. The samples of a prompt are not independent, so a prompt
-    /// counts once however many samples it has. The seed draws the bootstrap.
+    /// counts once however many samples it has. The intervals have that `confidence` (0.95); the seed draws the
+    /// bootstrap.
     ///
     /// No prompt, a prompt without samples, or a score that is not finite is an error.
-    pub fn of(matchups: &[Matchup], seed: u64) -> Result<Self> {
+    pub fn of(matchups: &[Matchup], confidence: f64, seed: u64) -> Result<Self> {
         let a = matchups
             .iter()
             .map(|m| prompt_mean(&m.id, &m.a))
@@ -88,14 +89,14 @@ impl WinRate {
             .map(|m| prompt_mean(&m.id, &m.b))
             .collect::<Result<Vec<f64>>>()?;
         let key = Key::new(seed).fold("winrate");
-        let difference = paired_bootstrap(&a, &b, RESAMPLES, CONFIDENCE, key).ok_or_else(|| {
+        let difference = paired_bootstrap(&a, &b, RESAMPLES, confidence, key).ok_or_else(|| {
             Error::data("there are no prompts to compare on")
                 .hint("check the file: `duel data check FILE`")
         })?;
         let verdicts: Vec<Verdict> = a.iter().zip(&b).map(|(a, b)| Verdict::of(*a, *b)).collect();
         let count = |wanted| verdicts.iter().filter(|v| **v == wanted).count();
         let won: f64 = verdicts.iter().map(|v| v.credit()).sum();
-        let Interval { low, high } = wilson(won, verdicts.len(), CONFIDENCE);
+        let Interval { low, high } = wilson(won, verdicts.len(), confidence);
         Ok(Self {
             wins: count(Verdict::Win),
             ties: count(Verdict::Tie),
@@ -131,6 +132,7 @@ fn prompt_mean(id: &str, scores: &[f64]) -> Result<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::statistics::CONFIDENCE;
     use super::*;
 
     fn matchup(id: usize, a: &[f64], b: &[f64]) -> Matchup {
@@ -149,7 +151,7 @@ mod tests {
             matchup(2, &[-1.0, 5.0], &[9.0]),     // 2 against 9
             matchup(3, &[4.0], &[1.0, 2.0, 3.0]), // 4 against 2
         ];
-        let rate = WinRate::of(&matchups, 0).expect("four prompts");
+        let rate = WinRate::of(&matchups, CONFIDENCE, 0).expect("four prompts");
         assert_eq!((rate.wins, rate.ties, rate.losses), (2, 1, 1));
         assert_eq!(rate.win_rate, 0.625);
         assert!((rate.difference - (0.5 + 0.0 - 7.0 + 2.0) / 4.0).abs() < 1e-12);
@@ -162,7 +164,7 @@ mod tests {
         let matchups: Vec<_> = (0..50)
             .map(|i| matchup(i, &[i as f64], &[i as f64]))
             .collect();
-        let rate = WinRate::of(&matchups, 0).expect("fifty prompts");
+        let rate = WinRate::of(&matchups, CONFIDENCE, 0).expect("fifty prompts");
         assert_eq!((rate.win_rate, rate.ties, rate.difference), (0.5, 50, 0.0));
         assert_eq!(Verdict::of(0.0, -0.0), Verdict::Tie);
     }
@@ -182,8 +184,8 @@ mod tests {
             })
             .collect();
         let (f, b) = (
-            WinRate::of(&forward, 0).expect("prompts"),
-            WinRate::of(&backward, 0).expect("prompts"),
+            WinRate::of(&forward, CONFIDENCE, 0).expect("prompts"),
+            WinRate::of(&backward, CONFIDENCE, 0).expect("prompts"),
         );
         assert_eq!((f.wins, f.losses), (b.losses, b.wins));
         assert!((f.low + b.high - 1.0).abs() < 1e-12);
@@ -192,9 +194,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_compared_is_named() {
-        let error = WinRate::of(&[matchup(3, &[f64::NAN], &[0.0])], 0).expect_err("NaN");
+        let error =
+            WinRate::of(&[matchup(3, &[f64::NAN], &[0.0])], CONFIDENCE, 0).expect_err("NaN");
         assert_eq!(error.message, "prompt `3` has the score NaN");
-        assert!(WinRate::of(&[matchup(3, &[], &[0.0])], 0).is_err());
-        assert!(WinRate::of(&[], 0).is_err());
+        assert!(WinRate::of(&[matchup(3, &[], &[0.0])], CONFIDENCE, 0).is_err());
+        assert!(WinRate::of(&[], CONFIDENCE, 0).is_err());
     }
 }
