@@ -147,6 +147,20 @@ impl Decoder {
         })
     }
 
+    /// The decoder under a score head `[1, hidden]` instead of its output head.
+    pub fn with_score(mut self, spec: DecoderSpec, values: Vec<f32>, device: &Device) -> Self {
+        let data = TensorData::new(values, [1, spec.hidden_size]);
+        let weight = Param::from_tensor(Tensor::from_data(data, device)).set_require_grad(false);
+        self.score = Some(Linear {
+            weight,
+            bias: None,
+            lora: None,
+        });
+        self.lm_head = None;
+        self.spec = Arc::new(spec);
+        self
+    }
+
     /// Puts a low-rank adapter beside every linear layer that `shape` names.
     ///
     /// # Errors
@@ -173,8 +187,8 @@ impl Decoder {
                 let [out, input] = layer.weight.val().dims();
                 let name = format!("{parent}.{name}");
                 layer.lora = Some(Lora {
-                    a: builder.matrix(&format!("{name}.lora_A.weight"), [shape.r, input])?,
-                    b: builder.matrix(&format!("{name}.lora_B.weight"), [out, shape.r])?,
+                    a: builder.matrix(&format!("{name}.lora_A"), [shape.r, input])?,
+                    b: builder.matrix(&format!("{name}.lora_B"), [out, shape.r])?,
                     scale: shape.scale(),
                 });
             }

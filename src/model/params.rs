@@ -1,7 +1,7 @@
 //! The parameters by name: to files, to the optimiser, between training and inference.
 //!
 //! A parameter's name is its path through the module, which is Hugging Face's tensor name; an adapter's
-//! matrices are `….lora_A.weight` and `….lora_B.weight`.
+//! matrices are `….lora_A` and `….lora_B`.
 
 use super::decoder::Decoder;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -38,9 +38,9 @@ impl Path {
     pub fn name(&self) -> String {
         let path = self.0.join(".");
         match path.strip_suffix(".lora.a") {
-            Some(layer) => format!("{layer}.lora_A.weight"),
+            Some(layer) => format!("{layer}.lora_A"),
             None => match path.strip_suffix(".lora.b") {
-                Some(layer) => format!("{layer}.lora_B.weight"),
+                Some(layer) => format!("{layer}.lora_B"),
                 None => path,
             },
         }
@@ -49,7 +49,7 @@ impl Path {
 
 /// Whether a name is an adapter's.
 pub fn is_adapter(name: &str) -> bool {
-    name.contains(".lora_A.") || name.contains(".lora_B.")
+    name.ends_with(".lora_A") || name.ends_with(".lora_B")
 }
 
 /// A mapping of every parameter that does not care how many dimensions it has.

@@ -1,5 +1,6 @@
 //! The learning rate of every optimiser step, as transformers' `get_scheduler` computes it.
 
+use crate::recipe::{LrSchedulerType, Train};
 use std::f64::consts::PI;
 
 /// What the learning rate does after its warm-up.
@@ -33,6 +34,18 @@ impl Schedule {
             warmup,
             total,
         }
+    }
+
+    /// The schedule that a recipe asks for, over `total` optimiser steps.
+    pub fn of(train: &Train, total: usize) -> Self {
+        let shape = match train.lr_scheduler_type {
+            LrSchedulerType::Cosine => Shape::Cosine,
+            LrSchedulerType::Linear => Shape::Linear,
+            LrSchedulerType::Constant => Shape::Constant,
+            LrSchedulerType::ConstantWithWarmup => Shape::ConstantWithWarmup,
+        };
+        let warmup = warmup_steps(train.warmup_steps, train.warmup_ratio, total);
+        Self::new(shape, train.learning_rate, warmup, total)
     }
 
     /// The learning rate of optimiser step `step`, counted from 0. With a warm-up that of step 0 is 0:

@@ -81,6 +81,7 @@ pub fn tokenizer_files(gguf: &Gguf) -> Result<TokenizerFiles> {
         tokenizer_config: vocabulary.tokenizer_config(add_bos, add_eos),
         chat_template: gguf.text("tokenizer.chat_template").map(str::to_string),
         eos_token_ids: vocabulary.end_ids(),
+        originals: Vec::new(),
     })
 }
 

@@ -1,0 +1,202 @@
+//! A model as it lies on disk: weights, tokenizer and config together, in and out.
+
+use super::build::{LoraShape, Values};
+use super::decoder::Decoder;
+use super::files::peft::{self, Adapter, AdapterConfig};
+use super::files::{Checkpoint, NamedTensor, StoreDtype, for_reward, write_model};
+use super::init::Random;
+use super::params::is_adapter;
+use super::spec::{DecoderSpec, Head};
+use crate::data::Key;
+use crate::error::{Error, Result};
+use crate::text::{Chat, TokenizerFiles};
+use burn::tensor::Device;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// A model with everything that travels with it.
+pub struct Model {
+    /// The weights, untracked.
+    pub decoder: Decoder,
+    /// Tokenizer and chat template.
+    pub chat: Chat,
+    /// `config.json`, verbatim.
+    pub config: Value,
+    /// The tokenizer's files.
+    pub tokenizer: TokenizerFiles,
+    /// Where it was read from: the base model's name in an adapter.
+    pub path: PathBuf,
+}
+
+struct FromFiles<'a>(&'a Checkpoint);
+
+impl Values for FromFiles<'_> {
+    fn values(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.0.read(name, shape)
+    }
+}
+
+struct FromAdapter<'a>(&'a Adapter);
+
+impl Values for FromAdapter<'_> {
+    fn values(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let found = self.0.tensors.iter().find(|(own, _, _)| own == name);
+        match found {
+            Some((_, own, values)) if own == shape => Ok(values.clone()),
+            Some((_, own, _)) => Err(Error::data(format!(
+                "the adapter's {name} has shape {own:?}, the model needs {shape:?}"
+            ))
+            .hint("is this adapter of another base model?")),
+            None => Err(Error::data(format!("the adapter has no {name}"))),
+        }
+    }
+}
+
+impl Model {
+    /// Reads a Hugging Face directory, a GGUF file, or a PEFT adapter with its base.
+    ///
+    /// # Errors
+    /// What is missing or damaged, by file and tensor.
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        if path.join("adapter_config.json").exists() {
+            return Self::load_adapted(path, device);
+        }
+        let checkpoint = Checkpoint::open(path)?;
+        let tokenizer = match checkpoint.tokenizer_files() {
+            Some(files) => files?,
+            None => TokenizerFiles::read(path)?,
+        };
+        let chat = Chat::new(&tokenizer).map_err(|e| e.at(path.display()))?;
+        let spec = &checkpoint.spec;
+        if chat.vocab_size() > spec.vocab_size {
+            return Err(Error::data(format!(
+                "{}: the tokenizer has {} tokens, the model only {}",
+                path.display(),
+                chat.vocab_size(),
+                spec.vocab_size
+            ))
+            .hint("take tokenizer.json and the weights from the same model"));
+        }
+        let decoder = Decoder::build(spec, &mut FromFiles(&checkpoint), device)?;
+        Ok(Self {
+            decoder,
+            chat,
+            config: checkpoint.config.clone(),
+            tokenizer,
+            path: path.to_owned(),
+        })
+    }
+
+    fn load_adapted(path: &Path, device: &Device) -> Result<Self> {
+        let adapter = peft::read_adapter(path)?;
+        let base = adapter.config.base_model_name_or_path.clone().ok_or_else(|| {
+            Error::data(format!("{} names no base model", path.join("adapter_config.json").display()))
+                .hint("set `base_model_name_or_path` in it to the base model's folder")
+        })?;
+        let base = super::files::hub::resolve(&base, None, false).map_err(|e| e.at(path.display()))?;
+        let mut model = Self::load(&base, device)?;
+        if adapter.tensors.iter().any(|(name, _, _)| name == "score.weight")
+            && model.decoder.score.is_none()
+        {
+            let score = FromAdapter(&adapter).values("score.weight", &[1, model.decoder.spec.hidden_size])?;
+            model = model.with_score_values(score, device)?;
+        }
+        let shape = LoraShape {
+            r: adapter.config.r,
+            alpha: adapter.config.lora_alpha,
+            rank_stabilised: adapter.config.use_rslora,
+            targets: adapter.config.target_modules.clone(),
+        };
+        model.decoder = model.decoder.adapt(&shape, &mut FromAdapter(&adapter))?;
+        if let Ok(tokenizer) = TokenizerFiles::read(path) {
+            model.chat = Chat::new(&tokenizer)?;
+            model.tokenizer = tokenizer;
+        }
+        Ok(model)
+    }
+
+    /// The model with a fresh score head, as a Bradley-Terry model begins: weights drawn with the config's
+    /// `initializer_range`.
+    ///
+    /// # Errors
+    /// A config that cannot become a classifier's.
+    pub fn with_score_head(self, key: Key, device: &Device) -> Result<Self> {
+        let range = self.config.get("initializer_range").and_then(Value::as_f64);
+        let hidden = self.decoder.spec.hidden_size;
+        let mut random = Random::new(key, range.unwrap_or(0.02));
+        let values = random.values("score.weight", &[1, hidden])?;
+        self.with_score_values(values, device)
+    }
+
+    fn with_score_values(mut self, values: Vec<f32>, device: &Device) -> Result<Self> {
+        let spec = DecoderSpec {
+            head: Head::Score,
+            ..(*self.decoder.spec).clone()
+        };
+        self.config = for_reward(&self.config, self.reward_pad())?;
+        self.decoder = self.decoder.with_score(spec, values, device);
+        Ok(self)
+    }
+
+    /// A pad token for the classifier's config that never ends a sequence: transformers looks for the last
+    /// token that is not the pad.
+    fn reward_pad(&self) -> u32 {
+        let ends = self.chat.stop_ids();
+        let pad = self.chat.pad_id();
+        if !ends.contains(&pad) {
+            return pad;
+        }
+        let unused = |id: &u32| !ends.contains(id) && self.chat.tokenizer().is_special(*id);
+        let vocab = self.chat.vocab_size() as u32;
+        (0..vocab).find(unused).unwrap_or(pad)
+    }
+
+    /// Writes the weights that `decoder` holds with this model's tokenizer and config: a whole model, or where
+    /// `lora` is given the adapter alone.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn save(
+        &self,
+        dir: &Path,
+        decoder: &Decoder,
+        lora: Option<&LoraShape>,
+        dtype: StoreDtype,
+    ) -> Result<()> {
+        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", e))?;
+        let tensors: Vec<NamedTensor> = decoder
+            .parameters()
+            .into_iter()
+            .filter(|p| lora.is_none() || is_adapter(&p.name) || p.name == "score.weight")
+            .map(|p| {
+                let values = p.values.into_data().try_into_vec();
+                (p.name, p.shape, values.expect("parameters are f32"))
+            })
+            .collect();
+        self.tokenizer.write(dir)?;
+        match lora {
+            None => write_model(dir, &self.config, tensors, dtype),
+            Some(lora) => peft::write_adapter(dir, &self.adapter_config(lora, decoder), tensors, dtype),
+        }
+    }
+
+    fn adapter_config(&self, lora: &LoraShape, decoder: &Decoder) -> AdapterConfig {
+        let task = match decoder.spec.head {
+            Head::LanguageModel => "CAUSAL_LM",
+            Head::Score => "SEQ_CLS",
+        };
+        AdapterConfig {
+            r: lora.r,
+            lora_alpha: lora.alpha,
+            lora_dropout: 0.0,
+            target_modules: lora.targets.clone(),
+            task_type: Some(task.into()),
+            base_model_name_or_path: Some(self.path.display().to_string()),
+            bias: "none".into(),
+            use_rslora: lora.rank_stabilised,
+            modules_to_save: None,
+            rank_pattern: Default::default(),
+            alpha_pattern: Default::default(),
+        }
+    }
+}
