@@ -20,6 +20,9 @@ const FAMILIES: [(&str, Architecture); 4] = [
     ("Qwen3", Architecture::Qwen3),
 ];
 
+/// No model comes near; beyond it, products of two sizes could overflow.
+const MAX_SIZE: usize = 1 << 28;
+
 /// The fields of `config.json` that a decoder needs, by their own names, and the whole file beside them.
 #[derive(Debug, Clone, Deserialize)]
 pub struct HfConfig {
@@ -292,10 +295,10 @@ impl HfConfig {
 }
 
 fn rope_scaling(parameters: &Map<String, Value>) -> Result<RopeScaling> {
-    let kind = parameters
-        .get("rope_type")
-        .or_else(|| parameters.get("type"));
-    match kind.and_then(Value::as_str).unwrap_or("default") {
+    let kind = ["rope_type", "type"]
+        .iter()
+        .find_map(|key| parameters.get(*key)?.as_str());
+    match kind.unwrap_or("default") {
         "default" => Ok(RopeScaling::None),
         "linear" => Ok(RopeScaling::Linear {
             factor: positive(parameters, "factor")?,
@@ -336,6 +339,9 @@ fn positive(parameters: &Map<String, Value>, key: &str) -> Result<f64> {
 fn required(value: Option<usize>, field: &str) -> Result<usize> {
     match value {
         Some(0) => Err(Error::data(format!("`{field}` is 0")).hint("correct config.json")),
+        Some(value) if value > MAX_SIZE => {
+            Err(Error::data(format!("`{field}` is {value}")).hint("correct config.json"))
+        }
         Some(value) => Ok(value),
         None => Err(Error::data(format!("`{field}` is missing"))
             .hint("take config.json from the original model")),

@@ -147,6 +147,7 @@ fn what_the_decoder_cannot_compute_is_refused_with_a_hint() {
             .contains("hidden_size 576")
     );
     assert!(refused(json!({"num_key_value_heads": 0})).contains("`num_key_value_heads` is 0"));
+    assert!(refused(json!({"num_hidden_layers": 1u64 << 60})).contains("num_hidden_layers"));
     assert!(refused(json!({"vocab_size": null})).contains("`vocab_size` is missing"));
     assert!(refused(json!({"hidden_act": "gelu"})).contains("`gelu`"));
     assert!(refused(json!({"head_dim": 63})).contains("odd"));

@@ -128,7 +128,7 @@ impl GgufModel {
 fn dequantise_permuted(gguf: &Gguf, info: &TensorInfo, heads: usize) -> Vec<f32> {
     let rows = info.shape.first().copied().unwrap_or(1);
     let row_len = info.shape.get(1).copied().unwrap_or(1);
-    let head_dim = (rows / heads).max(1);
+    let head_dim = rows / heads;
     info.kind.dequantise_rows(gguf.data(info), row_len, |row| {
         let (head, within) = (row / head_dim, row % head_dim);
         let (half, i) = (within / (head_dim / 2), within % (head_dim / 2));

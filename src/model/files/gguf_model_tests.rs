@@ -1,5 +1,6 @@
 use super::super::gguf::tests::Builder;
 use super::*;
+use crate::model::files::Checkpoint;
 use crate::model::spec::{Architecture, Rope};
 
 const HIDDEN: usize = 8;
@@ -182,4 +183,24 @@ fn what_the_decoder_does_not_have_is_named() {
         "{error}"
     );
     assert!(model.read("lm_head.weight", &[5, 8]).is_err());
+}
+
+#[test]
+fn a_changed_byte_of_a_model_never_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.gguf");
+    let tiny = tiny("llama");
+    let bytes = tiny.bytes();
+    for position in (0..bytes.len() - tiny.data_len()).step_by(2) {
+        let mut changed = bytes.clone();
+        changed[position] ^= [0x01, 0x10, 0xff][position % 3];
+        std::fs::write(&path, &changed).unwrap();
+        // Whatever it is now, it ends in weights or an error.
+        if let Ok(read) = Checkpoint::open(&path) {
+            for name in read.names() {
+                let shape = read.shape(&name).unwrap();
+                let _ = read.read(&name, &shape);
+            }
+        }
+    }
 }

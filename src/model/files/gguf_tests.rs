@@ -117,6 +117,11 @@ impl Builder {
         bytes
     }
 
+    /// Bytes of tensors at the end of the file.
+    pub fn data_len(&self) -> usize {
+        self.data.len()
+    }
+
     pub fn write(&self, path: &Path) {
         std::fs::write(path, self.bytes()).unwrap();
     }

@@ -5,9 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
+use hf_hub::progress::Progress;
 use hf_hub::repository::RepoTypeModel;
 use hf_hub::{HFClient, HFError, HFRepositorySync};
 
+use super::hub_progress::Sum;
+pub use super::hub_progress::Watch;
 use crate::error::{Error, Result};
 
 /// What a decoder, its tokenizer or an adapter may consist of. Other weights of a repository (ONNX, pickles,
@@ -33,12 +36,20 @@ const WANTED: [&str; 12] = [
 /// # Errors
 /// A path that does not exist, an unknown or gated repository, no network and nothing in the cache.
 pub fn resolve(model: &str, revision: Option<&str>, offline: bool) -> Result<PathBuf> {
-    let environment = std::env::var("HF_HUB_OFFLINE").unwrap_or_default();
-    let hub = Hub {
-        offline: offline || is_on(&environment),
-        ..Hub::default()
-    };
-    hub.resolve(model, revision)
+    Hub::from_environment(offline, None).resolve(model, revision)
+}
+
+/// As [`resolve`], telling `watch` how far a download is.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_watched(
+    model: &str,
+    revision: Option<&str>,
+    offline: bool,
+    watch: Watch,
+) -> Result<PathBuf> {
+    Hub::from_environment(offline, Some(watch)).resolve(model, revision)
 }
 
 fn is_on(flag: &str) -> bool {
@@ -48,13 +59,14 @@ fn is_on(flag: &str) -> bool {
 }
 
 /// Where models come from; what is `None` comes from the environment.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Hub {
     endpoint: Option<String>,
     cache: Option<PathBuf>,
     offline: bool,
     /// Attempts after the first failure; `None` leaves the client's own number.
     retries: Option<usize>,
+    watch: Option<Watch>,
 }
 
 /// A hub id, taken apart.
@@ -68,6 +80,15 @@ struct Id<'a> {
 }
 
 impl Hub {
+    fn from_environment(offline: bool, watch: Option<Watch>) -> Self {
+        let switch = std::env::var("HF_HUB_OFFLINE").unwrap_or_default();
+        Self {
+            offline: offline || is_on(&switch),
+            watch,
+            ..Self::default()
+        }
+    }
+
     fn resolve(&self, model: &str, revision: Option<&str>) -> Result<PathBuf> {
         let path = Path::new(model);
         if path.exists() {
@@ -82,7 +103,8 @@ impl Hub {
             .map_err(|error| Error::internal(format!("cannot start the hub client: {error}")))?;
         let repository = blocking.model(id.owner, id.name);
         let found = if self.offline {
-            fetch(&repository, &id, true).map_err(|_| self.not_cached(&id, client.cache_dir()))?
+            self.fetch(&repository, &id, true)
+                .map_err(|_| self.not_cached(&id, client.cache_dir()))?
         } else {
             self.fetch_or_cached(&repository, &id, client.endpoint())?
         };
@@ -114,12 +136,12 @@ impl Hub {
         id: &Id,
         endpoint: &str,
     ) -> Result<PathBuf> {
-        let error = match fetch(repository, id, false) {
+        let error = match self.fetch(repository, id, false) {
             Ok(found) => return Ok(found),
             Err(error) => error,
         };
         if unreachable(&error)
-            && let Ok(cached) = fetch(repository, id, true)
+            && let Ok(cached) = self.fetch(repository, id, true)
             && check_complete(&cached, id).is_ok()
         {
             tracing::warn!(
@@ -130,6 +152,35 @@ impl Hub {
             return Ok(cached);
         }
         Err(explain(&error, id, endpoint))
+    }
+
+    fn fetch(
+        &self,
+        repository: &HFRepositorySync<RepoTypeModel>,
+        id: &Id,
+        cached: bool,
+    ) -> Result<PathBuf, HFError> {
+        let revision = id.revision.map(str::to_string);
+        let progress = self
+            .watch
+            .clone()
+            .map(|watch| Progress::new(Sum::new(watch)));
+        match id.file {
+            Some(file) => repository
+                .download_file()
+                .filename(file)
+                .maybe_revision(revision)
+                .local_files_only(cached)
+                .maybe_progress(progress)
+                .send(),
+            None => repository
+                .snapshot_download()
+                .maybe_revision(revision)
+                .allow_patterns(WANTED.map(str::to_string).to_vec())
+                .local_files_only(cached)
+                .maybe_progress(progress)
+                .send(),
+        }
     }
 
     fn not_cached(&self, id: &Id, cache: &Path) -> Error {
@@ -185,28 +236,6 @@ fn parse(model: &str) -> Result<Id<'_>> {
         file,
         revision,
     })
-}
-
-fn fetch(
-    repository: &HFRepositorySync<RepoTypeModel>,
-    id: &Id,
-    cached: bool,
-) -> Result<PathBuf, HFError> {
-    let revision = id.revision.map(str::to_string);
-    match id.file {
-        Some(file) => repository
-            .download_file()
-            .filename(file)
-            .maybe_revision(revision)
-            .local_files_only(cached)
-            .send(),
-        None => repository
-            .snapshot_download()
-            .maybe_revision(revision)
-            .allow_patterns(WANTED.map(str::to_string).to_vec())
-            .local_files_only(cached)
-            .send(),
-    }
 }
 
 /// A snapshot folder exists from the first file on, so its existence alone proves little.

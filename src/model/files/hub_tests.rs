@@ -33,6 +33,7 @@ impl Server {
             cache: Some(cache.to_owned()),
             offline: false,
             retries: Some(0),
+            watch: None,
         }
     }
 }
@@ -137,6 +138,24 @@ fn a_download_takes_what_a_decoder_needs_and_works_offline_afterwards() {
 }
 
 #[test]
+fn a_download_tells_how_far_it_is() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start(MODEL);
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let note = Arc::clone(&heard);
+    let watch: Watch = Arc::new(move |arrived, total| note.lock().unwrap().push((arrived, total)));
+    let hub = Hub {
+        watch: Some(watch),
+        ..server.hub(cache.path())
+    };
+    hub.resolve("me/tiny", None).unwrap();
+    let heard = heard.lock().unwrap();
+    let wanted: usize = MODEL[..5].iter().map(|(_, body)| body.len()).sum();
+    assert_eq!(heard.last(), Some(&(wanted as u64, wanted as u64)));
+    assert!(heard.is_sorted(), "{heard:?}");
+}
+
+#[test]
 fn one_gguf_file_of_a_repository_can_be_named() {
     let cache = tempfile::tempdir().unwrap();
     let server = Server::start(MODEL);
@@ -166,6 +185,7 @@ fn no_network_is_named_with_the_ways_round_it() {
         cache: Some(cache.path().to_owned()),
         offline: false,
         retries: Some(0),
+        watch: None,
     };
     let error = dead().resolve("me/tiny", None).unwrap_err();
     assert!(

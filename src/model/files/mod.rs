@@ -1,15 +1,16 @@
 //! Model files in and out: Hugging Face directories, GGUF, PEFT adapters, the hub. Plain `Vec<f32>`, no tensors.
 
-pub mod atomic;
+mod atomic;
 pub mod config;
-pub mod element;
-pub mod gguf;
-pub mod gguf_model;
-pub mod gguf_quant;
-pub mod gguf_tokenizer;
+mod element;
+mod gguf;
+mod gguf_model;
+mod gguf_quant;
+mod gguf_tokenizer;
 pub mod hub;
-pub mod mapped;
-pub mod parameters;
+mod hub_progress;
+mod mapped;
+mod parameters;
 pub mod peft;
 pub mod safetensors;
 
@@ -97,6 +98,14 @@ impl Checkpoint {
 
     /// Finds a model of the wrong size before the first weight is read, and names the parameter.
     fn check_shapes(&self) -> Result<()> {
+        // A corrupt layer count would otherwise ask for a list longer than the memory.
+        let last = format!(
+            "model.layers.{}.input_layernorm.weight",
+            self.spec.num_hidden_layers - 1
+        );
+        if self.shape(&last).is_none() {
+            return Err(self.missing(&last));
+        }
         for (name, expected) in parameters(&self.spec) {
             match self.shape(&name) {
                 Some(found) if found == expected => {}

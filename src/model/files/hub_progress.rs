@@ -1,0 +1,61 @@
+//! Bytes of a download that have arrived, summed over its files.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
+
+/// Told the bytes that have arrived and the bytes of the whole download; must return at once.
+pub type Watch = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
+/// Turns the client's events about single files and batches into one running sum.
+pub(super) struct Sum {
+    watch: Watch,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    total: u64,
+    /// Files that arrive by themselves.
+    files: HashMap<String, u64>,
+    /// Files that arrive as one batch.
+    batch: u64,
+}
+
+impl Sum {
+    pub(super) fn new(watch: Watch) -> Self {
+        Self {
+            watch,
+            state: Mutex::default(),
+        }
+    }
+}
+
+impl ProgressHandler for Sum {
+    fn on_progress(&self, event: &ProgressEvent) {
+        let ProgressEvent::Download(event) = event else {
+            return;
+        };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            // Each file of a snapshot announces itself too, with its own size only.
+            DownloadEvent::Start { total_bytes, .. } => state.total = state.total.max(*total_bytes),
+            DownloadEvent::Progress { files } => {
+                for file in files {
+                    state
+                        .files
+                        .insert(file.filename.clone(), file.bytes_completed);
+                }
+            }
+            DownloadEvent::AggregateProgress {
+                bytes_completed, ..
+            } => state.batch = *bytes_completed,
+            DownloadEvent::Complete => {}
+        }
+        let arrived = state.batch + state.files.values().sum::<u64>();
+        let total = state.total;
+        drop(state);
+        (self.watch)(arrived.min(total), total);
+    }
+}
