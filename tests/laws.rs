@@ -2,3 +2,5 @@
 
 #[path = "laws/house.rs"]
 mod house;
+#[path = "laws/oracle.rs"]
+mod oracle;

@@ -1,0 +1,219 @@
+//! duel's numbers against transformers, TRL and PEFT on SmolLM2-135M-Instruct (goldens by
+//! tests/golden/make_oracle.py). Needs the model: `DUEL_SMOLLM2` names its Hugging Face directory.
+
+use burn::tensor::Device;
+use duel::data::Key;
+use duel::model::{Decoder, Model};
+use duel::objective::{Example, Objective, Preference, Sft, sequence_sums};
+use duel::recipe::{PairLoss, Sampling, Train};
+use duel::trainer::{Gradients, Optimizer, accumulate, global_norm};
+use duel::trie::{Sequence, Trie};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+fn golden(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn directory() -> PathBuf {
+    std::env::var("DUEL_SMOLLM2")
+        .expect("set DUEL_SMOLLM2 to the directory of SmolLM2-135M-Instruct")
+        .into()
+}
+
+fn smollm2() -> &'static Model {
+    static MODEL: OnceLock<Model> = OnceLock::new();
+    MODEL.get_or_init(|| Model::load(&directory(), &Device::flex()).unwrap())
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn floats(value: &Value) -> Vec<f64> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+/// The golden pairs, chosen and rejected in turn.
+fn pairs() -> Vec<[Sequence; 2]> {
+    let inputs = golden("inputs.json");
+    let pairs = inputs["pairs"].as_array().unwrap();
+    pairs
+        .iter()
+        .map(|pair| {
+            let prompt = ids(&pair["prompt_ids"]);
+            let of = |key: &str| Sequence::response(&prompt, &ids(&pair[key]));
+            [of("chosen_ids"), of("rejected_ids")]
+        })
+        .collect()
+}
+
+fn logps(decoder: &Decoder, sequences: &[Sequence]) -> Vec<f64> {
+    let trie = Trie::new(sequences);
+    let sums = sequence_sums(decoder.target_logprobs(&trie).logps, &trie);
+    sums.into_data().iter::<f64>().collect()
+}
+
+fn wanted(golden: &Value) -> Vec<f64> {
+    let chosen = floats(&golden["seq_logps_chosen_f64"]);
+    let rejected = floats(&golden["seq_logps_rejected_f64"]);
+    chosen.into_iter().zip(rejected).flat_map(|(c, r)| [c, r]).collect()
+}
+
+fn all_near(found: &[f64], wanted: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), wanted.len());
+    for (found, wanted) in found.iter().zip(wanted) {
+        assert!((found - wanted).abs() <= tolerance, "{found} is not {wanted}");
+    }
+}
+
+/// The oracle's reference model: every matrix of the blocks times 1.01.
+fn reference() -> Decoder {
+    struct Louder;
+    impl duel::model::params::Remap for Louder {
+        fn remap<const D: usize>(
+            &mut self,
+            name: &str,
+            value: burn::tensor::Tensor<D>,
+        ) -> burn::tensor::Tensor<D> {
+            if D == 2 && name.contains(".layers.") { value * 1.01 } else { value }
+        }
+    }
+    smollm2().decoder.clone().remap(&mut Louder)
+}
+
+fn examples() -> Vec<Example> {
+    let decoder = reference();
+    let pairs = pairs();
+    let flat: Vec<Sequence> = pairs.iter().flatten().cloned().collect();
+    let reference = logps(&decoder, &flat);
+    let rows = pairs.into_iter().zip(reference.chunks(2));
+    rows.enumerate()
+        .map(|(i, (pair, reference))| Example {
+            id: i.to_string(),
+            sequences: pair.to_vec(),
+            reference: reference.iter().map(|&r| r as f32).collect(),
+            margin: None,
+        })
+        .collect()
+}
+
+#[test]
+#[ignore = "needs SmolLM2-135M-Instruct: set DUEL_SMOLLM2"]
+fn log_probs_are_those_of_transformers() {
+    let sequences: Vec<Sequence> = pairs().into_iter().flatten().collect();
+    let golden = golden("logps.json");
+    all_near(&logps(&smollm2().decoder, &sequences), &wanted(&golden["policy"]), 1e-4);
+    all_near(&logps(&reference(), &sequences), &wanted(&golden["reference"]), 1e-4);
+}
+
+#[test]
+#[ignore = "needs SmolLM2-135M-Instruct: set DUEL_SMOLLM2"]
+fn greedy_responses_are_those_of_transformers_token_by_token() {
+    let model = smollm2();
+    let how = Sampling {
+        num_generations: 2,
+        temperature: vec![0.0],
+        max_new_tokens: 48,
+        ..Sampling::default()
+    };
+    let engine = duel::generate::Engine {
+        decoder: &model.decoder,
+        chat: &model.chat,
+        how: &how,
+    };
+    let golden = golden("greedy.json");
+    let results = golden["results"].as_array().unwrap();
+    let prompts: Vec<_> = results
+        .iter()
+        .enumerate()
+        .map(|(i, row)| duel::generate::Prompted {
+            id: i.to_string(),
+            tokens: ids(&row["prompt_ids"]),
+        })
+        .collect();
+    let mut at = 0;
+    engine
+        .generate(&prompts, Key::new(0), &mut |_, drawn| {
+            let mut wanted = ids(&results[at]["greedy_ids"]);
+            if wanted.last().is_some_and(|last| model.chat.stop_ids().contains(last)) {
+                wanted.pop();
+            }
+            assert!(drawn.iter().all(|drawn| drawn.tokens == wanted), "prompt {at}");
+            at += 1;
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(at, results.len());
+}
+
+#[test]
+#[ignore = "needs SmolLM2-135M-Instruct: set DUEL_SMOLLM2"]
+fn three_adamw_steps_of_dpo_are_those_of_trl() {
+    let train = Train::default();
+    let mut optimizer = Optimizer::new(&train);
+    let mut objective = Preference::new(PairLoss::default());
+    let mut decoder = smollm2().decoder.clone().tracked(|_| true);
+    let examples = examples();
+    let rows: Vec<&Example> = examples.iter().collect();
+    let golden = golden("dpo_adamw.json");
+    for step in golden["steps"].as_array().unwrap() {
+        let mut gradients = Gradients::new();
+        let mut loss = 0.0;
+        objective.begin_step(&rows);
+        for batch in rows.chunks(3) {
+            let sequences: Vec<Sequence> =
+                batch.iter().flat_map(|e| e.sequences.clone()).collect();
+            let trie = Trie::new(&sequences);
+            let value = objective.loss(&decoder, batch, &trie).loss / rows.len() as f64;
+            loss += value.clone().into_scalar::<f64>();
+            accumulate(&decoder, value.backward(), &mut gradients);
+        }
+        let norm = global_norm(&gradients);
+        let near = |found: f64, key: &str| {
+            let wanted = step[key].as_f64().unwrap();
+            assert!((found / wanted - 1.0).abs() < 1e-3, "{key}: {found} is not {wanted}");
+        };
+        near(loss, "loss");
+        near(norm, "grad_norm_before_clip");
+        decoder = optimizer.step(decoder, gradients, 5e-6, 1.0 / (norm + 1e-6));
+    }
+}
+
+#[test]
+#[ignore = "needs SmolLM2-135M-Instruct: set DUEL_SMOLLM2"]
+fn sft_loss_and_gradient_norm_are_those_of_transformers() {
+    let golden = golden("sft.json");
+    for (key, all) in [("all_tokens", true), ("completion_only", false)] {
+        let examples: Vec<Example> = pairs()
+            .into_iter()
+            .map(|[mut chosen, _]| {
+                if all {
+                    chosen.scored = vec![true; chosen.tokens.len()];
+                }
+                Example {
+                    id: String::new(),
+                    sequences: vec![chosen],
+                    reference: Vec::new(),
+                    margin: None,
+                }
+            })
+            .collect();
+        let rows: Vec<&Example> = examples.iter().collect();
+        let sequences: Vec<Sequence> = rows.iter().flat_map(|e| e.sequences.clone()).collect();
+        let trie = Trie::new(&sequences);
+        let decoder = smollm2().decoder.clone().tracked(|_| true);
+        let count: f64 = rows.iter().map(|row| Sft.weight(row)).sum();
+        let row = &golden["results"][key];
+        assert_eq!(Some(count as u64), row["n_tokens"].as_u64());
+        let loss = Sft.loss(&decoder, &rows, &trie).loss / count;
+        let mut gradients = Gradients::new();
+        let value = loss.clone().into_scalar::<f64>();
+        accumulate(&decoder, loss.backward(), &mut gradients);
+        assert!((value - row["loss"].as_f64().unwrap()).abs() < 1e-4, "{key}: {value}");
+        let norm = global_norm(&gradients);
+        assert!((norm / row["grad_norm"].as_f64().unwrap() - 1.0).abs() < 1e-3, "{key}: {norm}");
+    }
+}
