@@ -1,1 +1,4 @@
-//! pipeline
+//! The order of things.
+
+pub mod embedded;
+pub mod responses;

@@ -1,0 +1,121 @@
+//! `duel generate`: K responses a prompt.
+
+use super::{Global, output, setup};
+use crate::data::{LoadOptions, load_prompts};
+use crate::error::{Error, Result};
+use crate::generate::Engine;
+use crate::pipeline::responses::{self, GroupRow};
+use crate::recipe::Sampling;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Draw responses from a model: {"prompt","responses","finish"} lines, continued where an earlier run stopped
+///
+/// Example: duel generate --model HuggingFaceTB/SmolLM2-135M-Instruct --prompts prompts.jsonl --out out.jsonl -k 4
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// The model: a directory, a GGUF file, a hub id, or `quickstart`
+    #[arg(long)]
+    model: String,
+    /// Prompts: jsonl or parquet
+    #[arg(long)]
+    prompts: PathBuf,
+    /// Where the responses go
+    #[arg(long)]
+    out: PathBuf,
+    /// Responses a prompt
+    #[arg(short, long, default_value_t = 1)]
+    k: usize,
+    /// Longest response, in tokens
+    #[arg(long, default_value_t = 256)]
+    max_new_tokens: usize,
+    /// 0 is greedy; several values are used in turn
+    #[arg(long, value_delimiter = ',', default_value = "1.0")]
+    temperature: Vec<f64>,
+    /// Keep the likeliest tokens that together have this probability
+    #[arg(long, default_value_t = 1.0)]
+    top_p: f64,
+    /// Keep this many of the likeliest tokens; 0 keeps all
+    #[arg(long, default_value_t = 0)]
+    top_k: usize,
+    /// Drop tokens less likely than this share of the likeliest
+    #[arg(long, default_value_t = 0.0)]
+    min_p: f64,
+    /// Divide the logits of tokens that already occurred
+    #[arg(long, default_value_t = 1.0)]
+    repetition_penalty: f64,
+    /// Texts that end a response
+    #[arg(long)]
+    stop: Vec<String>,
+    /// Everything random is drawn from it and the prompts' ids
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Tokens held in the cache at once
+    #[arg(long, default_value_t = 16_384)]
+    max_tokens_per_batch: usize,
+    /// Count and list rows that cannot be read instead of stopping at the first
+    #[arg(long)]
+    skip_bad: bool,
+    /// Read no more prompts than this
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Take text prompts as a user's turn
+    #[arg(long)]
+    chat: bool,
+}
+
+impl Generate {
+    fn sampling(&self) -> Result<Sampling> {
+        let how = Sampling {
+            num_generations: self.k,
+            temperature: self.temperature.clone(),
+            top_p: self.top_p,
+            top_k: self.top_k,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            max_new_tokens: self.max_new_tokens,
+            stop: self.stop.clone(),
+            max_tokens_per_batch: self.max_tokens_per_batch,
+        };
+        let sound = how.num_generations > 0
+            && how.max_new_tokens > 0
+            && how.temperature.iter().all(|t| *t >= 0.0)
+            && how.top_p > 0.0
+            && how.repetition_penalty > 0.0;
+        match sound {
+            true => Ok(how),
+            false => Err(Error::user(
+                "-k, --max-new-tokens, --top-p and --repetition-penalty must be above 0, --temperature at least 0",
+            )
+            .hint("see `duel generate --help`")),
+        }
+    }
+
+    /// Runs the command.
+    pub fn run(&self, global: &Global) -> Result<()> {
+        let how = self.sampling()?;
+        let options = LoadOptions {
+            skip_bad: self.skip_bad,
+            limit: self.limit,
+            text_as_chat: self.chat,
+            ..LoadOptions::default()
+        };
+        let (rows, report) = load_prompts(std::slice::from_ref(&self.prompts), &options)?;
+        output::note(&report.summary());
+        let model = setup::model(&self.model, global)?;
+        let engine = Engine {
+            decoder: &model.decoder,
+            chat: &model.chat,
+            how: &how,
+        };
+        let key = crate::data::Key::new(self.seed);
+        let written: Vec<GroupRow> = responses::generate(&engine, &rows, key, &self.out)?;
+        let drawn: usize = written.iter().map(|row| row.responses.len()).sum();
+        output::note(&format!(
+            "{drawn} responses to {} prompts in {}",
+            written.len(),
+            self.out.display()
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! What a command needs before its work: a log with progress bars, ^C, a device, a model.
+
+use super::{Global, output};
+use crate::error::{Error, Result};
+use crate::model::{Model, files::hub};
+use crate::pipeline::embedded;
+use crate::run::interrupt;
+use burn::tensor::Device;
+use indicatif::ProgressStyle;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use tracing_indicatif::IndicatifLayer;
+use tracing_indicatif::filter::{IndicatifFilter, hide_indicatif_span_fields};
+use tracing_subscriber::fmt::format::DefaultFields;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// Starts the log and listens to ^C. Bars appear only on a terminal; a log that is not one gets plain lines.
+pub fn start(global: &Global) {
+    let filter = EnvFilter::try_from_env("DUEL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,duel=info"));
+    let style = "{spinner} {span_child_prefix}{msg} {wide_bar} {pos}/{len} {per_sec} {eta} left";
+    let bars = !global.quiet && std::io::stderr().is_terminal();
+    let layer = IndicatifLayer::new()
+        .with_progress_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_span_field_formatter(hide_indicatif_span_fields(DefaultFields::new()));
+    let writer = layer.get_stderr_writer();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_target(false)
+        .without_time()
+        .with_writer(writer)
+        .with_filter(filter);
+    let bars = bars.then(|| layer.with_filter(IndicatifFilter::new(false)));
+    // A second start (in tests) finds a subscriber already there, which is as good.
+    let _ = tracing_subscriber::registry().with(lines).with(bars).try_init();
+    if let Err(error) = interrupt::listen(output::stopping, output::stop_now) {
+        tracing::debug!("{error}");
+    }
+}
+
+/// The device that `--backend` and `--device` name.
+pub fn device(global: &Global) -> Result<Device> {
+    open_device(&global.backend, global.device)
+}
+
+/// A device by name and number.
+pub fn open_device(backend: &str, index: usize) -> Result<Device> {
+    duel_backends::device::open(backend, index)
+        .map_err(|error| Error::device(error.message).hint(error.hint))
+}
+
+/// The path of a model that is named on the command line: a directory, a GGUF, a hub id, or `quickstart`.
+pub fn model_path(name: &str) -> Result<PathBuf> {
+    if name == crate::recipe::Model::QUICKSTART {
+        return embedded::model();
+    }
+    let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|v| !v.is_empty() && v != "0");
+    hub::resolve(name, None, offline)
+}
+
+/// Loads such a model.
+pub fn model(name: &str, global: &Global) -> Result<Model> {
+    Model::load(&model_path(name)?, &device(global)?)
+}
