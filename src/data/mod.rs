@@ -1,5 +1,23 @@
 //! Rows in: preference pairs, prompts and conversations from jsonl and parquet.
 
+mod fields;
+mod jsonl;
+mod load;
+mod parquet;
+pub mod preference;
+pub mod prompts;
+pub mod report;
 pub mod rows;
+pub mod sft;
+pub mod split;
+mod transcript;
 
+pub use preference::load_preferences;
+pub use prompts::load_prompts;
+pub use report::{LoadOptions, Report};
 pub use rows::{Origin, Preference, PromptRow, Sft};
+pub use sft::load_sft;
+pub use split::{HasPrompt, split};
+
+#[cfg(test)]
+mod tests;
