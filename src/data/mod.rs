@@ -1,10 +1,28 @@
 //! Rows in: preference pairs, prompts and conversations from jsonl and parquet.
 
 pub mod catalog;
+mod fields;
+mod jsonl;
 pub mod key;
+mod load;
+mod parquet;
+pub mod preference;
+pub mod prompts;
+pub mod report;
 pub mod rows;
+pub mod sft;
+pub mod split;
 pub mod summary;
+mod transcript;
 
 pub use catalog::{Catalog, DataSet, Layout};
 pub use key::Key;
+pub use preference::load_preferences;
+pub use prompts::load_prompts;
+pub use report::{LoadOptions, Report};
 pub use rows::{Origin, Preference, PromptRow, Sft};
+pub use sft::load_sft;
+pub use split::{HasPrompt, split};
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,44 @@ pub enum Answer {
     Ids(Vec<u32>),
 }
 
+impl Prompt {
+    /// Plain text as one user turn; other prompts as they are.
+    pub fn into_chat(self) -> Self {
+        match self {
+            Self::Text(text) => Self::Chat(vec![Message::user(text)]),
+            other => other,
+        }
+    }
+
+    /// Whether there is nothing to respond to.
+    pub fn is_blank(&self) -> bool {
+        match self {
+            Self::Chat(turns) => turns.iter().all(|turn| turn.content.trim().is_empty()),
+            Self::Text(text) => text.trim().is_empty(),
+            Self::Ids(ids) => ids.is_empty(),
+        }
+    }
+}
+
+impl Answer {
+    /// Plain text as one assistant turn; other answers as they are.
+    pub fn into_chat(self) -> Self {
+        match self {
+            Self::Text(text) => Self::Chat(vec![Message::assistant(text)]),
+            other => other,
+        }
+    }
+
+    /// Whether nothing is said.
+    pub fn is_blank(&self) -> bool {
+        match self {
+            Self::Chat(turns) => turns.iter().all(|turn| turn.content.trim().is_empty()),
+            Self::Text(text) => text.trim().is_empty(),
+            Self::Ids(ids) => ids.is_empty(),
+        }
+    }
+}
+
 /// What an SFT row holds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SftText {

@@ -207,3 +207,91 @@ fn explain(error: &minijinja::Error) -> Error {
         None => Error::data(format!("{NAME}: {words}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+    use std::collections::BTreeMap;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        now: String,
+        templates: BTreeMap<String, String>,
+        cases: Vec<Case>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        template: String,
+        messages: Vec<Message>,
+        add_generation_prompt: bool,
+        variables: serde_json::Map<String, serde_json::Value>,
+        text: Option<String>,
+        generated: Option<Vec<String>>,
+        error: Option<String>,
+    }
+
+    fn template(source: &str) -> Result<ChatTemplate> {
+        let token = |name: &str, token: &str| (name.to_string(), token.to_string());
+        ChatTemplate::new(
+            source,
+            &[token("bos_token", "<s>"), token("eos_token", "</s>")],
+        )
+    }
+
+    /// Made by tests/golden/templates/make_templates.py.
+    #[test]
+    fn every_golden_template_renders_as_in_transformers() {
+        let golden = include_str!("../../tests/golden/templates/templates.json");
+        let golden: Golden = serde_json::from_str(golden).expect("the golden file parses");
+        let now: DateTime = golden.now.parse().expect("a time");
+        for (i, case) in golden.cases.iter().enumerate() {
+            let source = &golden.templates[&case.template];
+            let template = template(source).expect("compiles").at(now);
+            let template = template.with_variables(&case.variables);
+            let rendered = template.render(&case.messages, case.add_generation_prompt);
+            let name = format!("case {i}: {}", case.template);
+            match (&case.text, rendered) {
+                (Some(text), Ok(rendered)) => {
+                    assert_eq!(&rendered.text, text, "{name}");
+                    let generated = rendered.generated.iter().map(|r| &rendered.text[r.clone()]);
+                    let expected = case.generated.clone().unwrap_or_default();
+                    assert_eq!(generated.collect::<Vec<_>>(), expected, "{name}");
+                }
+                (None, Err(error)) => {
+                    let expected = case.error.as_deref().expect("text or error");
+                    assert!(error.message.contains(expected), "{name}: {error}");
+                }
+                (_, rendered) => panic!("{name}: {rendered:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_line_of_the_template() {
+        let refuses =
+            template("{{ bos_token }}\n\n{{ raise_exception('no tools') }}").expect("compiles");
+        let error = refuses
+            .render(&[Message::user("Hi")], false)
+            .expect_err("raised");
+        assert_eq!(error.message, "chat template, line 3: no tools");
+        let error = template("\n{% for m in messages %}\n{% endif %}").expect_err("syntax");
+        assert!(
+            error.message.starts_with("chat template, line 3: "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn marks_in_a_message_cannot_move_the_loss() {
+        let source = "{% generation %}{{ messages[0].content }}{% endgeneration %}";
+        let turns = [Message::assistant("a\u{FDD1}b")];
+        let error = template(source).expect("compiles").render(&turns, false);
+        assert!(error.expect_err("refused").message.contains("U+FDD0"));
+        let plain = template("{{ messages[0].content }}")
+            .expect("compiles")
+            .render(&turns, false);
+        assert_eq!(plain.expect("rendered").text, "a\u{FDD1}b");
+    }
+}

@@ -1,0 +1,228 @@
+//! Typed access to the columns of one row. Errors name the field, what it holds and what it should.
+
+use crate::error::{Error, Result};
+use crate::text::{Dialogue, Message};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// One row with the names that its columns have.
+pub(super) struct Fields<'a> {
+    row: &'a Map<String, Value>,
+    columns: &'a BTreeMap<String, String>,
+}
+
+/// A column that holds text or a conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Turns {
+    /// Plain text.
+    Text(String),
+    /// Messages.
+    Chat(Dialogue),
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of a row, which must be a JSON object.
+    pub(super) fn new(row: &'a Value, columns: &'a BTreeMap<String, String>) -> Result<Self> {
+        match row {
+            Value::Object(row) => Ok(Self { row, columns }),
+            other => Err(Error::data(format!(
+                "the row is {}, should be an object",
+                kind(other)
+            ))),
+        }
+    }
+
+    /// The name that a column has in the file.
+    fn column<'n>(&'n self, name: &'n str) -> &'n str {
+        self.columns.get(name).map_or(name, String::as_str)
+    }
+
+    fn get(&self, name: &str) -> Option<&'a Value> {
+        self.row
+            .get(self.column(name))
+            .filter(|value| !value.is_null())
+    }
+
+    /// Whether the row has a value in this column; null counts as none.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// A name for the row: its id, as text or number.
+    pub(super) fn id(&self) -> Option<String> {
+        let id = self.get("id").or_else(|| self.get("prompt_id"))?;
+        match id {
+            Value::String(id) => Some(id.clone()),
+            Value::Number(id) => Some(id.to_string()),
+            _ => None,
+        }
+    }
+
+    /// A column of text.
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>> {
+        let text = |value: &Value| match value {
+            Value::String(text) => Ok(text.clone()),
+            other => Err(self.wrong(name, other, "text")),
+        };
+        self.get(name).map(text).transpose()
+    }
+
+    /// A column of finite numbers.
+    pub(super) fn number(&self, name: &str) -> Result<Option<f32>> {
+        let number = |value: &Value| match value.as_f64().map(|number| number as f32) {
+            Some(number) if number.is_finite() => Ok(number),
+            _ => Err(self.wrong(name, value, "a finite number")),
+        };
+        self.get(name).map(number).transpose()
+    }
+
+    /// A column of token ids.
+    pub(super) fn ids(&self, name: &str) -> Result<Option<Vec<u32>>> {
+        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        let ids = |value: &Value| {
+            let ids = value.as_array().map(|ids| ids.iter().map(id).collect());
+            ids.flatten()
+                .ok_or_else(|| self.wrong(name, value, "a list of token ids"))
+        };
+        self.get(name).map(ids).transpose()
+    }
+
+    /// A column of several texts.
+    pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<String>>> {
+        let texts = |value: &Value| {
+            let texts = value.as_array().map(|texts| {
+                let text = |text: &Value| text.as_str().map(str::to_string);
+                texts.iter().map(text).collect()
+            });
+            texts
+                .flatten()
+                .ok_or_else(|| self.wrong(name, value, "a list of texts"))
+        };
+        self.get(name).map(texts).transpose()
+    }
+
+    /// A column that holds text, one message, or a list of messages.
+    pub(super) fn turns(&self, name: &str) -> Result<Option<Turns>> {
+        let turns = |value: &Value| match value {
+            Value::String(text) => Ok(Turns::Text(text.clone())),
+            Value::Object(_) => Ok(Turns::Chat(vec![self.message(value, self.column(name))?])),
+            Value::Array(items) => Ok(Turns::Chat(self.messages(items, name)?)),
+            other => Err(self.wrong(name, other, "text or a list of messages")),
+        };
+        self.get(name).map(turns).transpose()
+    }
+
+    /// A column that holds a list of messages.
+    pub(super) fn dialogue(&self, name: &str) -> Result<Option<Dialogue>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Array(items)) => Ok(Some(self.messages(items, name)?)),
+            Some(other) => Err(self.wrong(name, other, "a list of messages")),
+        }
+    }
+
+    /// An error about a column that the row lacks.
+    pub(super) fn missing(&self, name: &str) -> Error {
+        match self.columns.get(name) {
+            Some(column) => Error::data(format!("`{column}` (the column for `{name}`) is missing")),
+            None => Error::data(format!("`{name}` is missing")),
+        }
+    }
+
+    /// An error about a row of which no shape is known.
+    pub(super) fn no_shape(&self, shapes: &str) -> Error {
+        let names: Vec<String> = self.row.keys().map(|name| format!("`{name}`")).collect();
+        let names = if names.is_empty() {
+            "no field".to_string()
+        } else {
+            names.join(", ")
+        };
+        Error::data(format!("the row has {names}"))
+            .hint(format!("rows look like {shapes}; another name can be mapped: `columns = {{ prompt = \"question\" }}`"))
+    }
+
+    fn messages(&self, items: &[Value], name: &str) -> Result<Dialogue> {
+        let column = self.column(name);
+        let each = items.iter().enumerate();
+        each.map(|(i, item)| self.message(item, &format!("{column}[{i}]")))
+            .collect()
+    }
+
+    /// `{"role", "content"}`, or ShareGPT's `{"from", "value"}`.
+    fn message(&self, item: &Value, place: &str) -> Result<Message> {
+        let Value::Object(entries) = item else {
+            return Err(wrong(place, item, "a message with `role` and `content`"));
+        };
+        let entry = |name: &str| {
+            entries
+                .get(self.column(name))
+                .filter(|value| !value.is_null())
+        };
+        let (role, content) = match (entry("role"), entry("from")) {
+            (None, Some(from)) => (from, "value"),
+            (Some(role), _) => (role, "content"),
+            (None, None) => {
+                return Err(Error::data(format!(
+                    "`{place}.{}` is missing",
+                    self.column("role")
+                )));
+            }
+        };
+        let Value::String(role) = role else {
+            return Err(wrong(&format!("{place}.role"), role, "text"));
+        };
+        if let Some(calls) = entry("tool_calls")
+            && calls.as_array().is_none_or(|calls| !calls.is_empty())
+        {
+            return Err(Error::data(format!(
+                "`{place}.tool_calls`: tool calls are not supported"
+            )));
+        }
+        let place = format!("{place}.{}", self.column(content));
+        match entry(content) {
+            Some(words) => Ok(Message::new(role_of(role), content_of(words, &place)?)),
+            None => Err(Error::data(format!("`{place}` is missing"))),
+        }
+    }
+
+    fn wrong(&self, name: &str, value: &Value, should: &str) -> Error {
+        wrong(self.column(name), value, should)
+    }
+}
+
+/// ShareGPT's names of the roles are given their usual ones.
+fn role_of(name: &str) -> &str {
+    match name {
+        "human" => "user",
+        "gpt" | "chatgpt" | "model" => "assistant",
+        other => other,
+    }
+}
+
+/// Text, or a list of text parts.
+fn content_of(value: &Value, place: &str) -> Result<String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Array(parts) => {
+            let part = |part: &Value| part.get("text").and_then(Value::as_str).map(str::to_string);
+            let texts: Option<String> = parts.iter().map(part).collect();
+            texts.ok_or_else(|| Error::data(format!("`{place}` has parts that are not text")))
+        }
+        other => Err(wrong(place, other, "text")),
+    }
+}
+
+fn wrong(place: &str, value: &Value, should: &str) -> Error {
+    Error::data(format!("`{place}` is {}, should be {should}", kind(value)))
+}
+
+fn kind(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_string(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => format!("the number {number}"),
+        Value::String(_) => "text".to_string(),
+        Value::Array(items) => format!("a list of {}", items.len()),
+        Value::Object(_) => "an object".to_string(),
+    }
+}

@@ -1,0 +1,129 @@
+//! The way of every row from its file into a list: read, shape, keep, drop or skip.
+
+use super::fields::Fields;
+use super::report::{LoadOptions, Report};
+use super::rows::Origin;
+use super::{jsonl, parquet};
+use crate::error::{Error, Result};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A well-formed row: usable, or not for a reason that is counted.
+pub(super) enum Shaped<T> {
+    /// The row.
+    Row(T),
+    /// Why the row is left out.
+    Dropped(&'static str),
+}
+
+/// Reads rows from files, in the order of the files and of their lines.
+///
+/// # Errors
+/// Files that cannot be read, malformed rows (unless they are skipped), and files without a usable row.
+pub(super) fn load<T>(
+    paths: &[PathBuf],
+    options: &LoadOptions,
+    mut shape: impl FnMut(&Fields, String, Origin) -> Result<Shaped<T>>,
+) -> Result<(Vec<T>, Report)> {
+    options.check()?;
+    let mut rows = Vec::new();
+    let mut report = Report::default();
+    let limit = options.limit.unwrap_or(usize::MAX);
+    for (number, path) in paths.iter().enumerate() {
+        if rows.len() >= limit {
+            break;
+        }
+        let file = Arc::new(path.clone());
+        let before = report.total();
+        for_each(path, &mut |line, value| {
+            let origin = Origin {
+                file: Arc::clone(&file),
+                line,
+            };
+            let name = row_name(paths.len(), number, line);
+            let shaped = value.map_err(Error::data).and_then(|value| {
+                let fields = Fields::new(&value, &options.columns)?;
+                shape(&fields, fields.id().unwrap_or(name), origin.clone())
+            });
+            match shaped {
+                Ok(Shaped::Row(row)) => rows.push(row),
+                Ok(Shaped::Dropped(reason)) => report.drop(reason),
+                Err(error) if options.skip_bad => report.skipped.push((origin, error.message)),
+                Err(error) => return Err(malformed(error, &origin)),
+            }
+            report.kept = rows.len();
+            Ok(match rows.len() >= limit {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            })
+        })?;
+        if report.total() == before {
+            return Err(
+                Error::data(format!("{}: the file holds no row", path.display()))
+                    .hint("check the path, or whether the step that wrote the file has finished"),
+            );
+        }
+    }
+    match rows.is_empty() && limit > 0 {
+        true => Err(none_usable(paths, &report)),
+        false => Ok((rows, report)),
+    }
+}
+
+/// Hands every row of a file on; what the file is follows from its name.
+fn for_each(path: &Path, sink: &mut jsonl::Sink) -> Result<()> {
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().to_lowercase())
+        .unwrap_or_default();
+    let (stem, gzipped) = match name.strip_suffix(".gz") {
+        Some(stem) => (stem, true),
+        None => (name.as_str(), false),
+    };
+    match stem.rsplit('.').next() {
+        Some("jsonl" | "ndjson" | "json") => jsonl::read(path, gzipped, sink),
+        Some("parquet") if !gzipped => parquet::read(path, sink),
+        _ => Err(Error::user(format!(
+            "{}: not a kind of file that holds rows",
+            path.display()
+        ))
+        .hint("duel reads .jsonl, .ndjson and .json, also gzipped (.jsonl.gz), and .parquet")),
+    }
+}
+
+/// A row without an id is called by its number, and by its file's number where there are several files.
+fn row_name(files: usize, file: usize, line: usize) -> String {
+    match files {
+        0 | 1 => line.to_string(),
+        _ => format!("{}:{line}", file + 1),
+    }
+}
+
+fn malformed(error: Error, origin: &Origin) -> Error {
+    let error = error.at(origin);
+    match error.hint {
+        Some(_) => error,
+        None => error.hint(
+            "mend the row, or leave such rows out with `--skip-bad`: they are counted and listed",
+        ),
+    }
+}
+
+fn none_usable(paths: &[PathBuf], report: &Report) -> Error {
+    let files: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    let error = Error::data(format!(
+        "{}: no row can be used: {}",
+        files.join(", "),
+        report.summary()
+    ));
+    match report.skipped.first() {
+        Some((origin, reason)) => {
+            error.hint(format!("the first malformed row is {origin}: {reason}"))
+        }
+        None => error.hint("look at the rows with `duel data show`"),
+    }
+}

@@ -1,0 +1,104 @@
+//! Prompts to respond to, and responses to judge.
+
+use super::fields::{Fields, Turns};
+use super::load::{Shaped, load};
+use super::preference;
+use super::report::{LoadOptions, Report};
+use super::rows::{Origin, PromptRow};
+use super::sft::instruction;
+use crate::error::{Error, Result};
+use crate::text::{Answer, Dialogue, Message, Prompt};
+use std::path::PathBuf;
+
+/// The shapes of prompt rows, for messages.
+const SHAPES: &str = "{\"prompt\"} with text or messages, {\"prompt\", \"responses\"}, {\"context_messages\"}, {\"messages\"}, \
+                      {\"instruction\", \"input\"}, or a preference row";
+
+/// Loads prompts, in file order, with the responses that the rows have.
+///
+/// Rows are `{prompt}` with text or messages, `{context_messages}`, `{messages}` (a last assistant turn is cut off),
+/// `{prompt, responses}`, preference rows (their responses are chosen and rejected, in this order), `{instruction, input}`,
+/// or `{prompt_ids}`. Rows with an empty prompt are dropped and counted.
+pub fn load_prompts(paths: &[PathBuf], options: &LoadOptions) -> Result<(Vec<PromptRow>, Report)> {
+    load(paths, options, |fields, id, origin| {
+        prompt_row(fields, id, origin, options)
+    })
+}
+
+fn prompt_row(
+    fields: &Fields,
+    id: String,
+    origin: Origin,
+    options: &LoadOptions,
+) -> Result<Shaped<PromptRow>> {
+    let (prompt, responses) = match fields.texts("responses")? {
+        Some(responses) => (prompt(fields)?, responses),
+        None if fields.has("chosen") || fields.has("chosen_ids") => {
+            let (prompt, chosen, rejected) = preference::pair(fields, options)?;
+            (prompt, vec![words(chosen)?, words(rejected)?])
+        }
+        None => (prompt(fields)?, Vec::new()),
+    };
+    let prompt = match options.text_as_chat {
+        true => prompt.into_chat(),
+        false => prompt,
+    };
+    if prompt.is_blank() {
+        return Ok(Shaped::Dropped("empty prompt"));
+    }
+    Ok(Shaped::Row(PromptRow {
+        id,
+        prompt,
+        responses,
+        origin,
+    }))
+}
+
+fn prompt(fields: &Fields) -> Result<Prompt> {
+    if let Some(ids) = fields.ids("prompt_ids")? {
+        return Ok(Prompt::Ids(ids));
+    }
+    if let Some(turns) = fields.dialogue("context_messages")? {
+        return Ok(Prompt::Chat(turns));
+    }
+    if let Some(turns) = fields.turns("prompt")? {
+        return Ok(match turns {
+            Turns::Text(text) => Prompt::Text(text),
+            Turns::Chat(turns) => Prompt::Chat(turns),
+        });
+    }
+    for name in ["messages", "conversations"] {
+        if let Some(turns) = fields.dialogue(name)? {
+            return Ok(Prompt::Chat(without_last_answer(turns)));
+        }
+    }
+    if let Some(instruction) = instruction(fields)? {
+        return Ok(Prompt::Chat(instruction));
+    }
+    Err(fields.no_shape(SHAPES))
+}
+
+/// A conversation up to the assistant's last turn, if it ends with one.
+fn without_last_answer(mut turns: Dialogue) -> Dialogue {
+    if turns.last().is_some_and(|turn| turn.role == "assistant") {
+        turns.pop();
+    }
+    turns
+}
+
+/// The text of a response; whatever judges reads one turn.
+fn words(answer: Answer) -> Result<String> {
+    match answer {
+        Answer::Text(text) => Ok(text),
+        Answer::Chat(turns) => match <[Message; 1]>::try_from(turns) {
+            Ok([turn]) => Ok(turn.content),
+            Err(turns) => Err(Error::data(format!(
+                "a response of {} turns cannot be judged, one turn can",
+                turns.len()
+            ))),
+        },
+        Answer::Ids(_) => Err(Error::data(
+            "responses given as token ids cannot be judged, text can",
+        )),
+    }
+}

@@ -1,0 +1,110 @@
+//! How rows are loaded and what became of them.
+
+use super::rows::Origin;
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+
+/// How files are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Leave malformed rows out and list them in the report, instead of stopping at the first.
+    pub skip_bad: bool,
+    /// The usual name of a column (`prompt`) to the name that it has in the file (`question`).
+    pub columns: BTreeMap<String, String>,
+    /// Keep only pairs in the standard format of "RLHF Workflow": equal, strictly alternating user and assistant turns, none
+    /// empty, that differ in the last turn only.
+    pub standard_only: bool,
+    /// Take plain text prompts as one user turn and plain responses as one assistant turn.
+    pub text_as_chat: bool,
+    /// Stop after this many rows.
+    pub limit: Option<usize>,
+}
+
+/// What became of the rows of some files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Rows loaded.
+    pub kept: usize,
+    /// Malformed rows that were left out, with the reason for each.
+    pub skipped: Vec<(Origin, String)>,
+    /// Well-formed rows that cannot be used, counted by reason.
+    pub dropped: BTreeMap<&'static str, usize>,
+}
+
+/// The columns that a `columns` option may rename.
+const CANONICAL: [&str; 27] = [
+    "id",
+    "prompt",
+    "chosen",
+    "rejected",
+    "margin",
+    "chosen_score",
+    "rejected_score",
+    "prompt_ids",
+    "chosen_ids",
+    "rejected_ids",
+    "messages",
+    "context_messages",
+    "conversations",
+    "responses",
+    "completion",
+    "instruction",
+    "input",
+    "output",
+    "system",
+    "text",
+    "role",
+    "content",
+    "from",
+    "value",
+    "score_chosen",
+    "score_rejected",
+    "prompt_id",
+];
+
+impl LoadOptions {
+    /// Checks that every renamed column is one that duel reads.
+    pub(super) fn check(&self) -> Result<()> {
+        for name in self.columns.keys() {
+            if !CANONICAL.contains(&name.as_str()) {
+                return Err(
+                    Error::user(format!("no column is called `{name}`")).hint(format!(
+                        "columns that can be renamed: {}",
+                        CANONICAL.join(", ")
+                    )),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    /// Counts a row that cannot be used.
+    pub fn drop(&mut self, reason: &'static str) {
+        *self.dropped.entry(reason).or_default() += 1;
+    }
+
+    /// Rows seen: kept, skipped and dropped.
+    pub fn total(&self) -> usize {
+        self.kept + self.skipped.len() + self.dropped.values().sum::<usize>()
+    }
+
+    /// One line for people: `"1200 rows, 3 malformed, 12 dropped (chosen and rejected are equal: 12)"`.
+    pub fn summary(&self) -> String {
+        let mut parts = vec![format!("{} rows", self.kept)];
+        if !self.skipped.is_empty() {
+            parts.push(format!("{} malformed", self.skipped.len()));
+        }
+        if !self.dropped.is_empty() {
+            let reasons: Vec<String> = self
+                .dropped
+                .iter()
+                .map(|(reason, count)| format!("{reason}: {count}"))
+                .collect();
+            let count: usize = self.dropped.values().sum();
+            parts.push(format!("{count} dropped ({})", reasons.join(", ")));
+        }
+        parts.join(", ")
+    }
+}

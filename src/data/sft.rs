@@ -1,0 +1,134 @@
+//! Conversations to imitate.
+
+use super::fields::{Fields, Turns};
+use super::load::{Shaped, load};
+use super::report::{LoadOptions, Report};
+use super::rows::{Origin, Sft};
+use crate::error::Result;
+use crate::text::{Dialogue, Message, SftText};
+use std::path::PathBuf;
+
+/// The shapes of SFT rows, for messages.
+const SHAPES: &str = "{\"messages\"}, {\"conversations\"} (ShareGPT), {\"prompt\", \"completion\"}, {\"prompt\", \"chosen\"}, \
+                      {\"instruction\", \"input\", \"output\"} (Alpaca), or {\"text\"}";
+
+/// Loads rows for supervised fine-tuning, in file order.
+///
+/// Rows are `{messages}`, `{conversations}` with `role`/`content` or ShareGPT's `from`/`value`, `{prompt, completion}` with text or
+/// messages, preference rows (`chosen` is learned), Alpaca's `{instruction, input, output}`, or running `{text}`.
+/// Rows without an assistant turn or without words are dropped and counted.
+pub fn load_sft(paths: &[PathBuf], options: &LoadOptions) -> Result<(Vec<Sft>, Report)> {
+    load(paths, options, |fields, id, origin| {
+        sft(fields, id, origin, options)
+    })
+}
+
+fn sft(fields: &Fields, id: String, origin: Origin, options: &LoadOptions) -> Result<Shaped<Sft>> {
+    let mut messages = text(fields)?;
+    if let (SftText::Completion(prompt, completion), true) = (&messages, options.text_as_chat) {
+        messages = SftText::ChatCompletion(
+            vec![Message::user(prompt)],
+            vec![Message::assistant(completion)],
+        );
+    }
+    Ok(match unusable(&messages) {
+        Some(reason) => Shaped::Dropped(reason),
+        None => Shaped::Row(Sft {
+            id,
+            messages,
+            origin,
+        }),
+    })
+}
+
+fn text(fields: &Fields) -> Result<SftText> {
+    for name in ["messages", "conversations"] {
+        if let Some(turns) = fields.dialogue(name)? {
+            return Ok(SftText::Chat(turns));
+        }
+    }
+    for name in ["completion", "chosen"] {
+        if let (Some(prompt), Some(completion)) = (fields.turns("prompt")?, fields.turns(name)?) {
+            return Ok(completed(prompt, completion));
+        }
+    }
+    if let Some(Turns::Chat(turns)) = fields.turns("chosen")? {
+        return Ok(last_turn(turns));
+    }
+    if let Some(mut turns) = instruction(fields)? {
+        let output = fields
+            .text("output")?
+            .ok_or_else(|| fields.missing("output"))?;
+        turns.push(Message::assistant(output));
+        return Ok(SftText::Chat(turns));
+    }
+    match fields.text("text")? {
+        Some(text) => Ok(SftText::Text(text)),
+        None => Err(fields.no_shape(SHAPES)),
+    }
+}
+
+fn completed(prompt: Turns, completion: Turns) -> SftText {
+    match (prompt, completion) {
+        (Turns::Text(prompt), Turns::Text(completion)) => SftText::Completion(prompt, completion),
+        (Turns::Chat(prompt), Turns::Text(completion)) => {
+            SftText::ChatCompletion(prompt, vec![Message::assistant(completion)])
+        }
+        // Beside a prompt as text, `chosen` may be the whole conversation.
+        (Turns::Text(_), Turns::Chat(turns))
+            if turns.first().is_some_and(|m| m.role != "assistant") =>
+        {
+            last_turn(turns)
+        }
+        (Turns::Text(prompt), Turns::Chat(turns)) => {
+            SftText::ChatCompletion(vec![Message::user(prompt)], turns)
+        }
+        (Turns::Chat(prompt), Turns::Chat(turns)) => match turns.strip_prefix(prompt.as_slice()) {
+            Some(rest) => SftText::ChatCompletion(prompt.clone(), rest.to_vec()),
+            None => SftText::ChatCompletion(prompt, turns),
+        },
+    }
+}
+
+/// A conversation of which the last turn is learned.
+fn last_turn(mut turns: Dialogue) -> SftText {
+    let last = turns.pop();
+    SftText::ChatCompletion(turns, last.into_iter().collect())
+}
+
+/// Alpaca's instruction with its optional input and system turn.
+pub(super) fn instruction(fields: &Fields) -> Result<Option<Dialogue>> {
+    let Some(instruction) = fields.text("instruction")? else {
+        return Ok(None);
+    };
+    let mut turns = Vec::new();
+    if let Some(system) = fields.text("system")?.filter(|system| !system.is_empty()) {
+        turns.push(Message::new("system", system));
+    }
+    turns.push(Message::user(match fields.text("input")? {
+        Some(input) if !input.is_empty() => format!("{instruction}\n\n{input}"),
+        _ => instruction,
+    }));
+    Ok(Some(turns))
+}
+
+/// Why a row teaches nothing.
+fn unusable(text: &SftText) -> Option<&'static str> {
+    let (turns, words) = match text {
+        SftText::Chat(turns) | SftText::ChatCompletion(_, turns) => (Some(turns), ""),
+        SftText::Completion(_, words) | SftText::Text(words) => (None, words.as_str()),
+    };
+    let Some(turns) = turns else {
+        return words.trim().is_empty().then_some("empty response");
+    };
+    let mut answers = turns
+        .iter()
+        .filter(|turn| turn.role == "assistant")
+        .peekable();
+    if answers.peek().is_none() {
+        return Some("no assistant turn");
+    }
+    answers
+        .all(|turn| turn.content.trim().is_empty())
+        .then_some("empty response")
+}
