@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, Result};
+
 /// A loss over the log-probs of a chosen and a rejected response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -19,7 +21,7 @@ pub enum LossType {
     Hinge,
     /// Squared distance of the length-averaged margin from 1 / (2 beta).
     Ipo,
-    /// BCO: a classifier of each response around a running mean.
+    /// BCO: a classifier of each response, around a running mean if `bco_running_mean`.
     BcoPair,
     /// SPPO with hard labels.
     SppoHard,
@@ -44,6 +46,67 @@ pub enum LossType {
     Orpo,
     /// KTO on pairs.
     KtoPair,
+}
+
+impl LossType {
+    /// The name in a recipe, as TRL spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sigmoid => "sigmoid",
+            Self::SigmoidNorm => "sigmoid_norm",
+            Self::Robust => "robust",
+            Self::ExoPair => "exo_pair",
+            Self::Hinge => "hinge",
+            Self::Ipo => "ipo",
+            Self::BcoPair => "bco_pair",
+            Self::SppoHard => "sppo_hard",
+            Self::NcaPair => "nca_pair",
+            Self::Aot => "aot",
+            Self::AotUnpaired => "aot_unpaired",
+            Self::ApoZero => "apo_zero",
+            Self::ApoDown => "apo_down",
+            Self::Discopop => "discopop",
+            Self::Sft => "sft",
+            Self::Simpo => "simpo",
+            Self::Orpo => "orpo",
+            Self::KtoPair => "kto_pair",
+        }
+    }
+
+    /// Whether the loss reads the log-probs of a reference model.
+    pub fn needs_reference(self) -> bool {
+        !matches!(self, Self::Sft | Self::Simpo | Self::Orpo)
+    }
+
+    /// Whether `label_smoothing` changes the loss.
+    pub fn takes_label_smoothing(self) -> bool {
+        matches!(
+            self,
+            Self::Sigmoid
+                | Self::SigmoidNorm
+                | Self::Robust
+                | Self::ExoPair
+                | Self::Aot
+                | Self::AotUnpaired
+                | Self::Simpo
+        )
+    }
+
+    /// Whether another f-divergence than reverse KL is sound: its normaliser beta log Z(x) cancels
+    /// only in the difference of two responses, so losses that look at one response alone lose it.
+    pub fn takes_f_divergence(self) -> bool {
+        matches!(
+            self,
+            Self::Sigmoid
+                | Self::SigmoidNorm
+                | Self::Hinge
+                | Self::Ipo
+                | Self::ExoPair
+                | Self::Robust
+                | Self::Discopop
+                | Self::Sft
+        )
+    }
 }
 
 /// How far from the reference: the f of the f-divergence.
@@ -83,8 +146,11 @@ pub struct PairLoss {
     pub reference_free: bool,
     /// Temperature of DiscoPOP's modulation.
     pub discopop_tau: f64,
-    /// SimPO's target margin over beta (`gamma / beta`).
+    /// SimPO's target margin of the rewards: the loss is -log sigmoid(beta * margin - simpo_gamma).
     pub simpo_gamma: f64,
+    /// Shift BCO's rewards by their running mean, as the paper and TRL before 1.0 do.
+    /// Off by default: TRL 1.16 classifies the bare rewards.
+    pub bco_running_mean: bool,
 }
 
 impl Default for PairLoss {
@@ -100,6 +166,269 @@ impl Default for PairLoss {
             reference_free: false,
             discopop_tau: 0.05,
             simpo_gamma: 0.5,
+            bco_running_mean: false,
+        }
+    }
+}
+
+impl PairLoss {
+    /// The losses with their weights, 1 where none is given.
+    pub fn weighted(&self) -> impl Iterator<Item = (LossType, f64)> + '_ {
+        let weights = self.loss_weights.iter().copied();
+        let weights = weights.chain(std::iter::repeat(1.0));
+        self.loss_type.iter().copied().zip(weights)
+    }
+
+    /// Whether the log-probs of a reference model are read at all. Without it the reference pass is
+    /// left out and zeros stand for its log-probs.
+    pub fn needs_reference(&self) -> bool {
+        !self.reference_free && self.loss_type.iter().any(|loss| loss.needs_reference())
+    }
+
+    /// Values no loss can work with, and options that would silently do nothing.
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut faults = self.faults_of_losses();
+        faults.extend(self.faults_of_numbers());
+        faults.extend(self.faults_of_options());
+        faults
+    }
+
+    /// Refuses the first fault.
+    ///
+    /// # Errors
+    /// A user's error that names the key.
+    pub fn check(&self) -> Result<()> {
+        match self.faults().into_iter().next() {
+            Some(fault) => Err(Error::user(fault.fact).at(fault.key).hint(fault.hint)),
+            None => Ok(()),
+        }
+    }
+
+    fn faults_of_losses(&self) -> Vec<Fault> {
+        let (losses, weights) = (self.loss_type.len(), self.loss_weights.len());
+        let mut faults = Vec::new();
+        if losses == 0 {
+            faults.push(Fault::new(
+                "loss_type",
+                "the list of losses is empty",
+                "`sigmoid` is DPO",
+            ));
+        }
+        if weights != 0 && weights != losses {
+            faults.push(Fault::new(
+                "loss_weights",
+                format!("{weights} weights for {losses} losses"),
+                "give each loss of `loss_type` one weight, or none of them",
+            ));
+        }
+        faults
+    }
+
+    fn faults_of_numbers(&self) -> Vec<Fault> {
+        let above_0 = |value: f64| value.is_finite() && value > 0.0;
+        let weights = self.loss_weights.iter().all(|weight| weight.is_finite());
+        let rpo = self.rpo_alpha.is_none_or(above_0);
+        let checks = [
+            (
+                "beta",
+                above_0(self.beta),
+                "above 0 (at 0 the loss would stay at ln 2)",
+            ),
+            ("discopop_tau", above_0(self.discopop_tau), "above 0"),
+            (
+                "label_smoothing",
+                (0.0..0.5).contains(&self.label_smoothing),
+                "at least 0 and below 0.5",
+            ),
+            ("rpo_alpha", rpo, "above 0"),
+            ("loss_weights", weights, "finite"),
+            ("simpo_gamma", self.simpo_gamma.is_finite(), "finite"),
+            (
+                "f_alpha_divergence_coef",
+                self.f_alpha_divergence_coef.is_finite(),
+                "finite",
+            ),
+        ];
+        let wrong = checks.into_iter().filter(|(_, sound, _)| !sound);
+        let fault = |(key, _, range): (_, _, &str)| {
+            Fault::new(
+                key,
+                format!("`{key}` must be {range}"),
+                "leave it out for TRL's default",
+            )
+        };
+        wrong.map(fault).collect()
+    }
+
+    fn faults_of_options(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let divergent = self.f_divergence_type != FDivergence::ReverseKl;
+        let unfit = self
+            .loss_type
+            .iter()
+            .find(|loss| !loss.takes_f_divergence());
+        if let Some(loss) = unfit.filter(|_| divergent) {
+            faults.push(Fault::new(
+                "f_divergence_type",
+                format!(
+                    "`f_divergence_type` has no meaning for the loss `{}`",
+                    loss.name()
+                ),
+                "leave it out, or use a loss of the difference of both responses, as `sigmoid`",
+            ));
+        }
+        let smooths = self
+            .loss_type
+            .iter()
+            .any(|loss| loss.takes_label_smoothing());
+        if self.label_smoothing > 0.0 && !smooths {
+            faults.push(Fault::new(
+                "label_smoothing",
+                "no loss of `loss_type` uses `label_smoothing`",
+                "leave it out, or use `sigmoid` or `robust`",
+            ));
+        }
+        faults
+    }
+}
+
+/// What is wrong with a loss, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The key of [`PairLoss`] to change.
+    pub key: &'static str,
+    /// What is wrong with it.
+    pub fact: String,
+    /// What to write instead.
+    pub hint: &'static str,
+}
+
+impl Fault {
+    fn new(key: &'static str, fact: impl Into<String>, hint: &'static str) -> Self {
+        Self {
+            key,
+            fact: fact.into(),
+            hint,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_serde_reads() {
+        let all = [
+            "sigmoid",
+            "sigmoid_norm",
+            "robust",
+            "exo_pair",
+            "hinge",
+            "ipo",
+            "bco_pair",
+        ];
+        let rest = [
+            "sppo_hard",
+            "nca_pair",
+            "aot",
+            "aot_unpaired",
+            "apo_zero",
+            "apo_down",
+        ];
+        let beside = ["discopop", "sft", "simpo", "orpo", "kto_pair"];
+        for name in all.iter().chain(&rest).chain(&beside) {
+            let loss: LossType = serde_json::from_value((*name).into()).expect("a loss of TRL");
+            assert_eq!(loss.name(), *name);
+        }
+        let old: LossType = serde_json::from_value("aot_pair".into()).expect("TRL's old name");
+        assert_eq!(old, LossType::AotUnpaired);
+    }
+
+    #[test]
+    fn the_default_is_dpo_and_passes() {
+        let config = PairLoss::default();
+        config.check().expect("the default is sound");
+        assert_eq!(
+            config.weighted().collect::<Vec<_>>(),
+            [(LossType::Sigmoid, 1.0)]
+        );
+        assert!(config.needs_reference());
+    }
+
+    #[test]
+    fn losses_without_a_reference_need_none() {
+        let mut config = PairLoss {
+            loss_type: vec![LossType::Simpo],
+            ..PairLoss::default()
+        };
+        assert!(!config.needs_reference());
+        config.loss_type.push(LossType::Sigmoid);
+        assert!(config.needs_reference());
+        config.reference_free = true;
+        assert!(!config.needs_reference());
+    }
+
+    #[test]
+    fn a_value_without_meaning_is_refused_by_its_key() {
+        let base = PairLoss::default;
+        let bad = [
+            (
+                "beta",
+                PairLoss {
+                    beta: 0.0,
+                    ..base()
+                },
+            ),
+            (
+                "beta",
+                PairLoss {
+                    beta: f64::NAN,
+                    ..base()
+                },
+            ),
+            (
+                "loss_type",
+                PairLoss {
+                    loss_type: vec![],
+                    ..base()
+                },
+            ),
+            (
+                "loss_weights",
+                PairLoss {
+                    loss_weights: vec![1.0, 2.0],
+                    ..base()
+                },
+            ),
+            (
+                "label_smoothing",
+                PairLoss {
+                    label_smoothing: 0.5,
+                    ..base()
+                },
+            ),
+            (
+                "label_smoothing",
+                PairLoss {
+                    loss_type: vec![LossType::Ipo],
+                    label_smoothing: 0.1,
+                    ..base()
+                },
+            ),
+            (
+                "f_divergence_type",
+                PairLoss {
+                    loss_type: vec![LossType::NcaPair],
+                    f_divergence_type: FDivergence::JsDivergence,
+                    ..base()
+                },
+            ),
+        ];
+        for (key, config) in bad {
+            let error = config.check().expect_err(key);
+            assert!(error.message.contains(key), "{key}: {}", error.message);
+            assert!(error.hint.is_some());
         }
     }
 }

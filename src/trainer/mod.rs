@@ -1,1 +1,4 @@
 //! trainer
+
+pub mod diagnose;
+pub mod schedule;

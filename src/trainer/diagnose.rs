@@ -1,0 +1,496 @@
+//! Named diagnoses: what a run notices about itself, with the mend. Pure: numbers in, sentences
+//! out.
+//!
+//! A [`Diagnoser`] is fed the metrics of every optimiser step, the audit of every data set and of
+//! every online round. Each diagnosis is given once. Thresholds are constants with their reasons;
+//! none of them stops a run.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::f64::consts::LN_2;
+
+mod limits;
+#[cfg(test)]
+mod tests;
+
+use limits::*;
+
+/// How much a diagnosis matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The result may be worse than it could be.
+    Warning,
+    /// The result is not to be trusted.
+    Problem,
+}
+
+/// Something the run noticed about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// Its short name, for example `loss-stuck-at-ln2`.
+    pub name: &'static str,
+    /// How much it matters.
+    pub severity: Severity,
+    /// The fact, with its numbers.
+    pub message: String,
+    /// What to change.
+    pub mend: String,
+    /// The optimiser step, or the round, at which it was noticed; 0 for a data set.
+    pub step: u64,
+}
+
+/// What is being trained, as far as a diagnosis depends on it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Watched {
+    /// Whether ln 2 is the loss of a coin flip: DPO's sigmoid losses, and Bradley-Terry without
+    /// margin and centering.
+    pub guess_is_ln2: bool,
+    /// Bits of the significand of the weights the optimiser writes to: 24 for f32, 11 for f16, 8
+    /// for bf16.
+    pub significand_bits: i32,
+    /// Root mean square of those weights; 0.02 is usual.
+    pub weight_rms: f64,
+}
+
+/// The metrics of one optimiser step, in TRL's sense. What an objective does not have is none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepMetrics {
+    /// The optimiser step, from 0.
+    pub step: u64,
+    /// `loss`.
+    pub loss: f64,
+    /// `grad_norm`, before clipping.
+    pub grad_norm: f64,
+    /// `learning_rate` of this step.
+    pub learning_rate: f64,
+    /// `rewards/accuracies`, or `accuracy` of a reward model.
+    pub accuracy: Option<f64>,
+    /// `rewards/margins`, or `margin` of a reward model.
+    pub margin: Option<f64>,
+    /// `logps/chosen`, nats per response.
+    pub chosen_logp: Option<f64>,
+}
+
+/// What became of the rows of a data set on their way to the loss. Counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DataAudit {
+    /// Rows that are trained on.
+    pub rows: usize,
+    /// Rows of which something was cut to fit the length limit.
+    pub truncated: usize,
+    /// Pairs whose chosen and rejected tokens are equal.
+    pub equal_pairs: usize,
+    /// Rows with a response that does not end in the end-of-turn marker.
+    pub unended: usize,
+}
+
+/// What the responses of an online round look like. What could not be measured is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct RoundAudit {
+    /// Which round, from 1.
+    pub round: u64,
+    /// Responses that were sampled and judged.
+    pub responses: usize,
+    /// Mean over the prompts of the best response's reward less the worst's.
+    pub reward_spread: Option<f64>,
+    /// Mean over the prompts of the correlation of reward and length.
+    pub reward_length_correlation: Option<f64>,
+    /// KL of the policy from the start, nats per response.
+    pub kl: Option<f64>,
+    /// Share of responses cut at the length limit.
+    pub truncated: Option<f64>,
+}
+
+/// Watches one stage, or the rounds of an online run.
+#[derive(Debug, Clone)]
+pub struct Diagnoser {
+    watched: Watched,
+    given: BTreeSet<&'static str>,
+    recent: VecDeque<StepMetrics>,
+    /// Losses since the warm-up, at half the peak learning rate or more.
+    steady: VecDeque<f64>,
+    /// `chosen_logp` of the first steps.
+    first_logps: Vec<f64>,
+    peak_rate: f64,
+    last_kl: Option<f64>,
+}
+
+impl Diagnoser {
+    /// One that has seen nothing.
+    pub fn new(watched: Watched) -> Self {
+        Self {
+            watched,
+            given: BTreeSet::new(),
+            recent: VecDeque::new(),
+            steady: VecDeque::new(),
+            first_logps: Vec::new(),
+            peak_rate: 0.0,
+            last_kl: None,
+        }
+    }
+
+    /// The names of all diagnoses given so far.
+    pub fn given(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.given.iter().copied()
+    }
+
+    /// Takes in a step and gives what is new.
+    pub fn step(&mut self, metrics: &StepMetrics) -> Vec<Diagnosis> {
+        let rising = self
+            .recent
+            .back()
+            .is_none_or(|last| metrics.learning_rate > last.learning_rate);
+        self.remember(metrics);
+        let found = [
+            self.stuck_at_ln2(),
+            self.vanishing(),
+            self.exploding(),
+            self.equal_rewards_in_training(),
+            self.falling_likelihood(),
+            self.rate_below_dtype(rising),
+        ];
+        self.new_ones(found, metrics.step)
+    }
+
+    /// Takes in the audit of a data set and gives what is new.
+    pub fn data(&mut self, audit: &DataAudit) -> Vec<Diagnosis> {
+        let found = [
+            equal_pairs(audit),
+            truncated_rows(audit),
+            unended_rows(audit),
+        ];
+        self.new_ones(found, 0)
+    }
+
+    /// Takes in the audit of an online round and gives what is new.
+    pub fn round(&mut self, audit: &RoundAudit) -> Vec<Diagnosis> {
+        let found = [
+            equal_rewards(audit),
+            length_reward(audit),
+            self.kl_running_away(audit),
+            truncated_responses(audit),
+            endless_responses(audit),
+        ];
+        self.last_kl = audit.kl;
+        self.new_ones(found, audit.round)
+    }
+
+    fn new_ones<const N: usize>(
+        &mut self,
+        found: [Option<Diagnosis>; N],
+        step: u64,
+    ) -> Vec<Diagnosis> {
+        let found = found.into_iter().flatten();
+        let new = found.filter(|diagnosis| self.given.insert(diagnosis.name));
+        new.map(|diagnosis| Diagnosis { step, ..diagnosis })
+            .collect()
+    }
+
+    fn remember(&mut self, metrics: &StepMetrics) {
+        push(&mut self.recent, *metrics, WINDOW + IN_A_ROW);
+        if metrics.learning_rate > self.peak_rate {
+            self.peak_rate = metrics.learning_rate;
+            self.steady.clear(); // still warming up
+        }
+        if metrics.learning_rate > 0.0 && metrics.learning_rate >= 0.5 * self.peak_rate {
+            push(&mut self.steady, metrics.loss, WINDOW);
+        }
+        if let Some(logp) = metrics
+            .chosen_logp
+            .filter(|_| self.first_logps.len() < HALF_WINDOW)
+        {
+            self.first_logps.push(logp);
+        }
+    }
+
+    /// The last `count` steps, if there were so many and all of them could move weights.
+    fn last(&self, count: usize) -> Option<impl Iterator<Item = &StepMetrics> + Clone> {
+        let start = self.recent.len().checked_sub(count)?;
+        let last = self.recent.range(start..);
+        last.clone().all(|m| m.learning_rate > 0.0).then_some(last)
+    }
+
+    fn stuck_at_ln2(&self) -> Option<Diagnosis> {
+        let full = self.watched.guess_is_ln2 && self.steady.len() == WINDOW;
+        let near = self
+            .steady
+            .iter()
+            .all(|loss| (loss - LN_2).abs() < LN2_NOISE);
+        let late = mean(
+            self.steady
+                .range(self.steady.len().checked_sub(HALF_WINDOW)?..)
+                .copied(),
+        );
+        (full && near && (late - LN_2).abs() < LN2_STUCK).then(|| {
+            warning(
+                "loss-stuck-at-ln2",
+                format!("the loss is still {late:.4} after {WINDOW} steps: ln 2 = 0.6931 is a coin flip"),
+                "raise learning_rate (10 times is a fair trial); if that changes nothing, look at the pairs with \
+                 `duel data show`: chosen and rejected must differ within max_length",
+            )
+        })
+    }
+
+    fn vanishing(&self) -> Option<Diagnosis> {
+        let largest = self
+            .last(REPEATS)?
+            .fold(0.0f64, |most, m| most.max(m.grad_norm));
+        (largest < VANISHED).then(|| {
+            warning(
+                "gradient-vanishing",
+                format!("the gradient's norm was at most {largest:.1e} for {REPEATS} steps: nothing is learnt"),
+                "look for pairs of equal tokens and for responses without loss tokens with `duel data show`; a \
+                 beta far too large has the same effect",
+            )
+        })
+    }
+
+    fn exploding(&self) -> Option<Diagnosis> {
+        let last = self.recent.back()?;
+        if !(last.grad_norm.is_finite() && last.loss.is_finite()) {
+            return Some(problem(
+                "gradient-exploding",
+                format!(
+                    "loss {} and gradient norm {} at step {}",
+                    last.loss, last.grad_norm, last.step
+                ),
+                "lower learning_rate or beta; the rows of that step are in the error that refused it",
+            ));
+        }
+        let (before, tail) = split_tail(&self.recent, IN_A_ROW)?;
+        let usual = median(before.iter().map(|m| m.grad_norm))?;
+        let limit = EXPLODED_LEAST.max(EXPLODED_TIMES * usual);
+        tail.iter().all(|m| m.grad_norm > limit).then(|| {
+            problem(
+                "gradient-exploding",
+                format!("the gradient's norm was {:.3} and is {:.3}, {IN_A_ROW} steps in a row", usual, last.grad_norm),
+                "lower learning_rate, lengthen the warm-up (warmup_ratio), and keep max_grad_norm at 1.0",
+            )
+        })
+    }
+
+    fn equal_rewards_in_training(&self) -> Option<Diagnosis> {
+        let equal = |m: &StepMetrics| {
+            m.accuracy == Some(0.0) && m.margin.is_some_and(|margin| margin.abs() < EQUAL_REWARDS)
+        };
+        self.last(REPEATS)?.all(equal).then(|| {
+            problem(
+                "rewards-all-equal",
+                format!("chosen and rejected had the same reward for {REPEATS} steps"),
+                "of a reward model: the pooled token must lie in the response (a pad token that is also the end \
+                 marker makes it the prompt's end); of a policy: its weights do not move, raise learning_rate",
+            )
+        })
+    }
+
+    fn falling_likelihood(&self) -> Option<Diagnosis> {
+        let late: Option<Vec<f64>> = self.last(HALF_WINDOW)?.map(|m| m.chosen_logp).collect();
+        if self.recent.len() < WINDOW || self.first_logps.len() < HALF_WINDOW {
+            return None;
+        }
+        let (first, late) = (
+            mean(self.first_logps.iter().copied()),
+            mean(late?.into_iter()),
+        );
+        let fall = first - late;
+        (fall > FALL_NATS && fall > FALL_SHARE * first.abs()).then(|| {
+            warning(
+                "kl-running-away",
+                format!("the log-prob of the chosen responses fell from {first:.0} to {late:.0} nats"),
+                "raise beta, lower learning_rate, or add rpo_alpha = 1.0 (the likelihood of the chosen response)",
+            )
+        })
+    }
+
+    fn rate_below_dtype(&self, rising: bool) -> Option<Diagnosis> {
+        // Half the gap to the next number is at least 2^-(bits + 1) of a number.
+        let smallest = self.watched.weight_rms * 0.5f64.powi(self.watched.significand_bits + 1);
+        let seen = self.recent.len() >= HALF_WINDOW && !rising;
+        (seen && self.peak_rate < smallest).then(|| {
+            problem(
+                "learning-rate-below-dtype",
+                format!(
+                    "AdamW moves a weight by about learning_rate = {:.1e} a step; weights of size {} with {} \
+                     significant bits round steps below {smallest:.1e} away",
+                    self.peak_rate, self.watched.weight_rms, self.watched.significand_bits
+                ),
+                "keep the trained weights in f32 (dtype = \"f32\"), or raise learning_rate above that",
+            )
+        })
+    }
+
+    fn kl_running_away(&self, audit: &RoundAudit) -> Option<Diagnosis> {
+        let kl = audit.kl?;
+        let leaps =
+            self.last_kl.is_some_and(|last| kl > KL_LEAP_TIMES * last) && kl > KL_LEAP_LEAST;
+        (kl > KL_FAR || leaps).then(|| {
+            warning(
+                "kl-running-away",
+                format!("the policy is {kl:.1} nats per response away from its start"),
+                "raise beta, lower learning_rate, or train fewer epochs a round; a reward that keeps rising here \
+                 is likely the judge's blind spot",
+            )
+        })
+    }
+}
+
+fn equal_pairs(audit: &DataAudit) -> Option<Diagnosis> {
+    let share = share(audit.equal_pairs, audit.rows)?;
+    let severity = if share > EQUAL_PAIRS_MANY {
+        Severity::Problem
+    } else {
+        Severity::Warning
+    };
+    (audit.equal_pairs > 0).then(|| {
+        of(
+            severity,
+            "pairs-equal",
+            format!("{} of {} pairs are equal token by token ({})", audit.equal_pairs, audit.rows, percent(share)),
+            "raise max_length so that the responses keep where they differ, or drop rows that are too long",
+        )
+    })
+}
+
+fn truncated_rows(audit: &DataAudit) -> Option<Diagnosis> {
+    let share = share(audit.truncated, audit.rows)?;
+    let severity = if share > TRUNCATED_MANY {
+        Severity::Problem
+    } else {
+        Severity::Warning
+    };
+    (share > TRUNCATED_ROWS).then(|| {
+        of(
+            severity,
+            "share-truncated",
+            format!(
+                "{} of {} rows were cut to max_length ({})",
+                audit.truncated,
+                audit.rows,
+                percent(share)
+            ),
+            "raise max_length if memory allows, or drop rows that are too long",
+        )
+    })
+}
+
+fn unended_rows(audit: &DataAudit) -> Option<Diagnosis> {
+    let share = share(audit.unended, audit.rows)?;
+    let severity = if share > UNENDED_MOST {
+        Severity::Problem
+    } else {
+        Severity::Warning
+    };
+    (share > UNENDED_ROWS).then(|| {
+        of(
+            severity,
+            "end-marker-missing",
+            format!("{} of the rows have a response without an end-of-turn marker", percent(share)),
+            "look at the last tokens with `duel data show`: the chat template must close the assistant's turn, or \
+             the model never learns to stop",
+        )
+    })
+}
+
+fn equal_rewards(audit: &RoundAudit) -> Option<Diagnosis> {
+    (audit.reward_spread?.abs() < EQUAL_REWARDS && audit.responses > 1).then(|| {
+        problem(
+            "rewards-all-equal",
+            format!("all {} responses got the reward of the others to their prompt", audit.responses),
+            "look at the responses: at temperature 0 they are equal; else try the judge on two plainly different \
+             responses with `duel judge`",
+        )
+    })
+}
+
+fn length_reward(audit: &RoundAudit) -> Option<Diagnosis> {
+    let correlation = audit.reward_length_correlation?;
+    (correlation > LENGTH_CORRELATION && audit.responses >= LENGTH_RESPONSES).then(|| {
+        warning(
+            "reward-follows-length",
+            format!("reward and length correlate at {correlation:.2} within a prompt: the judge pays for words"),
+            "set a length penalty for choosing pairs, or train the reward model on pairs of like length",
+        )
+    })
+}
+
+fn truncated_responses(audit: &RoundAudit) -> Option<Diagnosis> {
+    let share = audit.truncated?;
+    (share > TRUNCATED_MANY && share < UNENDED_ALL).then(|| {
+        warning(
+            "share-truncated",
+            format!(
+                "{} of the responses were cut at the length limit",
+                percent(share)
+            ),
+            "raise max_new_tokens; a cut response is judged unfinished and teaches no ending",
+        )
+    })
+}
+
+fn endless_responses(audit: &RoundAudit) -> Option<Diagnosis> {
+    let share = audit.truncated?;
+    (share >= UNENDED_ALL && audit.responses >= UNENDED_RESPONSES).then(|| {
+        problem(
+            "end-marker-missing",
+            format!("{} of {} responses never reached an end marker", percent(share), audit.responses),
+            "check the end-of-turn token of the tokenizer and generation_config.json, and that SFT trains on it",
+        )
+    })
+}
+
+fn of(severity: Severity, name: &'static str, message: String, mend: &str) -> Diagnosis {
+    Diagnosis {
+        name,
+        severity,
+        message,
+        mend: mend.to_owned(),
+        step: 0,
+    }
+}
+
+fn warning(name: &'static str, message: String, mend: &str) -> Diagnosis {
+    of(Severity::Warning, name, message, mend)
+}
+
+fn problem(name: &'static str, message: String, mend: &str) -> Diagnosis {
+    of(Severity::Problem, name, message, mend)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", 100.0 * share)
+}
+
+/// `part / whole`, none of nothing.
+fn share(part: usize, whole: usize) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn push<T>(window: &mut VecDeque<T>, value: T, most: usize) {
+    if window.len() == most {
+        window.pop_front();
+    }
+    window.push_back(value);
+}
+
+/// The steps before the last `tail`, and those, once there are enough before to know what is usual.
+fn split_tail(
+    steps: &VecDeque<StepMetrics>,
+    tail: usize,
+) -> Option<(Vec<StepMetrics>, Vec<StepMetrics>)> {
+    let before = steps
+        .len()
+        .checked_sub(tail)
+        .filter(|count| *count >= HALF_WINDOW)?;
+    let copy = |range: std::ops::Range<usize>| steps.range(range).copied().collect();
+    Some((copy(0..before), copy(before..steps.len())))
+}
+
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len() as f64;
+    values.sum::<f64>() / count
+}
+
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut sorted: Vec<f64> = values.filter(|v| v.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied()
+}

@@ -1,0 +1,118 @@
+//! The learning rate of every optimiser step, as transformers' `get_scheduler` computes it.
+
+use std::f64::consts::PI;
+
+/// What the learning rate does after its warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Falls to 0 along half a cosine.
+    Cosine,
+    /// Falls to 0 along a line.
+    Linear,
+    /// Stays, and there is no warm-up.
+    Constant,
+    /// Stays after its warm-up.
+    ConstantWithWarmup,
+}
+
+/// A learning rate that depends on nothing but the step, so that a resumed run has the same one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Schedule {
+    shape: Shape,
+    peak: f64,
+    warmup: usize,
+    total: usize,
+}
+
+impl Schedule {
+    /// A schedule over `total` optimiser steps that reaches `peak` after `warmup` of them.
+    pub fn new(shape: Shape, peak: f64, warmup: usize, total: usize) -> Self {
+        Self {
+            shape,
+            peak,
+            warmup,
+            total,
+        }
+    }
+
+    /// The learning rate of optimiser step `step`, counted from 0. With a warm-up that of step 0 is
+    /// 0: as in transformers, the first step only fills the optimiser's moments.
+    pub fn at(&self, step: usize) -> f64 {
+        self.peak * self.multiplier(step)
+    }
+
+    fn multiplier(&self, step: usize) -> f64 {
+        if self.shape != Shape::Constant && step < self.warmup {
+            return step as f64 / self.warmup as f64;
+        }
+        let left = self.total.saturating_sub(self.warmup).max(1) as f64;
+        match self.shape {
+            Shape::Constant | Shape::ConstantWithWarmup => 1.0,
+            Shape::Linear => self.total.saturating_sub(step) as f64 / left,
+            Shape::Cosine => {
+                let done = (step - self.warmup) as f64 / left;
+                0.5 * (1.0 + (PI * done.min(1.0)).cos())
+            }
+        }
+    }
+}
+
+/// The steps of warm-up: `steps` if above 0, else `ratio` of `total` rounded up, as transformers
+/// rounds.
+pub fn warmup_steps(steps: usize, ratio: f64, total: usize) -> usize {
+    match steps {
+        0 => (total as f64 * ratio).ceil() as usize,
+        given => given,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn every_step_has_the_learning_rate_of_transformers() {
+        let text = include_str!("../../tests/golden/schedules.json");
+        let file: Value = serde_json::from_str(text).expect("the golden file is JSON");
+        let cases = file["cases"].as_array().expect("a list of cases");
+        assert_eq!(cases.len(), 32);
+        for case in cases {
+            let number = |key: &str| case[key].as_f64().expect(key);
+            let shape = match case["name"].as_str().expect("a name") {
+                "cosine" => Shape::Cosine,
+                "linear" => Shape::Linear,
+                "constant" => Shape::Constant,
+                _ => Shape::ConstantWithWarmup,
+            };
+            let total = number("total") as usize;
+            // transformers 5 keeps ratio and steps in one option: below 1 it is the ratio.
+            let given = number("warmup");
+            let (steps, ratio) = if given >= 1.0 {
+                (given as usize, 0.0)
+            } else {
+                (0, given)
+            };
+            let warmup = warmup_steps(steps, ratio, total);
+            assert_eq!(warmup, number("warmup_steps") as usize);
+            let schedule = Schedule::new(shape, 5e-7, warmup, total);
+            let wanted: Vec<f64> =
+                serde_json::from_value(case["multipliers"].clone()).expect("a list of numbers");
+            for (step, wanted) in wanted.iter().enumerate() {
+                let found = schedule.at(step) / 5e-7;
+                assert!(
+                    (found - wanted).abs() < 1e-12,
+                    "{case}: step {step}: {found}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn after_the_last_step_nothing_moves_again() {
+        for shape in [Shape::Cosine, Shape::Linear] {
+            let schedule = Schedule::new(shape, 1e-3, 2, 10);
+            assert_eq!([10, 11, 1000].map(|step| schedule.at(step)), [0.0; 3]);
+        }
+    }
+}
