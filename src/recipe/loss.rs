@@ -1,5 +1,6 @@
 //! The words for losses over preference pairs, spelt as TRL spells them. The maths is in `objective/`.
 
+use super::one_or_many::{OneOrMany, one_or_many};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -129,22 +130,29 @@ pub enum FDivergence {
 #[serde(deny_unknown_fields, default)]
 pub struct PairLoss {
     /// One loss, or several that are added with `loss_weights`.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<LossType>")]
     pub loss_type: Vec<LossType>,
-    /// Weight of each loss (default: 1 each).
+    /// Weight of each loss; empty: 1 each.
     pub loss_weights: Vec<f64>,
     /// Strength of the pull to the reference.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub beta: f64,
-    /// Share of pairs believed to be labelled wrongly (0 to 0.5).
+    /// Share of pairs believed to be labelled wrongly.
+    #[schemars(range(min = 0.0, max = 0.5))]
     pub label_smoothing: f64,
     /// The divergence from the reference.
     pub f_divergence_type: FDivergence,
     /// The alpha of `alpha_divergence`.
     pub f_alpha_divergence_coef: f64,
     /// Weight of the NLL of the chosen response, added to the loss (RPO); none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub rpo_alpha: Option<f64>,
     /// Take the reference as uniform: its log-probs count as 0.
     pub reference_free: bool,
     /// Temperature of DiscoPOP's modulation.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub discopop_tau: f64,
     /// SimPO's target margin of the rewards: the loss is -log sigmoid(beta * margin - simpo_gamma).
     pub simpo_gamma: f64,
@@ -185,20 +193,22 @@ impl PairLoss {
         !self.reference_free && self.loss_type.iter().any(|loss| loss.needs_reference())
     }
 
-    /// Values no loss can work with, and options that would silently do nothing.
+    /// Combinations of values that no loss can work with, or that would silently do nothing: what the
+    /// schema's ranges of single values cannot say.
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = self.faults_of_losses();
-        faults.extend(self.faults_of_numbers());
         faults.extend(self.faults_of_options());
         faults
     }
 
-    /// Refuses the first fault.
+    /// Refuses what [`faults`](Self::faults) finds and values out of their range. For a loss that does not
+    /// come from a recipe, whose values the schema has checked.
     ///
     /// # Errors
-    /// A user's error that names the key.
+    /// A user's error that names the key of the first fault.
     pub fn check(&self) -> Result<()> {
-        match self.faults().into_iter().next() {
+        let mut faults = self.faults_of_numbers().into_iter().chain(self.faults());
+        match faults.next() {
             Some(fault) => Err(Error::user(fault.fact).at(fault.key).hint(fault.hint)),
             None => Ok(()),
         }
@@ -217,7 +227,7 @@ impl PairLoss {
         if weights != 0 && weights != losses {
             faults.push(Fault::new(
                 "loss_weights",
-                format!("{weights} weights for {losses} losses"),
+                format!("`loss_weights` has {weights} entries and `loss_type` has {losses}"),
                 "give each loss of `loss_type` one weight, or none of them",
             ));
         }
@@ -237,8 +247,8 @@ impl PairLoss {
             ("discopop_tau", above_0(self.discopop_tau), "above 0"),
             (
                 "label_smoothing",
-                (0.0..0.5).contains(&self.label_smoothing),
-                "at least 0 and below 0.5",
+                (0.0..=0.5).contains(&self.label_smoothing),
+                "at least 0 and at most 0.5",
             ),
             ("rpo_alpha", rpo, "above 0"),
             ("loss_weights", weights, "finite"),
@@ -277,6 +287,13 @@ impl PairLoss {
                 "leave it out, or use a loss of the difference of both responses, as `sigmoid`",
             ));
         }
+        if self.label_smoothing >= 0.5 && self.loss_type.contains(&LossType::Robust) {
+            faults.push(Fault::new(
+                "label_smoothing",
+                "`robust` divides by 1 - 2 label_smoothing, which is 0 at 0.5",
+                "a share of wrong labels below 0.5 can be corrected",
+            ));
+        }
         let smooths = self
             .loss_type
             .iter()
@@ -284,8 +301,9 @@ impl PairLoss {
         if self.label_smoothing > 0.0 && !smooths {
             faults.push(Fault::new(
                 "label_smoothing",
-                "no loss of `loss_type` uses `label_smoothing`",
-                "leave it out, or use `sigmoid` or `robust`",
+                "no loss of `loss_type` uses label smoothing",
+                "leave it out, or use `sigmoid`, `sigmoid_norm`, `robust`, `exo_pair`, `aot`, \
+                 `aot_unpaired` or `simpo`",
             ));
         }
         faults
@@ -404,6 +422,7 @@ mod tests {
             (
                 "label_smoothing",
                 PairLoss {
+                    loss_type: vec![LossType::Robust],
                     label_smoothing: 0.5,
                     ..base()
                 },

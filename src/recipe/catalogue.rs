@@ -1,0 +1,85 @@
+//! The recipes that come with duel, inside the binary.
+
+use super::complaint::closest;
+use crate::Error;
+use std::path::Path;
+
+/// A shipped recipe file.
+#[derive(Debug, Clone, Copy)]
+pub struct Shipped {
+    /// Its path in the repository.
+    pub path: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+macro_rules! shipped {
+    ($($path:literal),* $(,)?) => {
+        [$(Shipped { path: $path, text: include_str!(concat!("../../", $path)) }),*]
+    };
+}
+
+/// Every shipped file, those that others extend included.
+pub static SHIPPED: [Shipped; 8] = shipped![
+    "recipes/quickstart/quickstart.toml",
+    "recipes/quickstart/pretrain.toml",
+    "recipes/smollm2-hh/base.toml",
+    "recipes/smollm2-hh/sft.toml",
+    "recipes/smollm2-hh/reward.toml",
+    "recipes/smollm2-hh/online.toml",
+    "recipes/smollm2-hh/online-lora.toml",
+    "recipes/smollm2-hh/dpo.toml",
+];
+
+impl Shipped {
+    /// The name that `duel run` takes: `family/recipe`.
+    pub fn name(&self) -> &'static str {
+        let path = self.path.strip_prefix("recipes/").unwrap_or(self.path);
+        path.strip_suffix(".toml").unwrap_or(path)
+    }
+
+    /// The recipe's own one-line description.
+    pub fn description(&self) -> String {
+        toml::from_str::<toml::Table>(self.text)
+            .ok()
+            .and_then(|table| Some(table.get("description")?.as_str()?.to_owned()))
+            .unwrap_or_default()
+    }
+}
+
+/// The shipped recipes that can be run: all but the `base` files.
+pub fn catalogue() -> impl Iterator<Item = &'static Shipped> {
+    SHIPPED
+        .iter()
+        .filter(|shipped| !shipped.name().ends_with("/base"))
+}
+
+/// The path of the shipped recipe of this name, with or without `.toml`.
+pub(super) fn shipped_path(name: &str) -> Option<&'static str> {
+    let name = name.strip_suffix(".toml").unwrap_or(name);
+    SHIPPED
+        .iter()
+        .find(|shipped| shipped.name() == name || shipped.path.strip_suffix(".toml") == Some(name))
+        .map(|shipped| shipped.path)
+}
+
+/// The text at a shipped path.
+pub(super) fn shipped_text(path: &Path) -> Option<&'static str> {
+    SHIPPED
+        .iter()
+        .find(|shipped| Path::new(shipped.path) == path)
+        .map(|shipped| shipped.text)
+}
+
+/// The error for a name that is neither a file nor a shipped recipe.
+pub(super) fn unknown(name: &str) -> Error {
+    let error = Error::user(format!(
+        "`{name}` is neither a file nor a recipe that comes with duel"
+    ));
+    match closest(name, catalogue().map(Shipped::name)) {
+        Some(likely) => error.hint(format!(
+            "did you mean `{likely}`? `duel recipe list` shows them all"
+        )),
+        None => error.hint("`duel recipe list` shows the recipes that come with duel"),
+    }
+}

@@ -1,0 +1,411 @@
+//! What types cannot say: ranges, and tables that contradict each other.
+
+use super::complaint::{Complaint, closest};
+use super::layers::{FREE_TABLES, Node, Place, Table, find, join};
+use super::{Data, Eval, Lora, NewModel, Online, PairLoss, Recipe, Rule, Sampling, schema};
+use std::path::Path;
+
+/// Every mistake of a recipe, with its place in `tree`.
+pub(super) fn check(recipe: &Recipe, tree: &Table) -> Vec<Complaint> {
+    let mut check = Check {
+        tree,
+        complaints: Vec::new(),
+    };
+    check.ranges(tree, "");
+    check.name(recipe);
+    check.model(recipe);
+    check.stages(recipe);
+    let mut complaints = check.complaints;
+    complaints.sort_by_key(|complaint| {
+        complaint
+            .place
+            .as_ref()
+            .map(|place| (place.layer, place.span.start))
+    });
+    complaints
+}
+
+struct Check<'t> {
+    tree: &'t Table,
+    complaints: Vec<Complaint>,
+}
+
+impl Check<'_> {
+    fn complain(&mut self, key: &str, message: impl Into<String>, hint: impl Into<String>) {
+        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+        let place = find(self.tree, &path).map(|(entry, whole)| match (&entry.node, whole) {
+            (Node::Leaf(..), true) => entry.value.clone(),
+            _ => entry.key.clone(),
+        });
+        self.complaints.push(Complaint {
+            place,
+            message: message.into(),
+            hint: Some(hint.into()),
+        });
+    }
+
+    /// Every number against the range in its schema.
+    fn ranges(&mut self, tree: &Table, path: &str) {
+        for (key, entry) in tree {
+            let path = join(path, key);
+            let value = match &entry.node {
+                Node::Table(inner) => {
+                    self.ranges(inner, &path);
+                    continue;
+                }
+                Node::Leaf(toml::Value::Integer(value), _) => *value as f64,
+                Node::Leaf(toml::Value::Float(value), _) => *value,
+                Node::Leaf(..) => continue,
+            };
+            let range = schema::at(&path).and_then(schema::range);
+            if let Some(range) = range.filter(|range| !range.holds(value)) {
+                let message = format!("`{path}` is {value}, but must be {range}");
+                self.complain(&path, message, schema::describe(&path).unwrap_or_default());
+            } else if !value.is_finite() {
+                self.complain(
+                    &path,
+                    format!("`{path}` is {value}"),
+                    "write a finite number",
+                );
+            }
+        }
+    }
+
+    fn name(&mut self, recipe: &Recipe) {
+        let name = &recipe.name;
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+            self.complain(
+                "name",
+                format!("`name` is {name:?}, which cannot be the name of a folder"),
+                "the run is kept in `<output_dir>/<name>`: use letters, digits, `-` and `_`",
+            );
+        }
+    }
+
+    fn model(&mut self, recipe: &Recipe) {
+        let model = &recipe.model;
+        match (&model.model_name_or_path, &model.new) {
+            (None, None) => self.complain(
+                "model",
+                "the recipe names no model",
+                "set `model.model_name_or_path`, for example to `quickstart`, a folder or a hub id",
+            ),
+            (Some(_), Some(_)) => self.complain(
+                "model.new",
+                "`[model.new]` makes a model, and `model.model_name_or_path` names one",
+                "take one of the two away (`--set model.new=false` drops the table)",
+            ),
+            (None, Some(new)) => self.new_model(recipe, new),
+            (Some(name), None) if name.trim().is_empty() => {
+                self.complain(
+                    "model.model_name_or_path",
+                    "the model's name is empty",
+                    "name a folder or a hub id",
+                );
+            }
+            (Some(_), None) => {}
+        }
+    }
+
+    fn new_model(&mut self, recipe: &Recipe, new: &NewModel) {
+        let (heads, groups) = (
+            new.num_attention_heads.max(1),
+            new.num_key_value_heads.max(1),
+        );
+        if !new.hidden_size.is_multiple_of(2 * heads) {
+            self.complain(
+                "model.new.num_attention_heads",
+                format!(
+                    "{heads} heads do not divide `hidden_size` {} into even parts",
+                    new.hidden_size
+                ),
+                "each head needs an even width: rotary embeddings turn pairs",
+            );
+        }
+        if !heads.is_multiple_of(groups) {
+            self.complain(
+                "model.new.num_key_value_heads",
+                format!("{groups} key/value heads cannot be shared evenly by {heads} query heads"),
+                "use a divisor of `num_attention_heads`",
+            );
+        }
+        if recipe.sft.is_none() {
+            self.complain(
+                "model.new",
+                "a model of random weights has nothing to say before it was trained",
+                "add an `[sft]` table: its data are what the model learns to write",
+            );
+        }
+        if recipe.sft.as_ref().is_some_and(|sft| sft.lora.is_some()) {
+            self.complain(
+                "sft.lora",
+                "adapters over random weights train nothing but the adapters",
+                "drop the table with `--set sft.lora=false`",
+            );
+        }
+    }
+
+    fn stages(&mut self, recipe: &Recipe) {
+        if recipe.sft.is_none()
+            && recipe.reward.is_none()
+            && recipe.dpo.is_none()
+            && recipe.online.is_none()
+            && recipe.eval.is_none()
+        {
+            self.complain(
+                "name",
+                "the recipe has nothing to do",
+                "add a table for a stage: `[sft]`, `[reward]`, `[dpo]`, `[online]` or `[eval]`",
+            );
+        }
+        if let Some(sft) = &recipe.sft {
+            self.split("sft", &sft.data, sft.eval.as_ref());
+            self.lora("sft", sft.lora.as_ref());
+        }
+        if let Some(reward) = &recipe.reward {
+            self.split("reward", &reward.data, reward.eval.as_ref());
+            self.lora("reward", reward.lora.as_ref());
+            if reward.second_seed == Some(reward.seed.unwrap_or(recipe.seed)) {
+                self.complain(
+                    "reward.second_seed",
+                    "the second reward model would be the first one again: the seeds are equal",
+                    "choose another `second_seed`",
+                );
+            }
+        }
+        if let Some(dpo) = &recipe.dpo {
+            self.split("dpo", &dpo.data, dpo.eval.as_ref());
+            self.lora("dpo", dpo.lora.as_ref());
+            self.loss("dpo.loss", &dpo.loss);
+        }
+        if let Some(online) = &recipe.online {
+            self.online(recipe, online);
+        }
+        if let Some(eval) = &recipe.eval {
+            self.eval(recipe, eval);
+        }
+    }
+
+    fn split(&mut self, stage: &str, data: &Data, eval: Option<&Data>) {
+        self.data(&format!("{stage}.data"), data);
+        if let Some(eval) = eval {
+            self.data(&format!("{stage}.eval"), eval);
+            if data.held_out > 0.0 {
+                self.complain(
+                    &format!("{stage}.data.held_out"),
+                    format!(
+                        "`{stage}.data.held_out` and `[{stage}.eval]` both say what to evaluate on"
+                    ),
+                    "take one of the two away",
+                );
+            }
+        }
+    }
+
+    fn data(&mut self, key: &str, data: &Data) {
+        if data.files.is_empty() {
+            self.complain(
+                &format!("{key}.files"),
+                format!("`{key}.files` is an empty list"),
+                "name at least one file",
+            );
+        }
+        for column in data.columns.keys() {
+            if !Data::COLUMNS.contains(&column.as_str()) {
+                let hint = match closest(column, Data::COLUMNS) {
+                    Some(likely) => {
+                        format!("did you mean `{likely}`? The usual name stands left of the file's")
+                    }
+                    None => format!(
+                        "the usual name stands left: one of {}",
+                        Data::COLUMNS.join(", ")
+                    ),
+                };
+                self.complain(
+                    &format!("{key}.columns.{column}"),
+                    format!("duel reads no column `{column}`"),
+                    hint,
+                );
+            }
+        }
+    }
+
+    fn lora(&mut self, stage: &str, lora: Option<&Lora>) {
+        let Some(lora) = lora else {
+            return;
+        };
+        let key = format!("{stage}.lora.target_modules");
+        if lora.target_modules.is_empty() {
+            self.complain(
+                &key,
+                "adapters on no layer train nothing",
+                "leave the key out to adapt every linear layer",
+            );
+        }
+        let unknown = lora
+            .target_modules
+            .iter()
+            .find(|name| !Lora::MODULES.contains(&name.as_str()));
+        if let Some(name) = unknown {
+            let hint = match closest(name, Lora::MODULES) {
+                Some(likely) => format!("did you mean `{likely}`?"),
+                None => format!("choose among {}", Lora::MODULES.join(", ")),
+            };
+            self.complain(&key, format!("no linear layer is called `{name}`"), hint);
+        }
+    }
+
+    fn loss(&mut self, key: &str, loss: &PairLoss) {
+        for fault in loss.faults() {
+            self.complain(&format!("{key}.{}", fault.key), fault.fact, fault.hint);
+        }
+    }
+
+    fn online(&mut self, recipe: &Recipe, online: &Online) {
+        self.data("online.prompts", &online.prompts);
+        if let Some(offline) = &online.offline {
+            self.data("online.offline", offline);
+        }
+        self.lora("online", online.lora.as_ref());
+        self.loss("online.loss", &online.loss);
+        self.sampling("online", &online.generate, online.max_length);
+        if online.generate.num_generations == 1 {
+            self.complain(
+                "online.generate.num_generations",
+                "with `num_generations = 1` there is nothing to compare: a pair needs two responses to one prompt",
+                "use 4 (the paper uses 8); for pairs that exist already, use `[dpo]`",
+            );
+        }
+        if !online.generate.temperature.is_empty()
+            && online.generate.temperature.iter().all(|one| *one == 0.0)
+        {
+            self.complain(
+                "online.generate.temperature",
+                "at temperature 0 every response to a prompt is the same, and pairs of equals are dropped",
+                "use 1.0, or a mix such as [1.0, 0.7]",
+            );
+        }
+        match (&online.judge.reward, &online.judge.rule) {
+            (Some(_), Some(_)) => self.complain(
+                "online.judge",
+                "two judges: `[online.judge.reward]` and `[online.judge.rule]`",
+                "keep the one that ranks the responses; `[eval]` may have both",
+            ),
+            (None, Some(rule)) => self.rule("online.judge.rule", rule),
+            (Some(judge), None) if judge.model_name_or_path.is_some() => {}
+            _ if recipe.reward.is_some() => {}
+            _ => self.complain(
+                "online.judge",
+                "nobody ranks the responses: there is no reward model",
+                "add a `[reward]` table, or name one with `online.judge.reward.model_name_or_path`",
+            ),
+        }
+    }
+
+    fn rule(&mut self, key: &str, rule: &Rule) {
+        if rule.formula.trim().is_empty() {
+            let key = format!("{key}.formula");
+            self.complain(
+                &key,
+                "the formula of the rule is empty",
+                "write, for example, `sentence`",
+            );
+        }
+    }
+
+    fn eval(&mut self, recipe: &Recipe, eval: &Eval) {
+        self.data("eval.prompts", &eval.prompts);
+        if let Some(rule) = &eval.rule {
+            self.rule("eval.rule", rule);
+        }
+        self.sampling("eval", &eval.generate, eval.max_length);
+        if recipe.reward.is_none() && eval.reward.is_none() && eval.rule.is_none() {
+            self.complain(
+                "eval",
+                "`[eval]` has no judge: the run trains no reward model",
+                "add `[eval.reward]` with a `model_name_or_path`, or a `[reward]` table",
+            );
+        }
+        if eval
+            .reward
+            .as_ref()
+            .is_some_and(|judge| judge.model_name_or_path.is_none())
+        {
+            self.complain(
+                "eval.reward",
+                "`[eval.reward]` names no model",
+                "set its `model_name_or_path`; the reward models of this run judge without it",
+            );
+        }
+    }
+
+    fn sampling(&mut self, stage: &str, sampling: &Sampling, max_length: usize) {
+        let key = format!("{stage}.generate.temperature");
+        if sampling.temperature.is_empty() || sampling.temperature.len() > sampling.num_generations
+        {
+            self.complain(
+                &key,
+                format!(
+                    "{} temperatures for {} responses to a prompt",
+                    sampling.temperature.len(),
+                    sampling.num_generations
+                ),
+                "give one, or a mix of at most `num_generations`",
+            );
+        }
+        if sampling
+            .temperature
+            .iter()
+            .any(|one| !(0.0..=10.0).contains(one))
+        {
+            self.complain(
+                &key,
+                "a temperature must be at least 0 and at most 10",
+                "0 is greedy, 1 the model's own",
+            );
+        }
+        if sampling.max_new_tokens >= max_length {
+            self.complain(
+                &format!("{stage}.generate.max_new_tokens"),
+                format!(
+                    "responses of {} tokens leave no room for a prompt in `{stage}.max_length` {max_length}",
+                    sampling.max_new_tokens
+                ),
+                format!("lower it, or raise `{stage}.max_length`"),
+            );
+        }
+    }
+}
+
+/// A complaint for every data file of a tree that is not there.
+pub(super) fn missing_files(tree: &Table, complaints: &mut Vec<Complaint>) {
+    for (key, entry) in tree {
+        match &entry.node {
+            Node::Table(_) if FREE_TABLES.contains(&key.as_str()) => {}
+            Node::Table(inner) => missing_files(inner, complaints),
+            Node::Leaf(toml::Value::Array(files), places) if key == "files" => {
+                for (index, file) in files.iter().enumerate() {
+                    missing_file(file, places.get(index).unwrap_or(&entry.value), complaints);
+                }
+            }
+            Node::Leaf(file, _) if key == "files" => missing_file(file, &entry.value, complaints),
+            Node::Leaf(..) => {}
+        }
+    }
+}
+
+fn missing_file(file: &toml::Value, place: &Place, complaints: &mut Vec<Complaint>) {
+    let Some(path) = file
+        .as_str()
+        .filter(|path| !path.starts_with(Data::EMBEDDED))
+    else {
+        return;
+    };
+    if !Path::new(path).is_file() {
+        complaints.push(Complaint {
+            place: Some(place.clone()),
+            message: format!("there is no file {path}"),
+            hint: Some("put the file there, or name yours: `--set TABLE.files=PATH`".to_owned()),
+        });
+    }
+}

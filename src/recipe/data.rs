@@ -1,0 +1,67 @@
+//! A stage's `[..data]` or `[..prompts]`: which rows.
+
+use super::one_or_many::{OneOrMany, one_or_many};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The rows a stage reads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Files of jsonl or parquet, one or a list, relative to the file that names them (in `--set`: to the current
+    /// folder). `quickstart:NAME` is a sample inside the binary.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub files: Vec<String>,
+    /// The file's name of a column, by the usual name: `prompt = "question"`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, String>,
+    /// Keep only rows whose column holds this text: `subset = "helpful"`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub filter: BTreeMap<String, String>,
+    /// Read no more rows than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_rows: Option<usize>,
+    /// Count and list rows that cannot be read instead of stopping at the first.
+    #[serde(default)]
+    pub skip_bad: bool,
+    /// Share of the prompts that is kept out of training for evaluation. Chosen by the prompt's hash, so that the
+    /// pairs of one prompt stand on one side.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 0.9))]
+    pub held_out: f64,
+}
+
+impl Data {
+    /// What stands in front of the name of a sample inside the binary.
+    pub const EMBEDDED: &'static str = "quickstart:";
+
+    /// The names that `columns` may rename.
+    pub const COLUMNS: [&'static str; 12] = [
+        "id",
+        "prompt",
+        "chosen",
+        "rejected",
+        "messages",
+        "completion",
+        "text",
+        "responses",
+        "margin",
+        "chosen_score",
+        "rejected_score",
+        "label",
+    ];
+}
+
+/// What happens to a row that is longer than `max_length`; always counted, and the end marker is never cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlong {
+    /// The prompt loses tokens from the left; a row whose response alone is too long is dropped.
+    #[default]
+    TruncatePrompt,
+    /// The row is dropped.
+    Drop,
+}
