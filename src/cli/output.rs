@@ -43,7 +43,7 @@ pub fn json(value: &impl Serialize) -> Result<()> {
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
     table
-        .load_preset(comfy_table::presets::UTF8_FULL_CONDENSED)
+        .load_style(comfy_table::presets::UTF8_FULL_CONDENSED)
         .set_header(header.to_vec());
     for row in rows {
         table.add_row(row);

@@ -2,9 +2,7 @@
 
 use super::complaint::{Complaint, closest};
 use super::layers::{FREE_TABLES, Node, Place, Table, find, join};
-use super::{
-    Data, Eval, Lora, LossType, NewModel, Online, PairLoss, Recipe, Rule, Sampling, schema,
-};
+use super::{Data, Eval, Lora, NewModel, Online, PairLoss, Recipe, Rule, Sampling, schema};
 use std::path::Path;
 
 /// Every mistake of a recipe, with its place in `tree`.
@@ -258,40 +256,8 @@ impl Check<'_> {
     }
 
     fn loss(&mut self, key: &str, loss: &PairLoss) {
-        let count = loss.loss_type.len();
-        if count == 0 {
-            self.complain(
-                &format!("{key}.loss_type"),
-                "the list of losses is empty",
-                "`sigmoid` is DPO",
-            );
-        }
-        if !loss.loss_weights.is_empty() && loss.loss_weights.len() != count {
-            self.complain(
-                &format!("{key}.loss_weights"),
-                format!(
-                    "`loss_weights` has {} entries and `loss_type` has {count}",
-                    loss.loss_weights.len()
-                ),
-                "give each loss of `loss_type` one weight, or none of them",
-            );
-        }
-        if loss.label_smoothing >= 0.5 && loss.loss_type.contains(&LossType::Robust) {
-            self.complain(
-                &format!("{key}.label_smoothing"),
-                "`robust` divides by 1 - 2 label_smoothing, which is 0 at 0.5",
-                "a share of wrong labels below 0.5 can be corrected",
-            );
-        }
-        if loss.label_smoothing > 0.0
-            && count > 0
-            && !loss.loss_type.iter().any(|one| SMOOTHED.contains(one))
-        {
-            self.complain(
-                &format!("{key}.label_smoothing"),
-                "no loss of `loss_type` uses label smoothing",
-                "leave it out, or use `sigmoid`, `sigmoid_norm`, `robust`, `exo_pair`, `aot` or `aot_unpaired`",
-            );
+        for fault in loss.faults() {
+            self.complain(&format!("{key}.{}", fault.key), fault.fact, fault.hint);
         }
     }
 
@@ -410,16 +376,6 @@ impl Check<'_> {
         }
     }
 }
-
-/// The losses that label smoothing changes.
-const SMOOTHED: [LossType; 6] = [
-    LossType::Sigmoid,
-    LossType::SigmoidNorm,
-    LossType::Robust,
-    LossType::ExoPair,
-    LossType::Aot,
-    LossType::AotUnpaired,
-];
 
 /// A complaint for every data file of a tree that is not there.
 pub(super) fn missing_files(tree: &Table, complaints: &mut Vec<Complaint>) {

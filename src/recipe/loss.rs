@@ -193,20 +193,22 @@ impl PairLoss {
         !self.reference_free && self.loss_type.iter().any(|loss| loss.needs_reference())
     }
 
-    /// Values no loss can work with, and options that would silently do nothing.
+    /// Combinations of values that no loss can work with, or that would silently do nothing: what the
+    /// schema's ranges of single values cannot say.
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = self.faults_of_losses();
-        faults.extend(self.faults_of_numbers());
         faults.extend(self.faults_of_options());
         faults
     }
 
-    /// Refuses the first fault.
+    /// Refuses what [`faults`](Self::faults) finds and values out of their range. For a loss that does not
+    /// come from a recipe, whose values the schema has checked.
     ///
     /// # Errors
-    /// A user's error that names the key.
+    /// A user's error that names the key of the first fault.
     pub fn check(&self) -> Result<()> {
-        match self.faults().into_iter().next() {
+        let mut faults = self.faults_of_numbers().into_iter().chain(self.faults());
+        match faults.next() {
             Some(fault) => Err(Error::user(fault.fact).at(fault.key).hint(fault.hint)),
             None => Ok(()),
         }
@@ -225,7 +227,7 @@ impl PairLoss {
         if weights != 0 && weights != losses {
             faults.push(Fault::new(
                 "loss_weights",
-                format!("{weights} weights for {losses} losses"),
+                format!("`loss_weights` has {weights} entries and `loss_type` has {losses}"),
                 "give each loss of `loss_type` one weight, or none of them",
             ));
         }
@@ -245,8 +247,8 @@ impl PairLoss {
             ("discopop_tau", above_0(self.discopop_tau), "above 0"),
             (
                 "label_smoothing",
-                (0.0..0.5).contains(&self.label_smoothing),
-                "at least 0 and below 0.5",
+                (0.0..=0.5).contains(&self.label_smoothing),
+                "at least 0 and at most 0.5",
             ),
             ("rpo_alpha", rpo, "above 0"),
             ("loss_weights", weights, "finite"),
@@ -285,6 +287,13 @@ impl PairLoss {
                 "leave it out, or use a loss of the difference of both responses, as `sigmoid`",
             ));
         }
+        if self.label_smoothing >= 0.5 && self.loss_type.contains(&LossType::Robust) {
+            faults.push(Fault::new(
+                "label_smoothing",
+                "`robust` divides by 1 - 2 label_smoothing, which is 0 at 0.5",
+                "a share of wrong labels below 0.5 can be corrected",
+            ));
+        }
         let smooths = self
             .loss_type
             .iter()
@@ -292,8 +301,9 @@ impl PairLoss {
         if self.label_smoothing > 0.0 && !smooths {
             faults.push(Fault::new(
                 "label_smoothing",
-                "no loss of `loss_type` uses `label_smoothing`",
-                "leave it out, or use `sigmoid` or `robust`",
+                "no loss of `loss_type` uses label smoothing",
+                "leave it out, or use `sigmoid`, `sigmoid_norm`, `robust`, `exo_pair`, `aot`, \
+                 `aot_unpaired` or `simpo`",
             ));
         }
         faults
@@ -412,6 +422,7 @@ mod tests {
             (
                 "label_smoothing",
                 PairLoss {
+                    loss_type: vec![LossType::Robust],
                     label_smoothing: 0.5,
                     ..base()
                 },

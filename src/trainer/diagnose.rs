@@ -1,7 +1,9 @@
-//! Named diagnoses: what a run notices about itself, with the mend. Pure: numbers in, sentences out.
+//! Named diagnoses: what a run notices about itself, with the mend. Pure: numbers in, sentences
+//! out.
 //!
-//! A [`Diagnoser`] is fed the metrics of every optimiser step, the audit of every data set and of every online
-//! round. Each diagnosis is given once. Thresholds are constants with their reasons; none of them stops a run.
+//! A [`Diagnoser`] is fed the metrics of every optimiser step, the audit of every data set and of
+//! every online round. Each diagnosis is given once. Thresholds are constants with their reasons;
+//! none of them stops a run.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::f64::consts::LN_2;
@@ -39,9 +41,11 @@ pub struct Diagnosis {
 /// What is being trained, as far as a diagnosis depends on it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Watched {
-    /// Whether ln 2 is the loss of a coin flip: DPO's sigmoid losses, and Bradley-Terry without margin and centering.
+    /// Whether ln 2 is the loss of a coin flip: DPO's sigmoid losses, and Bradley-Terry without
+    /// margin and centering.
     pub guess_is_ln2: bool,
-    /// Bits of the significand of the weights the optimiser writes to: 24 for f32, 11 for f16, 8 for bf16.
+    /// Bits of the significand of the weights the optimiser writes to: 24 for f32, 11 for f16, 8
+    /// for bf16.
     pub significand_bits: i32,
     /// Root mean square of those weights; 0.02 is usual.
     pub weight_rms: f64,

@@ -1,33 +1,27 @@
 //! The learning rate of every optimiser step, as transformers' `get_scheduler` computes it.
 
-use crate::recipe::{LrSchedulerType, Train};
 use std::f64::consts::PI;
 
-/// What the learning rate does after its warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// Falls to 0 along half a cosine.
-    Cosine,
-    /// Falls to 0 along a line.
-    Linear,
-    /// Stays, and there is no warm-up.
-    Constant,
-    /// Stays after its warm-up.
-    ConstantWithWarmup,
-}
+use crate::recipe::{LrSchedulerType, Train};
 
 /// A learning rate that depends on nothing but the step, so that a resumed run has the same one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
-    shape: Shape,
+    shape: LrSchedulerType,
     peak: f64,
     warmup: usize,
     total: usize,
 }
 
 impl Schedule {
+    /// The schedule of a recipe over `total` optimiser steps.
+    pub fn of(train: &Train, total: usize) -> Self {
+        let warmup = warmup_steps(train.warmup_steps, train.warmup_ratio, total);
+        Self::new(train.lr_scheduler_type, train.learning_rate, warmup, total)
+    }
+
     /// A schedule over `total` optimiser steps that reaches `peak` after `warmup` of them.
-    pub fn new(shape: Shape, peak: f64, warmup: usize, total: usize) -> Self {
+    pub fn new(shape: LrSchedulerType, peak: f64, warmup: usize, total: usize) -> Self {
         Self {
             shape,
             peak,
@@ -36,33 +30,21 @@ impl Schedule {
         }
     }
 
-    /// The schedule that a recipe asks for, over `total` optimiser steps.
-    pub fn of(train: &Train, total: usize) -> Self {
-        let shape = match train.lr_scheduler_type {
-            LrSchedulerType::Cosine => Shape::Cosine,
-            LrSchedulerType::Linear => Shape::Linear,
-            LrSchedulerType::Constant => Shape::Constant,
-            LrSchedulerType::ConstantWithWarmup => Shape::ConstantWithWarmup,
-        };
-        let warmup = warmup_steps(train.warmup_steps, train.warmup_ratio, total);
-        Self::new(shape, train.learning_rate, warmup, total)
-    }
-
-    /// The learning rate of optimiser step `step`, counted from 0. With a warm-up that of step 0 is 0:
-    /// as in transformers, the first step only fills the optimiser's moments.
+    /// The learning rate of optimiser step `step`, counted from 0. With a warm-up that of step 0 is
+    /// 0: as in transformers, the first step only fills the optimiser's moments.
     pub fn at(&self, step: usize) -> f64 {
         self.peak * self.multiplier(step)
     }
 
     fn multiplier(&self, step: usize) -> f64 {
-        if self.shape != Shape::Constant && step < self.warmup {
+        if self.shape != LrSchedulerType::Constant && step < self.warmup {
             return step as f64 / self.warmup as f64;
         }
         let left = self.total.saturating_sub(self.warmup).max(1) as f64;
         match self.shape {
-            Shape::Constant | Shape::ConstantWithWarmup => 1.0,
-            Shape::Linear => self.total.saturating_sub(step) as f64 / left,
-            Shape::Cosine => {
+            LrSchedulerType::Constant | LrSchedulerType::ConstantWithWarmup => 1.0,
+            LrSchedulerType::Linear => self.total.saturating_sub(step) as f64 / left,
+            LrSchedulerType::Cosine => {
                 let done = (step - self.warmup) as f64 / left;
                 0.5 * (1.0 + (PI * done.min(1.0)).cos())
             }
@@ -70,8 +52,9 @@ impl Schedule {
     }
 }
 
-/// The steps of warm-up: `steps` if above 0, else `ratio` of `total` rounded up, as transformers rounds.
-pub fn warmup_steps(steps: usize, ratio: f64, total: usize) -> usize {
+/// The steps of warm-up: `steps` if above 0, else `ratio` of `total` rounded up, as transformers
+/// rounds.
+fn warmup_steps(steps: usize, ratio: f64, total: usize) -> usize {
     match steps {
         0 => (total as f64 * ratio).ceil() as usize,
         given => given,
@@ -91,23 +74,25 @@ mod tests {
         assert_eq!(cases.len(), 32);
         for case in cases {
             let number = |key: &str| case[key].as_f64().expect(key);
-            let shape = match case["name"].as_str().expect("a name") {
-                "cosine" => Shape::Cosine,
-                "linear" => Shape::Linear,
-                "constant" => Shape::Constant,
-                _ => Shape::ConstantWithWarmup,
-            };
+            let lr_scheduler_type: LrSchedulerType =
+                serde_json::from_value(case["name"].clone()).expect("a recipe's name");
             let total = number("total") as usize;
             // transformers 5 keeps ratio and steps in one option: below 1 it is the ratio.
             let given = number("warmup");
-            let (steps, ratio) = if given >= 1.0 {
+            let (warmup_steps, warmup_ratio) = if given >= 1.0 {
                 (given as usize, 0.0)
             } else {
                 (0, given)
             };
-            let warmup = warmup_steps(steps, ratio, total);
-            assert_eq!(warmup, number("warmup_steps") as usize);
-            let schedule = Schedule::new(shape, 5e-7, warmup, total);
+            let train = Train {
+                lr_scheduler_type,
+                warmup_steps,
+                warmup_ratio,
+                learning_rate: 5e-7,
+                ..Train::default()
+            };
+            let schedule = Schedule::of(&train, total);
+            assert_eq!(schedule.warmup, number("warmup_steps") as usize);
             let wanted: Vec<f64> =
                 serde_json::from_value(case["multipliers"].clone()).expect("a list of numbers");
             for (step, wanted) in wanted.iter().enumerate() {
@@ -122,7 +107,7 @@ mod tests {
 
     #[test]
     fn after_the_last_step_nothing_moves_again() {
-        for shape in [Shape::Cosine, Shape::Linear] {
+        for shape in [LrSchedulerType::Cosine, LrSchedulerType::Linear] {
             let schedule = Schedule::new(shape, 1e-3, 2, 10);
             assert_eq!([10, 11, 1000].map(|step| schedule.at(step)), [0.0; 3]);
         }

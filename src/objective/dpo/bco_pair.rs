@@ -36,7 +36,8 @@ pub struct RunningMean {
 impl RunningMean {
     /// Takes in the rewards of a batch \[B\], whose graph it leaves alone, and gives the new mean.
     ///
-    /// A mean that is not finite is not taken in: the trainer refuses that step, and the state outlives it.
+    /// A mean that is not finite is not taken in: the trainer refuses that step, and the state
+    /// outlives it.
     fn take_in(&mut self, chosen: &Tensor<1>, rejected: &Tensor<1>) -> f64 {
         let [pairs] = chosen.dims();
         let both = chosen.clone().add(rejected.clone()).without_autodiff();

@@ -7,8 +7,8 @@ use super::Margins;
 use crate::objective::stable::log_sigmoid;
 use crate::recipe::loss::PairLoss;
 
-/// The smoothing at `label_smoothing` = 0, where the loss would need log 0: the paper's value. It stays
-/// in this function: other losses of the same config keep their 0.
+/// The smoothing at `label_smoothing` = 0, where the loss would need log 0: the paper's value. It
+/// stays in this function: other losses of the same config keep their 0.
 const LEAST_SMOOTHING: f64 = 1e-3;
 
 /// KL(q || p) with q = (s(b D), s(-b D)) and p = (1 - e, e).

@@ -11,8 +11,8 @@ const NEAR_ONE: f64 = 1e-6;
 /// f'(t) for t = pi / ref, from log t (any \[B\]): what takes the log-ratio's place in the margin.
 ///
 /// Wang et al. 2023, "Beyond Reverse KL", Table 1, less constants that cancel in the margin:
-/// reverse KL log t; forward KL 1 - 1/t; Jensen-Shannon log 2t/(1+t); alpha (t^(a-1) - 1) / (a - 1).
-/// Alpha 0 is the forward KL, alpha 1 the reverse. Exponents are capped at 80.
+/// reverse KL log t; forward KL 1 - 1/t; Jensen-Shannon log 2t/(1+t); alpha (t^(a-1) - 1) / (a -
+/// 1). Alpha 0 is the forward KL, alpha 1 the reverse. Exponents are capped at 80.
 pub fn score(config: &PairLoss, log_ratio: Tensor<1>) -> Tensor<1> {
     match config.f_divergence_type {
         FDivergence::ReverseKl => log_ratio,

@@ -82,7 +82,8 @@ fn square(x: Tensor<1>) -> Tensor<1> {
     x.clone().mul(x)
 }
 
-/// The mean of `x` \[B\] given to every entry, for losses that belong to the batch and not to a pair.
+/// The mean of `x` \[B\] given to every entry, for losses that belong to the batch and not to a
+/// pair.
 fn spread_mean(x: Tensor<1>) -> Tensor<1> {
     let pairs = x.dims();
     x.mean().expand(pairs)

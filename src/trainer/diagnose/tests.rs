@@ -79,7 +79,7 @@ fn what_could_not_be_measured_is_no_diagnosis() {
 #[test]
 fn a_loss_that_stays_at_ln_2_is_noticed_after_its_window() {
     let coin = |step| StepMetrics {
-        loss: 0.6931 + 0.004 * (step % 2) as f64 - 0.002,
+        loss: LN_2 + 0.004 * (step % 2) as f64 - 0.002,
         ..healthy(step)
     };
     let found = steps(F32, 60, coin);
@@ -91,7 +91,7 @@ fn a_loss_that_stays_at_ln_2_is_noticed_after_its_window() {
 #[test]
 fn a_long_warm_up_is_not_stuck() {
     let warming = |step: u64| StepMetrics {
-        loss: 0.6931 - 0.01 * step.saturating_sub(40) as f64,
+        loss: LN_2 - 0.01 * step.saturating_sub(40) as f64,
         learning_rate: 1e-6 * (step as f64 / 40.0).min(1.0),
         ..healthy(step)
     };
@@ -106,7 +106,7 @@ fn another_losss_ln_2_means_nothing() {
     };
     assert_eq!(
         steps(squared, 60, |step| StepMetrics {
-            loss: 0.6931,
+            loss: LN_2,
             ..healthy(step)
         }),
         []
