@@ -8,6 +8,8 @@ use super::scale::{Scale, labels};
 pub(super) enum Across {
     /// Many steps: a faint line of what was measured under a smooth one.
     Steps,
+    /// Many steps of what is set, not measured, and needs no smoothing.
+    Schedule,
     /// A few rounds: every one a dot.
     Rounds,
 }
@@ -35,9 +37,9 @@ pub(super) struct Chart {
 }
 
 // The drawing, in user units; the page scales it to the width there is.
-const WIDTH: f64 = 360.0;
-const HEIGHT: f64 = 190.0;
-const LEFT: f64 = 46.0;
+const WIDTH: f64 = 320.0;
+const HEIGHT: f64 = 176.0;
+const LEFT: f64 = 44.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 22.0;
@@ -76,7 +78,8 @@ impl Chart {
         let mut svg = axes.grid(&self);
         for (index, series) in self.series.iter().enumerate() {
             svg.push_str(&match self.across {
-                Across::Steps => axes.steps(series, index),
+                Across::Steps => axes.steps(series, index, smoothed(&series.points)),
+                Across::Schedule => axes.steps(series, index, None),
                 Across::Rounds => axes.rounds(series, index, self.share),
             });
         }
@@ -122,7 +125,7 @@ impl Chart {
             .collect();
         let points = self.series.iter().map(|s| s.points.len()).max();
         let across = match self.across {
-            Across::Steps => count(points.unwrap_or(0), "point"),
+            Across::Steps | Across::Schedule => count(points.unwrap_or(0), "point"),
             Across::Rounds => count(points.unwrap_or(0), "round"),
         };
         format!("{} over {across}", lines.join(", "))
@@ -153,7 +156,7 @@ impl Axes {
         let x = Scale::of(points().map(|(x, _)| *x))?;
         let y = Scale::of(points().map(|(_, y)| *y).chain(ends).chain(level))?;
         Some(match chart.across {
-            Across::Steps => Self {
+            Across::Steps | Across::Schedule => Self {
                 x,
                 y: y.padded(0.04),
             },
@@ -212,15 +215,14 @@ impl Axes {
     /// Steps and rounds are counted in whole numbers.
     fn whole_ticks(&self, chart: &Chart) -> Vec<f64> {
         let mut ticks = match chart.across {
-            Across::Steps => self.x.ticks(4),
             Across::Rounds => self.x.ticks(8),
+            _ => self.x.ticks(4),
         };
         ticks.retain(|tick| tick.fract() == 0.0);
         ticks
     }
 
-    fn steps(&self, series: &Series, index: usize) -> String {
-        let smooth = smoothed(&series.points);
+    fn steps(&self, series: &Series, index: usize, smooth: Option<Vec<(f64, f64)>>) -> String {
         let class = if smooth.is_some() { "raw" } else { "line" };
         let mut svg = self.path(&thinned(&series.points), &format!("{class} c{index}"));
         if let Some(smooth) = smooth {
