@@ -38,7 +38,11 @@ pub fn write_folder_atomic(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) 
     let beside = beside(path);
     remove(&beside)?;
     create_folder(&beside)?;
-    fill(&beside)?;
+    if let Err(error) = fill(&beside) {
+        // Best effort: the failure of the work is what the user has to hear about.
+        let _ = remove(&beside);
+        return Err(error);
+    }
     for file in files_under(&beside)? {
         sync_file(&file)?;
     }
@@ -78,16 +82,17 @@ pub(super) fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// All files under a folder, sorted; those that are still being written beside are left out.
+/// All files under a folder, sorted; what is still being written beside, or was when a process was
+/// killed, is left out.
 pub(super) fn files_under(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for path in entries(&folder)? {
-            if path.is_dir() {
-                folders.push(path);
-            } else if !is_beside(&path) {
-                found.push(path);
+            match path.is_dir() {
+                _ if is_beside(&path) => {}
+                true => folders.push(path),
+                false => found.push(path),
             }
         }
     }
@@ -184,6 +189,7 @@ mod tests {
         });
         assert!(failed.is_err());
         assert_eq!(files_under(&path).unwrap(), [path.join("b")]);
+        assert_eq!(entries(dir.path()).unwrap(), [path]);
     }
 
     #[test]

@@ -254,6 +254,7 @@ fn scalars(record: &Record) -> Vec<u8> {
         .iter()
         .map(|(name, _)| match name.strip_prefix("eval_") {
             Some(name) => format!("{}/eval/{name}", record.stage),
+            None if record.stage == ROUNDS => format!("{ROUNDS}/{name}"),
             None => format!("{}/train/{name}", record.stage),
         })
         .collect();

@@ -8,6 +8,8 @@ use super::scale::{Scale, labels};
 pub(super) enum Across {
     /// Many steps: a faint line of what was measured under a smooth one.
     Steps,
+    /// Many steps of what is set, not measured, and needs no smoothing.
+    Schedule,
     /// A few rounds: every one a dot.
     Rounds,
 }
@@ -35,9 +37,9 @@ pub(super) struct Chart {
 }
 
 // The drawing, in user units; the page scales it to the width there is.
-const WIDTH: f64 = 360.0;
-const HEIGHT: f64 = 190.0;
-const LEFT: f64 = 46.0;
+const WIDTH: f64 = 320.0;
+const HEIGHT: f64 = 176.0;
+const LEFT: f64 = 44.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 22.0;
@@ -76,7 +78,8 @@ impl Chart {
         let mut svg = axes.grid(&self);
         for (index, series) in self.series.iter().enumerate() {
             svg.push_str(&match self.across {
-                Across::Steps => axes.steps(series, index),
+                Across::Steps => axes.steps(series, index, smoothed(&series.points)),
+                Across::Schedule => axes.steps(series, index, None),
                 Across::Rounds => axes.rounds(series, index, self.share),
             });
         }
@@ -122,7 +125,7 @@ impl Chart {
             .collect();
         let points = self.series.iter().map(|s| s.points.len()).max();
         let across = match self.across {
-            Across::Steps => count(points.unwrap_or(0), "point"),
+            Across::Steps | Across::Schedule => count(points.unwrap_or(0), "point"),
             Across::Rounds => count(points.unwrap_or(0), "round"),
         };
         format!("{} over {across}", lines.join(", "))
@@ -153,7 +156,7 @@ impl Axes {
         let x = Scale::of(points().map(|(x, _)| *x))?;
         let y = Scale::of(points().map(|(_, y)| *y).chain(ends).chain(level))?;
         Some(match chart.across {
-            Across::Steps => Self {
+            Across::Steps | Across::Schedule => Self {
                 x,
                 y: y.padded(0.04),
             },
@@ -212,15 +215,14 @@ impl Axes {
     /// Steps and rounds are counted in whole numbers.
     fn whole_ticks(&self, chart: &Chart) -> Vec<f64> {
         let mut ticks = match chart.across {
-            Across::Steps => self.x.ticks(4),
             Across::Rounds => self.x.ticks(8),
+            _ => self.x.ticks(4),
         };
         ticks.retain(|tick| tick.fract() == 0.0);
         ticks
     }
 
-    fn steps(&self, series: &Series, index: usize) -> String {
-        let smooth = smoothed(&series.points);
+    fn steps(&self, series: &Series, index: usize, smooth: Option<Vec<(f64, f64)>>) -> String {
         let class = if smooth.is_some() { "raw" } else { "line" };
         let mut svg = self.path(&thinned(&series.points), &format!("{class} c{index}"));
         if let Some(smooth) = smooth {
@@ -261,17 +263,32 @@ impl Axes {
     }
 }
 
-/// An exponential mean over about a twelfth of the points, corrected for its start; none for few points.
+/// Local linear regression over a twelfth of the points around each: away from the ends the mean, and near
+/// them without the lag and the hooks of one. None for few points.
 fn smoothed(points: &[(f64, f64)]) -> Option<Vec<(f64, f64)>> {
-    if points.len() < FEWEST_SMOOTHED {
+    let count = points.len();
+    if count < FEWEST_SMOOTHED {
         return None;
     }
-    let keep = 1.0 - 2.0 / (points.len() as f64 / 12.0 + 3.0);
-    let (mut sum, mut weight) = (0.0, 0.0);
-    let smooth = points.iter().map(|(x, y)| {
-        sum = keep * sum + y;
-        weight = keep * weight + 1.0;
-        (*x, sum / weight)
+    // Running sums of y and of n y, so that every window costs the same.
+    let mut sums = vec![(0.0, 0.0)];
+    for (n, (_, y)) in points.iter().enumerate() {
+        let (plain, moment) = sums[n];
+        sums.push((plain + y, moment + n as f64 * y));
+    }
+    let widest = (count / 24).max(3);
+    let smooth = points.iter().enumerate().map(|(n, (x, _))| {
+        let (left, right) = (widest.min(n), widest.min(count - 1 - n));
+        let (from, to) = (sums[n - left], sums[n + right + 1]);
+        let sum_y = to.0 - from.0;
+        let sum_dy = to.1 - from.1 - n as f64 * sum_y;
+        // Sums over the distances d = -left..=right from this point: 1, d, d squared.
+        let (l, r) = (left as f64, right as f64);
+        let ones = l + r + 1.0;
+        let sum_d = (r * (r + 1.0) - l * (l + 1.0)) / 2.0;
+        let sum_dd = (r * (r + 1.0) * (2.0 * r + 1.0) + l * (l + 1.0) * (2.0 * l + 1.0)) / 6.0;
+        let level = (sum_dd * sum_y - sum_d * sum_dy) / (ones * sum_dd - sum_d * sum_d);
+        (*x, level)
     });
     Some(smooth.collect())
 }
@@ -308,10 +325,11 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_stays_constant_when_smoothed() {
-        let points: Vec<(f64, f64)> = (0..40).map(|n| (n as f64, 0.7)).collect();
+    fn a_straight_line_stays_where_it_is_when_smoothed() {
+        let points: Vec<(f64, f64)> = (0..40).map(|n| (n as f64, 0.7 * n as f64)).collect();
         let smooth = smoothed(&points).unwrap();
-        assert!(smooth.iter().all(|(_, y)| (y - 0.7).abs() < 1e-12));
+        let same = |(a, b): (&(f64, f64), &(f64, f64))| a.0 == b.0 && (a.1 - b.1).abs() < 1e-9;
+        assert!(smooth.iter().zip(&points).all(same));
     }
 
     #[test]

@@ -66,22 +66,31 @@ pub(super) fn rounds(rounds: &[RoundSummary]) -> String {
         .iter()
         .filter_map(|r| r.win().map(|win| (r.round as f64, win.low, win.high)))
         .collect();
-    let mut reward = line("reward", |r| r.reward_mean);
-    reward.series = vec![
-        Series {
-            name: "mean".to_owned(),
-            points: over(|r| r.reward_mean),
-        },
-        Series {
-            name: "best of K".to_owned(),
-            points: over(|r| r.reward_top1),
-        },
+    let two = |title, names: [&str; 2], of: [fn(&RoundSummary) -> Option<f64>; 2]| {
+        let mut chart = Chart::line(title, Across::Rounds, Vec::new());
+        let lines = names.into_iter().zip(of).map(|(name, of)| Series {
+            name: name.to_owned(),
+            points: over(of),
+        });
+        chart.series = lines.collect();
+        chart
+    };
+    let reward = [
+        |r: &RoundSummary| r.reward_mean,
+        |r: &RoundSummary| r.reward_top1,
     ];
+    let reward = two("reward", ["mean", "best of K"], reward);
+    let spoilt = [
+        |r: &RoundSummary| r.duplicates,
+        |r: &RoundSummary| r.truncated,
+    ];
+    let mut spoilt = two("responses", ["repeats", "cut"], spoilt);
+    spoilt.share = true;
     let kl = line("KL from the start", |r| r.kl);
-    let length = line("response length, tokens", |r| r.length_mean);
-    let figures = [win, reward, kl, length]
-        .into_iter()
-        .filter_map(Chart::draw);
+    let length = line("length, tokens", |r| r.length_mean);
+    let follows = line("reward ~ length", |r| r.reward_length_correlation);
+    let charts = [win, reward, kl, length, follows, spoilt];
+    let figures = charts.into_iter().filter_map(Chart::draw);
     format!(
         "<div class=\"charts\">{}</div>",
         figures.collect::<String>()
@@ -111,7 +120,11 @@ fn chart(title: &str, metrics: &[&str], records: &[&Record]) -> Chart {
         name: short(metric, several).to_owned(),
         points: points(metric, records),
     });
-    let mut chart = Chart::line(title, Across::Steps, Vec::new());
+    let across = match title {
+        "learning rate" => Across::Schedule,
+        _ => Across::Steps,
+    };
+    let mut chart = Chart::line(title, across, Vec::new());
     chart.series = series.collect();
     chart.share = title.ends_with("accuracy");
     chart.level = level(title, records);

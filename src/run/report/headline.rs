@@ -123,6 +123,9 @@ fn standing(facts: &Facts) -> String {
     format!("<p class=\"standing {}\">{text}</p>", info.status)
 }
 
+/// One of a round's numbers.
+type Measure = fn(&RoundSummary) -> Option<f64>;
+
 /// A few numbers, each with where it came from.
 fn tiles(facts: &Facts) -> String {
     let (first, last) = (facts.rounds.first(), facts.rounds.last());
@@ -132,7 +135,7 @@ fn tiles(facts: &Facts) -> String {
             "<div><dt>{name}</dt><dd>{value}<small>{beside}</small></dd></div>"
         ));
     };
-    let measured: [(&str, fn(&RoundSummary) -> Option<f64>); 4] = [
+    let measured: [(&str, Measure); 4] = [
         ("Mean reward", |r| r.reward_mean),
         ("Best of K", |r| r.reward_top1),
         ("KL from the start", |r| r.kl),

@@ -7,8 +7,8 @@ use super::scale::{Scale, labels};
 const BINS: usize = 24;
 
 // In user units; the page scales the drawing to the width there is.
-const WIDTH: f64 = 360.0;
-const HEIGHT: f64 = 120.0;
+const WIDTH: f64 = 320.0;
+const HEIGHT: f64 = 116.0;
 const SIDE: f64 = 10.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 20.0;

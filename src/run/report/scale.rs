@@ -48,13 +48,14 @@ impl Scale {
         let rough = (self.high - self.low) / wanted.max(1) as f64;
         let power = 10f64.powf(rough.log10().floor());
         let step = match rough / power {
-            r if r <= 1.0 => 1.0,
-            r if r <= 2.0 => 2.0,
-            r if r <= 5.0 => 5.0,
+            r if r < 1.5 => 1.0,
+            r if r < 3.0 => 2.0,
+            r if r < 7.0 => 5.0,
             _ => 10.0,
         } * power;
-        let first = (self.low / step).ceil() as i64;
-        let last = (self.high / step).floor() as i64;
+        // A range that ends on a tick keeps it, whatever the division rounds to.
+        let first = (self.low / step - 1e-9).ceil() as i64;
+        let last = (self.high / step + 1e-9).floor() as i64;
         // Not by adding steps: 0.1 + 0.2 would show.
         (first..=last).map(|n| n as f64 * step).collect()
     }
@@ -84,9 +85,19 @@ mod tests {
     #[test]
     fn ticks_are_round_and_labelled_as_they_need() {
         let shown = |low, high| labels(&Scale { low, high }.ticks(4));
-        assert_eq!(shown(0.0, 1.0), ["0.0", "0.5", "1.0"]);
+        assert_eq!(
+            shown(0.0, 1.2),
+            ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0", "1.2"]
+        );
+        assert_eq!(
+            shown(-124.2, -115.9),
+            ["−124", "−122", "−120", "−118", "−116"]
+        );
         assert_eq!(shown(-0.31, 0.31), ["−0.2", "0.0", "0.2"]);
-        assert_eq!(shown(0.0, 5e-7), ["0", "2e−7", "4e−7"]);
+        assert_eq!(
+            shown(0.0, 5e-7),
+            ["0", "1e−7", "2e−7", "3e−7", "4e−7", "5e−7"]
+        );
         assert_eq!(shown(0.0, 200.0), ["0", "50", "100", "150", "200"]);
         assert_eq!(shown(0.66, 0.70), ["0.66", "0.67", "0.68", "0.69", "0.70"]);
     }
