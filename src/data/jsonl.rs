@@ -64,7 +64,8 @@ fn lines(path: &Path, mut reader: Box<dyn BufRead>, sink: &mut Sink) -> Result<(
 }
 
 fn parse(line: &[u8]) -> std::result::Result<Value, String> {
-    let text = std::str::from_utf8(line)
+    // Without its line break, or an unfinished object would be blamed on column 0 of the next line.
+    let text = std::str::from_utf8(line.trim_ascii_end())
         .map_err(|error| format!("not UTF-8 (byte {} of the line)", error.valid_up_to() + 1))?;
     serde_json::from_str(text).map_err(|error| {
         let words = error.to_string();

@@ -297,8 +297,12 @@ impl Chat {
             (true, _) => {
                 let before = self.render(&turns[..first], true)?.text;
                 let start = common_prefix(before.as_bytes(), whole.text.as_bytes());
-                let all = whole.generated.into_iter();
-                all.filter(|range| range.start >= start).collect()
+                // A block may begin with what the generation prompt already says (an empty thought).
+                let all = whole
+                    .generated
+                    .into_iter()
+                    .filter(|range| range.end > start);
+                all.map(|range| range.start.max(start)..range.end).collect()
             }
             (false, _) => self.turn_ranges(turns, first, &whole.text)?,
         };

@@ -86,7 +86,7 @@ fn a_response_cut_by_the_length_limit_gets_no_end_of_turn() {
             Prompt::Chat(vec![Message::user("Hello")]),
             "there<|im_end|>\n",
         ),
-        (Prompt::Text("Hello ".to_string()), "there<|end|>"),
+        (Prompt::Text("Hello\n".to_string()), "there<|end|>"),
         (Prompt::Ids(vec![5, 6]), "there<|end|>"),
     ];
     for (prompt, complete) in prompts {
@@ -103,13 +103,13 @@ fn plain_text_gets_one_bos_and_one_end_of_text() {
     let mut files = files(None, Some("<|begin|>"));
     files.tokenizer_config["add_bos_token"] = true.into();
     let chat = Chat::new(&files).expect("loads");
-    for (prompt, answer) in [("Hello ", "there"), ("<|begin|>Hello ", "there<|end|>")] {
+    for (prompt, answer) in [("Hello", " there"), ("<|begin|>Hello", " there<|end|>")] {
         let prompt = Prompt::Text(prompt.to_string());
         let encoded = chat
             .pair(&prompt, &Answer::Text(answer.to_string()))
             .expect("encoded");
-        assert_eq!(text(&chat, &encoded.prompt), "<|begin|>Hello ");
-        assert_eq!(text(&chat, &encoded.answer), "there<|end|>");
+        assert_eq!(text(&chat, &encoded.prompt), "<|begin|>Hello");
+        assert_eq!(text(&chat, &encoded.answer), " there<|end|>");
     }
     let spans = chat
         .sft(&SftText::Text("Hello there".to_string()))
@@ -327,4 +327,25 @@ fn smollm2_stops_at_im_end_and_pads_with_it() {
     );
     assert_eq!(chat.vocab_size(), 49152);
     assert_eq!(chat.leading_bos(), None);
+}
+
+#[test]
+#[ignore = "needs the stories260K tokenizer: set DUEL_STORIES260K"]
+fn a_sentencepiece_tokenizer_without_a_configuration_works() {
+    let dir =
+        std::env::var("DUEL_STORIES260K").expect("DUEL_STORIES260K names the model's directory");
+    let chat = Chat::new(&TokenizerFiles::read(Path::new(&dir)).expect("read")).expect("loads");
+    let words = "Once upon a time, é";
+    let ids = chat
+        .prompt(&Prompt::Text(words.to_string()))
+        .expect("encoded");
+    assert_eq!((ids[0], chat.eos_id(), chat.pad_id()), (1, 2, 2));
+    assert_eq!(chat.decode(&ids, true).expect("decoded"), words);
+    let encoded = chat
+        .pair(
+            &Prompt::Text(words.to_string()),
+            &Answer::Text(" there".to_string()),
+        )
+        .expect("encoded");
+    assert_eq!((encoded.prompt, encoded.answer.last()), (ids, Some(&2)));
 }

@@ -1,21 +1,22 @@
 //! `{% generation %}` blocks: where a template says which words are the model's.
 //!
-//! Hugging Face's Jinja has this tag and minijinja has not. In Jinja the tag is a call block, so the source is rewritten
-//! to one: `{% generation %}` becomes `{% call NAME() %}` and `{% endgeneration %}` becomes `{% endcall %}`.
-//! Only the words inside the tag change, so whitespace control and line numbers stay as they were.
-//! The function called puts a mark before and after its text, and the marks are taken out of the result.
+//! Hugging Face's Jinja has this tag and minijinja has not, so the source is rewritten: `{% generation %}` becomes
+//! `{% filter NAME %}{% with %}`, and `{% endgeneration %}` becomes `{% endwith %}{% endfilter %}`. The filter puts a mark
+//! before and after its text, and the marks are taken out of the result; `with` keeps what the block sets inside it, as
+//! in Hugging Face. The signs of whitespace control stay on the outer sides, so the text is the same.
+//! (A call block is what Hugging Face uses, but minijinja's forgets a namespace that its body only assigns to.)
 
 use std::ops::Range;
 
-/// The function that a rewritten block calls.
-pub(super) const FUNCTION: &str = "duel_generation";
+/// The filter that a rewritten block runs through.
+pub(super) const FILTER: &str = "duel_generation";
 
 /// The marks. Both are Unicode noncharacters: reserved for use inside a program, never for text.
 pub(super) const OPEN: char = '\u{FDD0}';
 /// See [`OPEN`].
 pub(super) const CLOSE: char = '\u{FDD1}';
 
-/// The source with call blocks in the place of generation blocks, and whether there were any.
+/// The source with filter blocks in the place of generation blocks, and whether there were any.
 pub(super) fn rewrite(source: &str) -> (String, bool) {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
@@ -34,9 +35,9 @@ pub(super) fn rewrite(source: &str) -> (String, bool) {
         match word(piece) {
             Some("generation") => {
                 found = true;
-                out.push_str(&piece.replacen("generation", &format!("call {FUNCTION}()"), 1));
+                out.push_str(&two_tags(piece, &format!("filter {FILTER}"), "with"));
             }
-            Some("endgeneration") => out.push_str(&piece.replacen("endgeneration", "endcall", 1)),
+            Some("endgeneration") => out.push_str(&two_tags(piece, "endwith", "endfilter")),
             Some("raw") => {
                 let raw = end_of_raw(rest);
                 out.push_str(piece);
@@ -63,6 +64,18 @@ pub(super) fn take_marks(marked: &str) -> (String, Vec<Range<usize>>) {
         }
     }
     (text, ranges)
+}
+
+/// Two tags in the place of one, with its whitespace control on their outer sides.
+fn two_tags(tag: &str, first: &str, second: &str) -> String {
+    let sign = |c: Option<char>| {
+        c.filter(|c| matches!(c, '-' | '+'))
+            .map(String::from)
+            .unwrap_or_default()
+    };
+    let left = sign(tag.chars().nth(2));
+    let right = sign(tag.chars().rev().nth(2));
+    format!("{{%{left} {first} %}}{{% {second} {right}%}}")
 }
 
 /// The only word of a `{% word %}` tag.
@@ -108,13 +121,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_words_of_the_tags_change() {
+    fn whitespace_control_stays_on_the_outer_sides() {
         let (out, found) = rewrite("a\n{%- generation -%}b{%endgeneration+%}\n{{ x }}");
         assert!(found);
-        assert_eq!(
-            out,
-            "a\n{%- call duel_generation() -%}b{%endcall+%}\n{{ x }}"
-        );
+        let expected =
+            "a\n{%- filter duel_generation %}{% with -%}b{% endwith %}{% endfilter +%}\n{{ x }}";
+        assert_eq!(out, expected);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use super::{generation, python};
 use crate::error::{Error, Result};
 use jiff::civil::DateTime;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{AutoEscape, Environment, ErrorKind, State, Value, escape_formatter};
+use minijinja::value::ValueKind;
+use minijinja::{AutoEscape, Environment, ErrorKind, Value, escape_formatter};
 use std::ops::Range;
 
 /// A compiled chat template with the special tokens that it may name.
@@ -143,15 +143,23 @@ fn environment() -> Result<Environment<'static>> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         },
     );
-    environment.add_function(generation::FUNCTION, mark_generation);
+    environment.add_filter(generation::FILTER, |body: &str| {
+        format!("{}{body}{}", generation::OPEN, generation::CLOSE)
+    });
+    environment.add_test("iterable", |value: &Value| {
+        let iterable = value.try_iter().is_ok();
+        iterable
+            && !matches!(
+                value.kind(),
+                ValueKind::None | ValueKind::Bool | ValueKind::Number
+            )
+    });
+    environment.add_test("sequence", |value: &Value| {
+        use ValueKind::{Map, Seq, String, Undefined};
+        matches!(value.kind(), Seq | String | Map | Undefined)
+    });
     add_clock(&mut environment, || jiff::Zoned::now().datetime());
     Ok(environment)
-}
-
-fn mark_generation(state: &mut State, options: Kwargs) -> Result<String, minijinja::Error> {
-    let body: Value = options.get("caller")?;
-    let body = body.call(state, &[])?;
-    Ok(format!("{}{body}{}", generation::OPEN, generation::CLOSE))
 }
 
 fn add_clock(

@@ -139,9 +139,12 @@ TEMPLATES = {
 """,
     # the model's words marked, in every whitespace form
     "generation": """{%- for message in messages %}
+    {%- set ns = namespace(seen=0) %}{% set inner = 'outer' %}
     {% if message.role == 'assistant' %}
-    <a>{% generation %}
-    {{ message.content }}<|end|>{% endgeneration %}
+    <a>{% generation %}{% set ns.seen = loop.index %}{% set inner = 'inner' %}
+
+    {{ message.content }}{{ inner }}<|end|>{% endgeneration %}
+    {{- ns.seen }}{{ inner }}
 
     {%- generation -%}
         {{ loop.index }}
@@ -170,6 +173,7 @@ TEMPLATES = {
 {% for i in range(3) if i != 1 %}{{ i }}{{ loop.cycle('x', 'y') }}{% else %}none{% endfor %}
 {{ 'A' if messages|length > 1 else 'B' }} {{ "q" * 3 }} {{ 'one' ~ 2 }} {{ dict(a=1)['a'] }} {{ [3,1,2]|sort|first }} {{ 'tEst'.title() }}
 {{ messages[-1]['content'] | replace('e', 'E') | tojson }}
+{% for x in [none, true, 1, 'a', [], {}, nothing] %}{{ x is iterable }}{{ x is sequence }}{{ x is mapping }} {% endfor %}
 """,
 }
 
