@@ -5,6 +5,8 @@ use super::report::{LoadOptions, Report};
 use super::rows::Origin;
 use super::{jsonl, parquet};
 use crate::error::{Error, Result};
+use serde_json::Value;
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +17,26 @@ pub(super) enum Shaped<T> {
     Row(T),
     /// Why the row is left out.
     Dropped(&'static str),
+}
+
+/// Whether a row's columns hold what `filter` asks for. A row that is no object passes: it fails later, with a reason.
+fn passes(row: &Value, options: &LoadOptions) -> bool {
+    let holds = |(column, text): (&String, &String)| match row.get(column) {
+        Some(Value::String(found)) => found == text,
+        Some(found) => found.to_string() == *text,
+        None => false,
+    };
+    !row.is_object() || options.filter.iter().all(holds)
+}
+
+/// A row's name, with its number behind it where an earlier row has the same: files name rows by their id.
+fn unique(name: String, number: &str, names: &mut HashSet<String>) -> String {
+    let name = match names.contains(&name) {
+        true => format!("{name}#{number}"),
+        false => name,
+    };
+    names.insert(name.clone());
+    name
 }
 
 /// Reads rows from files, in the order of the files and of their lines.
@@ -29,6 +51,7 @@ pub(super) fn load<T>(
     options.check()?;
     let mut rows = Vec::new();
     let mut report = Report::default();
+    let mut names = HashSet::new();
     let limit = options.limit.unwrap_or(usize::MAX);
     for (number, path) in paths.iter().enumerate() {
         if rows.len() >= limit {
@@ -41,10 +64,14 @@ pub(super) fn load<T>(
                 file: Arc::clone(&file),
                 line,
             };
-            let name = row_name(paths.len(), number, line);
+            let number = row_name(paths.len(), number, line);
             let shaped = value.map_err(Error::data).and_then(|value| {
+                if !passes(&value, options) {
+                    return Ok(Shaped::Dropped("not in `filter`"));
+                }
                 let fields = Fields::new(&value, &options.columns)?;
-                shape(&fields, fields.id().unwrap_or(name), origin.clone())
+                let name = unique(fields.id().unwrap_or(number.clone()), &number, &mut names);
+                shape(&fields, name, origin.clone())
             });
             match shaped {
                 Ok(Shaped::Row(row)) => rows.push(row),

@@ -11,6 +11,8 @@ pub struct LoadOptions {
     pub skip_bad: bool,
     /// The usual name of a column (`prompt`) to the name that it has in the file (`question`).
     pub columns: BTreeMap<String, String>,
+    /// Keep only rows whose column (by the file's name) holds this text.
+    pub filter: BTreeMap<String, String>,
     /// Keep only pairs in the standard format of "RLHF Workflow": equal, strictly alternating user and assistant turns, none
     /// empty, that differ in the last turn only.
     pub standard_only: bool,

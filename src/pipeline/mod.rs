@@ -1,4 +1,120 @@
-//! The order of things.
+//! The order of things: stages in a run directory.
+//!
+//! [`run()`] is the whole; [`online`] is the recipe of "RLHF Workflow" in one screen.
 
+mod context;
 pub mod embedded;
+pub mod evaluate;
+pub mod examples;
+pub mod explore;
+pub mod judges;
+pub mod online;
+pub mod pairs;
+pub mod preference;
 pub mod responses;
+pub mod reward;
+pub mod sft;
+pub mod start;
+mod training;
+
+pub use context::{Context, Policy};
+pub use evaluate::{Measured, Opinion};
+
+use crate::error::{Error, Result};
+use crate::recipe::{Loaded, Recipe};
+use crate::run::{RoundSummary, RunDir, Start};
+use burn::tensor::Device;
+use evaluate::Evaluation;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The run directory.
+    pub run: PathBuf,
+    /// The trained model.
+    pub model: PathBuf,
+    /// One entry a round.
+    pub rounds: Vec<RoundSummary>,
+    /// The last evaluation, where the recipe has one.
+    pub measured: Option<Measured>,
+    /// The page.
+    pub report: PathBuf,
+    /// Wall time of this command.
+    pub seconds: f64,
+}
+
+/// Runs every stage of a recipe that is not done yet, in `directory`.
+///
+/// # Errors
+/// Whatever a stage reports; what is done stays done, and the same call continues.
+pub fn run(loaded: &Loaded, directory: &Path, device: Device, start: Start) -> Result<Outcome> {
+    let began = Instant::now();
+    let mut run = RunDir::create(directory, &loaded.text)?;
+    run.begin(start)?;
+    let mut cx = Context::new(loaded.recipe.clone(), run, device)?;
+    let outcome = stages(&mut cx);
+    cx.run.end(outcome.as_ref().map(|_| ()))?;
+    cx.metrics.sync()?;
+    let report = cx.run.write_report()?;
+    let (policy, measured) = outcome?;
+    Ok(Outcome {
+        run: directory.to_owned(),
+        model: policy.path,
+        rounds: rounds(&cx)?,
+        measured,
+        report,
+        seconds: began.elapsed().as_secs_f64(),
+    })
+}
+
+/// SFT, reward models, offline DPO, the online loop, evaluation: those that the recipe has.
+fn stages(cx: &mut Context) -> Result<(Policy, Option<Measured>)> {
+    let begin = start::start(cx)?;
+    let tuned = sft::sft(cx, &begin)?;
+    let rewards = reward::reward(cx, &tuned)?;
+    let preferred = preference::dpo(cx, &tuned)?;
+    let policy = online::online(cx, &preferred, &rewards)?;
+    if cx.recipe.eval.is_none() || policy == tuned {
+        return Ok((policy, None));
+    }
+    let name = match (&cx.recipe.online, preferred == tuned) {
+        (Some(online), true) => cx.run.layout().round(online.rounds).stage("eval"),
+        _ => "eval".to_owned(),
+    };
+    let evaluation = Evaluation::new(cx, &tuned, &rewards)?;
+    let measured = evaluation.policy(cx, &name, &policy)?;
+    if cx.recipe.online.is_none() {
+        cx.run.write_samples(None, &measured.samples)?;
+    }
+    Ok((policy, Some(measured)))
+}
+
+fn rounds(cx: &Context) -> Result<Vec<RoundSummary>> {
+    let mut rounds = Vec::new();
+    for round in cx.run.layout().rounds()? {
+        rounds.extend(RoundSummary::read(&round.eval())?);
+    }
+    Ok(rounds)
+}
+
+/// Facts about the machine for `run.json`.
+pub fn machine(backend: &str) -> BTreeMap<String, String> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    BTreeMap::from([
+        ("device".to_owned(), backend.to_owned()),
+        ("threads".to_owned(), threads.to_string()),
+        ("system".to_owned(), format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+    ])
+}
+
+/// Where a recipe's run lies.
+pub fn directory(recipe: &Recipe) -> Result<PathBuf> {
+    if recipe.name.is_empty() || recipe.name.contains(['/', '\\']) {
+        return Err(Error::user(format!("`{}` cannot name a run", recipe.name))
+            .hint("set `name` to a word without slashes"));
+    }
+    Ok(Path::new(&recipe.output_dir).join(&recipe.name))
+}

@@ -84,6 +84,18 @@ impl GroupRow {
     }
 }
 
+/// A prompt that nobody has answered yet: a line of `prompts.jsonl`.
+pub fn asked(row: &PromptRow) -> GroupRow {
+    GroupRow {
+        id: row.id.clone(),
+        prompt: (&row.prompt).into(),
+        responses: Vec::new(),
+        finish: Vec::new(),
+        tokens: Vec::new(),
+        rewards: Vec::new(),
+    }
+}
+
 /// Draws responses for the prompts that `out` does not answer yet, and returns all rows in the prompts' order.
 ///
 /// # Errors

@@ -1,0 +1,135 @@
+//! What every stage of a run has at hand, and how it says what it found.
+
+use crate::data::Key;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::recipe::Recipe;
+use crate::run::{self, Metrics, RunDir, StageDir};
+use crate::trainer::diagnose::{Diagnosis, Severity};
+use blake3::Hash;
+use burn::tensor::Device;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// A run in progress.
+pub struct Context {
+    /// The checked recipe.
+    pub recipe: Recipe,
+    /// Its directory.
+    pub run: RunDir,
+    /// Its metrics.
+    pub metrics: Metrics,
+    /// Where to compute.
+    pub device: Device,
+    /// The root of everything random.
+    pub key: Key,
+    said: BTreeSet<(String, String)>,
+}
+
+/// A model on disk, with a hash of what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Its folder or GGUF file.
+    pub path: PathBuf,
+    /// Hash of its content.
+    pub digest: Hash,
+}
+
+impl Policy {
+    /// The model that lies at `path`.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    pub fn at(path: &Path) -> Result<Self> {
+        let mut hasher = blake3::Hasher::new();
+        for file in model_files(path)? {
+            hasher.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+            hasher.update(run::hash_file(&file)?.as_bytes());
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            digest: hasher.finalize(),
+        })
+    }
+
+    /// What a finished stage left in `folder`.
+    pub fn of_stage(stage: &StageDir, folder: PathBuf) -> Self {
+        Self {
+            path: folder,
+            digest: stage.digest(),
+        }
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong with its files.
+    pub fn load(&self, device: &Device) -> Result<Model> {
+        Model::load(&self.path, device)
+    }
+}
+
+/// The files of a model, in a fixed order.
+fn model_files(path: &Path) -> Result<Vec<PathBuf>> {
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = std::fs::read_dir(path).map_err(|e| Error::io(path, "read", e))?;
+    let wanted = |file: &PathBuf| {
+        let extension = file.extension().and_then(|e| e.to_str());
+        file.is_file() && matches!(extension, Some("json" | "safetensors" | "jinja"))
+    };
+    let mut files: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(wanted).collect();
+    files.sort();
+    Ok(files)
+}
+
+impl Context {
+    /// The context of a run that was just opened.
+    ///
+    /// # Errors
+    /// When the metrics cannot be opened.
+    pub fn new(recipe: Recipe, run: RunDir, device: Device) -> Result<Self> {
+        let metrics = run.metrics()?;
+        let key = Key::new(recipe.seed);
+        Ok(Self {
+            recipe,
+            run,
+            metrics,
+            device,
+            key,
+            said: BTreeSet::new(),
+        })
+    }
+
+    /// Says and records what a stage noticed about itself, each thing once a stage.
+    ///
+    /// # Errors
+    /// When the metrics cannot be written.
+    pub fn diagnose(&mut self, stage: &str, found: Vec<Diagnosis>) -> Result<()> {
+        for diagnosis in found {
+            if !self.said.insert((stage.to_owned(), diagnosis.name.to_owned())) {
+                continue;
+            }
+            tracing::warn!(
+                "{stage}: {}: {}. {}",
+                diagnosis.name,
+                diagnosis.message,
+                diagnosis.mend
+            );
+            self.metrics.diagnose(&run::Diagnosis {
+                name: diagnosis.name.to_owned(),
+                severity: match diagnosis.severity {
+                    Severity::Warning => run::Severity::Warning,
+                    Severity::Problem => run::Severity::Problem,
+                },
+                message: diagnosis.message,
+                mend: diagnosis.mend,
+                stage: stage.to_owned(),
+                step: diagnosis.step,
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,341 @@
+//! The trained policy against the one it started from, on prompts of its own.
+
+use super::context::{Context, Policy};
+use super::judges::Seat;
+use super::pairs::logps;
+use super::responses::{self, GroupRow};
+use super::{examples, explore};
+use crate::data::PromptRow;
+use crate::error::{Error, Result};
+use crate::eval::{Matchup, WinRate};
+use crate::generate::Engine;
+use crate::judge::{Audit, Scored};
+use crate::objective::Example;
+use crate::recipe::{Eval, hash_of};
+use crate::run::{RoundLayout, RoundSummary, Sample, read_rows, stage_key, write_atomic};
+use crate::text::Prompt;
+use crate::trainer::diagnose::{Diagnoser, RoundAudit, Watched};
+use crate::trie::Sequence;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// What one judge says of the policy against the start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Opinion {
+    /// `rule`, `reward`, `reward-second`, or a model's path.
+    pub judge: String,
+    /// Mean score of the start's responses.
+    pub before: f64,
+    /// Mean score of the policy's responses.
+    pub after: f64,
+    /// Share of prompts won, ties half, with its interval.
+    pub win_rate: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Prompts won, tied, lost.
+    pub counts: [usize; 3],
+}
+
+/// The evaluation of one policy.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The judges' opinions; the first one is the headline.
+    pub opinions: Vec<Opinion>,
+    /// KL from the start, nats a response: mean of log pi(y) - log start(y) over the policy's own responses.
+    pub kl: Option<f64>,
+    /// Mean response length of the start, tokens.
+    pub length_before: f64,
+    /// Mean response length of the policy, tokens.
+    pub length_after: f64,
+    /// Samples for the report.
+    pub samples: Vec<Sample>,
+}
+
+/// The start's side of every comparison, made once a run.
+pub struct Evaluation {
+    table: Option<Eval>,
+    start: Policy,
+    judges: Vec<(String, Seat)>,
+    prompts: Vec<PromptRow>,
+    diagnoser: Diagnoser,
+    began: std::time::Instant,
+}
+
+/// Samples that the report shows.
+const SAMPLES: usize = 8;
+
+impl Evaluation {
+    /// An evaluation against `start`; does nothing but the audit where the recipe has no `[eval]`.
+    ///
+    /// # Errors
+    /// Prompts that cannot be read.
+    pub fn new(cx: &mut Context, start: &Policy, rewards: &[Policy]) -> Result<Self> {
+        let table = cx.recipe.eval.clone();
+        let mut judges = Vec::new();
+        let mut prompts = Vec::new();
+        if let Some(table) = &table {
+            if let Some(rule) = &table.rule {
+                judges.push(("rule".to_owned(), Seat::Rule(rule.clone())));
+            }
+            for (name, policy) in ["reward", "reward-second"].iter().zip(rewards) {
+                judges.push(((*name).to_owned(), Seat::Reward(policy.clone())));
+            }
+            if let Some(reward) = &table.reward {
+                let name = reward.model_name_or_path.clone().unwrap_or_else(|| "judge".into());
+                judges.push((name, Seat::reward(reward, rewards)?));
+            }
+            let (rows, report) = examples::prompts(&table.prompts)?;
+            tracing::info!("eval: {}", report.summary());
+            prompts = rows;
+        }
+        Ok(Self {
+            table,
+            start: start.clone(),
+            judges,
+            prompts,
+            diagnoser: Diagnoser::new(Watched {
+                guess_is_ln2: false,
+                significand_bits: 24,
+                weight_rms: 0.02,
+            }),
+            began: std::time::Instant::now(),
+        })
+    }
+
+    /// Evaluates the policy of a round (where the recipe asks for it), writes `eval.json` and says what is odd.
+    ///
+    /// # Errors
+    /// Whatever generation or judging reports.
+    pub fn round(
+        &mut self,
+        cx: &mut Context,
+        round: &RoundLayout,
+        policy: &Policy,
+        audit: &Audit,
+        pairs: usize,
+        last: bool,
+    ) -> Result<()> {
+        let wanted = self.table.as_ref().is_some_and(|table| table.every_round || last);
+        let measured = match wanted {
+            true => Some(self.policy(cx, &round.stage("eval"), policy)?),
+            false => None,
+        };
+        let headline = measured.as_ref().and_then(|m| m.opinions.first());
+        let summary = RoundSummary {
+            round: round.number(),
+            prompts: audit.prompts,
+            reward_mean: audit.reward_mean,
+            reward_top1: audit.reward_top1,
+            reward_spread: audit.reward_spread,
+            reward_length_correlation: audit.length_correlation,
+            kl: measured.as_ref().and_then(|m| m.kl),
+            duplicates: Some(audit.duplicates),
+            truncated: Some(audit.truncated),
+            win_rate: headline.map(|o| o.win_rate),
+            low: headline.map(|o| o.low),
+            high: headline.map(|o| o.high),
+            length_mean: measured.as_ref().map(|m| m.length_after).or(audit.mean_tokens),
+            pairs,
+            seconds: self.began.elapsed().as_secs_f64(),
+        };
+        self.began = std::time::Instant::now();
+        let found = self.diagnoser.round(&RoundAudit {
+            round: round.number() as u64,
+            responses: audit.responses,
+            reward_spread: audit.reward_spread,
+            reward_length_correlation: audit.length_correlation,
+            kl: summary.kl,
+            truncated: Some(audit.truncated),
+        });
+        cx.diagnose(&round.stage("audit"), found)?;
+        cx.metrics.round(&summary)?;
+        cx.run.write_round(&summary)?;
+        if let Some(measured) = &measured {
+            cx.run.write_samples(Some(round.number()), &measured.samples)?;
+        }
+        cx.run.write_report()?;
+        Ok(())
+    }
+
+    /// Evaluates any policy as the stage `name`.
+    ///
+    /// # Errors
+    /// Whatever generation or judging reports.
+    pub fn policy(&self, cx: &mut Context, name: &str, policy: &Policy) -> Result<Measured> {
+        let Some(table) = &self.table else {
+            return Ok(Measured::default());
+        };
+        let before = self.responses(cx, table, "eval-start", &self.start.clone())?;
+        let mut inputs = vec![policy.digest, self.start.digest, examples::hash(&table.prompts)?];
+        inputs.extend(self.judges.iter().map(|(_, seat)| seat.digest()));
+        let part = (hash_of(&table.generate).to_string(), table.max_length, table.confidence);
+        let stage = cx.run.stage(name, stage_key(&part, &inputs)?)?;
+        let folder = cx.run.layout().root().join(name);
+        let result = folder.join("result.json");
+        stage.complete(|stage| {
+            stage.folder()?;
+            let after = self.draw(cx, table, policy, &folder.join("responses.jsonl"))?;
+            let measured = self.compare(cx, table, policy, before, after)?;
+            let text = serde_json::to_vec_pretty(&measured)
+                .map_err(|e| Error::internal(format!("cannot write the evaluation: {e}")))?;
+            write_atomic(&result, &text)
+        })?;
+        let text = std::fs::read(&result).map_err(|e| Error::io(&result, "read", e))?;
+        serde_json::from_slice(&text).map_err(|e| Error::data(format!("{}: {e}", result.display())))
+    }
+
+    /// The responses of a policy to the evaluation's prompts, as a stage of its own.
+    fn responses(&self, cx: &mut Context, table: &Eval, name: &str, policy: &Policy) -> Result<Vec<GroupRow>> {
+        let part = (hash_of(&table.generate).to_string(), table.max_length);
+        let inputs = [policy.digest, examples::hash(&table.prompts)?, hash_of(&cx.recipe.seed)];
+        let file = cx.run.layout().root().join(format!("{name}.jsonl"));
+        cx.run.stage(name, stage_key(&part, &inputs)?)?.complete(|_| {
+            self.draw(cx, table, policy, &file)?;
+            Ok(())
+        })?;
+        read_rows(&file)
+    }
+
+    fn draw(&self, cx: &Context, table: &Eval, policy: &Policy, file: &Path) -> Result<Vec<GroupRow>> {
+        let model = policy.load(&cx.device)?;
+        let limits = examples::limits(table.max_length, table.overlong, &model.chat);
+        let prompts = explore::fitted(&self.prompts, &model, &limits, table.generate.max_new_tokens)?;
+        let engine = Engine {
+            decoder: &model.decoder,
+            chat: &model.chat,
+            how: &table.generate,
+        };
+        responses::generate(&engine, &prompts, cx.key.fold("eval"), file)
+    }
+
+    fn compare(
+        &self,
+        cx: &Context,
+        table: &Eval,
+        policy: &Policy,
+        mut before: Vec<GroupRow>,
+        mut after: Vec<GroupRow>,
+    ) -> Result<Measured> {
+        let kl = self.kl(cx, policy, &after)?;
+        let mut opinions = Vec::new();
+        let mut samples = Vec::new();
+        for (name, judge) in &self.judges {
+            judge.score(cx, &mut before, table.max_length)?;
+            judge.score(cx, &mut after, table.max_length)?;
+            opinions.push(opinion(name, &before, &after, table.confidence)?);
+            if samples.is_empty() {
+                samples = shown(&before, &after);
+            }
+        }
+        Ok(Measured {
+            opinions,
+            kl: Some(kl),
+            length_before: mean_length(&before),
+            length_after: mean_length(&after),
+            samples,
+        })
+    }
+
+    /// Mean over the policy's responses of log pi(y|x) - log start(y|x).
+    fn kl(&self, cx: &Context, policy: &Policy, after: &[GroupRow]) -> Result<f64> {
+        let model = policy.load(&cx.device)?;
+        let start = self.start.load(&cx.device)?;
+        let mut rows = Vec::new();
+        for row in after {
+            let prompt: Prompt = row.prompt.clone().into();
+            for (k, (response, finished)) in row.responses.iter().zip(row.finished()).enumerate() {
+                let encoded = model.chat.response(&prompt, response, finished)?;
+                if encoded.answer.is_empty() {
+                    continue;
+                }
+                rows.push(Example {
+                    id: format!("{}/{k}", row.id),
+                    sequences: vec![Sequence::response(&encoded.prompt, &encoded.answer)],
+                    reference: Vec::new(),
+                    margin: None,
+                });
+            }
+        }
+        let rows: Vec<&Example> = rows.iter().collect();
+        let sum = |decoder| -> Result<f64> {
+            let mut sum = 0.0;
+            logps(decoder, &rows, super::judges::TOKENS_PER_BATCH, "KL", &mut |_, logps| {
+                sum += logps.iter().map(|&l| f64::from(l)).sum::<f64>();
+                Ok(())
+            })?;
+            Ok(sum)
+        };
+        let difference = sum(&model.decoder)? - sum(&start.decoder)?;
+        Ok(difference / rows.len().max(1) as f64)
+    }
+}
+
+/// The audit of a round's scored responses.
+///
+/// # Errors
+/// Lists of different lengths.
+pub fn audit(rows: &[GroupRow]) -> Result<Audit> {
+    let finished: Vec<Vec<bool>> = rows.iter().map(GroupRow::finished).collect();
+    let scored: Vec<Scored> = rows
+        .iter()
+        .zip(&finished)
+        .map(|(row, finished)| {
+            Scored::new(&row.id, &row.responses, &row.rewards, finished)?.with_tokens(&row.tokens)
+        })
+        .collect::<Result<_>>()?;
+    Ok(Audit::of(&scored))
+}
+
+fn opinion(judge: &str, before: &[GroupRow], after: &[GroupRow], confidence: f64) -> Result<Opinion> {
+    let known: HashMap<&str, &GroupRow> = before.iter().map(|row| (row.id.as_str(), row)).collect();
+    let scores = |row: &GroupRow| row.rewards.iter().map(|&r| f64::from(r)).collect::<Vec<f64>>();
+    let matchups: Vec<Matchup> = after
+        .iter()
+        .filter_map(|row| {
+            let other = known.get(row.id.as_str())?;
+            Some(Matchup {
+                id: row.id.clone(),
+                a: scores(row),
+                b: scores(other),
+            })
+        })
+        .collect();
+    let won = WinRate::of(&matchups, confidence, 0)?;
+    let mean = |rows: &[GroupRow]| {
+        let all: Vec<f64> = rows.iter().flat_map(scores).collect();
+        all.iter().sum::<f64>() / all.len().max(1) as f64
+    };
+    Ok(Opinion {
+        judge: judge.to_owned(),
+        before: mean(before),
+        after: mean(after),
+        win_rate: won.win_rate,
+        low: won.low,
+        high: won.high,
+        counts: [won.wins, won.ties, won.losses],
+    })
+}
+
+fn mean_length(rows: &[GroupRow]) -> f64 {
+    let all: Vec<usize> = rows.iter().flat_map(|row| row.tokens.clone()).collect();
+    all.iter().sum::<usize>() as f64 / all.len().max(1) as f64
+}
+
+fn shown(before: &[GroupRow], after: &[GroupRow]) -> Vec<Sample> {
+    before
+        .iter()
+        .zip(after)
+        .filter(|(b, a)| b.id == a.id && !b.responses.is_empty() && !a.responses.is_empty())
+        .take(SAMPLES)
+        .map(|(before, after)| Sample {
+            prompt: before.prompt.shown(),
+            before: before.responses[0].clone(),
+            after: after.responses[0].clone(),
+            reward_before: before.rewards.first().map(|&r| f64::from(r)),
+            reward_after: after.rewards.first().map(|&r| f64::from(r)),
+        })
+        .collect()
+}

@@ -1,0 +1,195 @@
+//! Rows of files to examples of the trainer: read, tokenised, fitted to the length limit, counted.
+
+use super::embedded;
+use crate::data::{self, HasPrompt, LoadOptions, Preference, PromptRow, Report, Sft};
+use crate::error::{Error, Result};
+use crate::objective::Example;
+use crate::recipe::{Data, Overlong};
+use crate::run::hash_file;
+use crate::text::{Chat, Fit, Limits, Overflow, SftText};
+use crate::trainer::diagnose::DataAudit;
+use crate::trie::Sequence;
+use blake3::Hash;
+use rayon::prelude::*;
+use std::path::PathBuf;
+
+/// The files of a recipe's data table; `quickstart:NAME` is a sample inside the binary.
+///
+/// # Errors
+/// An unknown sample.
+pub fn files(data: &Data) -> Result<Vec<PathBuf>> {
+    let path = |file: &String| match file.strip_prefix(Data::EMBEDDED) {
+        Some(name) => embedded::data(name),
+        None => Ok(PathBuf::from(file)),
+    };
+    data.files.iter().map(path).collect()
+}
+
+/// One hash over what is in the files, for a stage's key.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn hash(data: &Data) -> Result<Hash> {
+    let mut hasher = blake3::Hasher::new();
+    for path in files(data)? {
+        hasher.update(hash_file(&path)?.as_bytes());
+    }
+    Ok(hasher.finalize())
+}
+
+fn options(data: &Data) -> LoadOptions {
+    LoadOptions {
+        skip_bad: data.skip_bad,
+        columns: data.columns.clone(),
+        filter: data.filter.clone(),
+        limit: data.max_rows,
+        ..LoadOptions::default()
+    }
+}
+
+/// Preference rows of a table.
+///
+/// # Errors
+/// Rows that cannot be read, unless `skip_bad`.
+pub fn preferences(data: &Data) -> Result<(Vec<Preference>, Report)> {
+    data::load_preferences(&files(data)?, &options(data))
+}
+
+/// Prompts of a table.
+///
+/// # Errors
+/// Rows that cannot be read, unless `skip_bad`.
+pub fn prompts(data: &Data) -> Result<(Vec<PromptRow>, Report)> {
+    data::load_prompts(&files(data)?, &options(data))
+}
+
+/// Conversations of a table.
+///
+/// # Errors
+/// Rows that cannot be read, unless `skip_bad`.
+pub fn conversations(data: &Data) -> Result<(Vec<Sft>, Report)> {
+    data::load_sft(&files(data)?, &options(data))
+}
+
+/// Rows to learn from and rows to evaluate on: those of `eval` where it is given, else a share of `data`.
+pub fn split<T: HasPrompt>(rows: Vec<T>, eval: Option<Vec<T>>, data: &Data, seed: u64) -> [Vec<T>; 2] {
+    match eval {
+        Some(eval) => [rows, eval],
+        None => data::split(rows, data.held_out, seed).into(),
+    }
+}
+
+/// The limit of a stage for sequences of this tokenizer.
+pub fn limits(max_length: usize, overlong: Overlong, chat: &Chat) -> Limits {
+    Limits {
+        overflow: match overlong {
+            Overlong::Drop => Overflow::Drop,
+            Overlong::TruncatePrompt => Overflow::TruncatePrompt,
+        },
+        leading_bos: chat.leading_bos(),
+        ..Limits::new(max_length)
+    }
+}
+
+/// Examples with what became of the rows on the way.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    /// Those that are trained on.
+    pub examples: Vec<Example>,
+    /// Counts for the diagnoses.
+    pub audit: DataAudit,
+    /// Rows left out for their length.
+    pub dropped: usize,
+}
+
+impl Prepared {
+    fn gather(rows: Vec<Option<(Example, bool)>>) -> Self {
+        let mut prepared = Self::default();
+        for row in rows {
+            let Some((example, truncated)) = row else {
+                prepared.dropped += 1;
+                continue;
+            };
+            prepared.audit.rows += 1;
+            prepared.audit.truncated += usize::from(truncated);
+            if let [a, b] = &example.sequences[..] {
+                prepared.audit.equal_pairs += usize::from(a.tokens == b.tokens);
+            }
+            prepared.examples.push(example);
+        }
+        prepared
+    }
+
+    /// Refuses an empty result.
+    ///
+    /// # Errors
+    /// When no row is left.
+    pub fn not_empty(self, what: &str, max_length: usize) -> Result<Self> {
+        match self.examples.is_empty() {
+            false => Ok(self),
+            true => Err(Error::data(format!(
+                "no {what} is left to train on: all {} are longer than max_length {max_length}",
+                self.dropped
+            ))
+            .hint("raise max_length, or use shorter rows")),
+        }
+    }
+}
+
+/// Pairs as examples: the chosen sequence first. `scored` marks the response's tokens for log-probs; a reward
+/// model pools and scores none.
+///
+/// # Errors
+/// A row the template cannot render.
+pub fn pairs(rows: &[Preference], chat: &Chat, limits: &Limits, scored: bool) -> Result<Prepared> {
+    let one = |row: &Preference| -> Result<Option<(Example, bool)>> {
+        let mut pair = chat
+            .preference(&row.prompt, &row.chosen, &row.rejected)
+            .map_err(|e| e.at(&row.origin))?;
+        let truncated = match limits.pair(&mut pair) {
+            Fit::Dropped(_) => return Ok(None),
+            fit => fit != Fit::Whole,
+        };
+        let sequence = |answer: &[u32]| match scored {
+            true => Sequence::response(&pair.prompt, answer),
+            false => Sequence::unscored([&pair.prompt[..], answer].concat()),
+        };
+        let example = Example {
+            id: row.id.clone(),
+            sequences: vec![sequence(&pair.chosen), sequence(&pair.rejected)],
+            reference: Vec::new(),
+            margin: row.margin,
+        };
+        Ok(Some((example, truncated)))
+    };
+    let rows: Result<Vec<_>> = rows.par_iter().map(one).collect();
+    Ok(Prepared::gather(rows?))
+}
+
+/// Conversations as examples; running text is cut into pieces of the limit's length.
+///
+/// # Errors
+/// A row the template cannot render.
+pub fn texts(rows: &[Sft], chat: &Chat, limits: &Limits) -> Result<Prepared> {
+    let one = |row: &Sft| -> Result<Vec<Option<(Example, bool)>>> {
+        let spans = chat.sft(&row.messages).map_err(|e| e.at(&row.origin))?;
+        let example = |tokens: Vec<u32>, scored: Vec<bool>| Example {
+            id: row.id.clone(),
+            sequences: vec![Sequence { tokens, scored }],
+            reference: Vec::new(),
+            margin: None,
+        };
+        if let SftText::Text(_) = row.messages {
+            let pieces = spans.ids.chunks(limits.max_length).zip(spans.scored.chunks(limits.max_length));
+            let long = pieces.filter(|(ids, _)| ids.len() > 1);
+            return Ok(long.map(|(ids, s)| Some((example(ids.to_vec(), s.to_vec()), false))).collect());
+        }
+        let mut spans = spans;
+        let fit = limits.spans(&mut spans);
+        let kept = !matches!(fit, Fit::Dropped(_)) && spans.targets() > 0;
+        let row = kept.then(|| (example(spans.ids, spans.scored), fit != Fit::Whole));
+        Ok(vec![row])
+    };
+    let rows: Result<Vec<_>> = rows.par_iter().map(one).collect();
+    Ok(Prepared::gather(rows?.into_iter().flatten().collect()))
+}

@@ -1,0 +1,124 @@
+//! Who draws a round's responses: the policy itself, and where the recipe explores, an enhancer that takes the
+//! judge's best of n samples for half of them ("RLHF Workflow", section 3; KL from the policy at most ln n - (n-1)/n).
+
+use super::context::Context;
+use super::judges::Seat;
+use super::responses::{self, GroupRow};
+use crate::data::PromptRow;
+use crate::error::Result;
+use crate::generate::Engine;
+use crate::model::Model;
+use crate::recipe::{Online, Sampling};
+use crate::run::RoundLayout;
+use crate::text::{Fit, Limits, Prompt};
+
+/// Writes `responses.jsonl` of a round.
+///
+/// # Errors
+/// Whatever the engine, the judge or the file reports.
+pub fn respond(
+    cx: &Context,
+    model: &Model,
+    asked: &[PromptRow],
+    table: &Online,
+    limits: &Limits,
+    judge: &Seat,
+    round: &RoundLayout,
+) -> Result<()> {
+    let asked = fitted(asked, model, limits, table.generate.max_new_tokens)?;
+    let key = cx.key.fold("round").fold_index(round.number() as u64);
+    let k = table.generate.num_generations;
+    let explored = if table.best_of_n > 1 { k / 2 } else { 0 };
+    let how = Sampling {
+        num_generations: k - explored + explored * table.best_of_n,
+        ..table.generate.clone()
+    };
+    let engine = Engine {
+        decoder: &model.decoder,
+        chat: &model.chat,
+        how: &how,
+    };
+    if explored == 0 {
+        responses::generate(&engine, &asked, key, &round.responses())?;
+        return Ok(());
+    }
+    let all = round.responses().with_file_name("responses.drawn.jsonl");
+    let mut drawn = responses::generate(&engine, &asked, key, &all)?;
+    judge.score(cx, &mut drawn, table.max_length)?;
+    let kept: Vec<GroupRow> = drawn
+        .iter()
+        .map(|row| best_of(row, k - explored, table.best_of_n))
+        .collect();
+    crate::run::write_atomic_with(&round.responses(), |out| {
+        for row in &kept {
+            serde_json::to_writer(&mut *out, row)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    })
+}
+
+/// The first `plain` responses as they are, then of each run of `n` the one with the highest reward.
+fn best_of(row: &GroupRow, plain: usize, n: usize) -> GroupRow {
+    let count = row.responses.len();
+    let mut kept: Vec<usize> = (0..plain.min(count)).collect();
+    for start in (plain..count).step_by(n) {
+        let best = (start..(start + n).min(count))
+            .reduce(|best, i| if row.rewards[i] > row.rewards[best] { i } else { best });
+        kept.extend(best);
+    }
+    GroupRow {
+        responses: kept.iter().map(|&i| row.responses[i].clone()).collect(),
+        finish: kept.iter().map(|&i| row.finish[i]).collect(),
+        tokens: kept.iter().map(|&i| row.tokens[i]).collect(),
+        rewards: Vec::new(),
+        ..row.clone()
+    }
+}
+
+/// Prompts that leave room for a response under the limit: long ones lose their beginning or are left out.
+///
+/// # Errors
+/// A prompt that cannot be rendered.
+pub fn fitted(rows: &[PromptRow], model: &Model, limits: &Limits, response: usize) -> Result<Vec<PromptRow>> {
+    let mut kept = Vec::with_capacity(rows.len());
+    let mut left_out = 0;
+    for row in rows {
+        let mut tokens = model.chat.prompt(&row.prompt).map_err(|e| e.at(&row.origin))?;
+        match limits.prompt(&mut tokens, response.min(limits.max_length.saturating_sub(1))) {
+            Fit::Whole => kept.push(row.clone()),
+            Fit::Truncated(_) => {
+                let mut row = row.clone();
+                row.prompt = Prompt::Ids(tokens);
+                kept.push(row);
+            }
+            Fit::Dropped(_) => left_out += 1,
+        }
+    }
+    if left_out > 0 {
+        tracing::warn!("{left_out} prompts are longer than max_length and were left out");
+    }
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::Finish;
+    use crate::pipeline::responses::PromptField;
+
+    #[test]
+    fn the_enhancer_takes_the_best_of_each_run_and_the_rest_stays() {
+        let row = GroupRow {
+            id: "1".into(),
+            prompt: PromptField::Text("p".into()),
+            responses: ["a", "b", "c", "d", "e", "f"].map(String::from).to_vec(),
+            finish: vec![Finish::Stop; 6],
+            tokens: vec![1, 2, 3, 4, 5, 6],
+            rewards: vec![9.0, 0.0, 1.0, 2.0, 5.0, 3.0],
+        };
+        let kept = best_of(&row, 2, 2);
+        assert_eq!(kept.responses, ["a", "b", "d", "e"]);
+        assert_eq!(kept.tokens, [1, 2, 4, 5]);
+    }
+}

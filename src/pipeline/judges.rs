@@ -1,0 +1,88 @@
+//! The judges that a recipe names, made ready: reward models loaded, rules parsed.
+
+use super::context::{Context, Policy};
+use super::responses::GroupRow;
+use crate::error::{Error, Result};
+use crate::judge::{Group, Judge, RewardJudge, Rule, RuleJudge};
+use crate::model::{Model, files::hub};
+use crate::recipe::{self, RewardJudge as RewardTable};
+use blake3::Hash;
+use tracing::info_span;
+use tracing_indicatif::span_ext::IndicatifSpanExt;
+
+/// A judge by its files, before anything is loaded.
+#[derive(Debug, Clone)]
+pub enum Seat {
+    /// A reward model.
+    Reward(Policy),
+    /// A rule.
+    Rule(recipe::Rule),
+}
+
+impl Seat {
+    /// The reward model of a table: its own, or the run's.
+    ///
+    /// # Errors
+    /// When neither is there.
+    pub fn reward(table: &RewardTable, own: &[Policy]) -> Result<Self> {
+        match (&table.model_name_or_path, own.first()) {
+            (Some(name), _) => Ok(Self::Reward(Policy::at(&hub::resolve(name, None, false)?)?)),
+            (None, Some(own)) => Ok(Self::Reward(own.clone())),
+            (None, None) => Err(Error::user("the recipe names no judge and trains no reward model").hint(
+                "add a [reward] table, or set `online.judge.reward.model_name_or_path` to a reward model",
+            )),
+        }
+    }
+
+    /// For the key of a stage.
+    pub fn digest(&self) -> Hash {
+        match self {
+            Self::Reward(model) => model.digest,
+            Self::Rule(rule) => recipe::hash_of(rule),
+        }
+    }
+
+    /// Scores `rows` in place.
+    ///
+    /// # Errors
+    /// What is wrong with the model, the rule or a row.
+    pub fn score(&self, cx: &Context, rows: &mut [GroupRow], max_length: usize) -> Result<()> {
+        match self {
+            Self::Reward(policy) => {
+                let model: Model = policy.load(&cx.device)?;
+                score_with(&mut RewardJudge::new(&model, max_length, TOKENS_PER_BATCH)?, rows)
+            }
+            Self::Rule(rule) => {
+                let rule: Rule = rule.formula.parse()?;
+                score_with(&mut RuleJudge(rule), rows)
+            }
+        }
+    }
+}
+
+/// Tokens that a judge computes at once.
+pub const TOKENS_PER_BATCH: usize = 4096;
+
+/// Scores `rows` in place with a judge that is ready.
+///
+/// # Errors
+/// A row that cannot be scored.
+pub fn score_with(judge: &mut dyn Judge, rows: &mut [GroupRow]) -> Result<()> {
+    let groups: Vec<Group> = rows
+        .iter()
+        .map(|row| Group {
+            id: row.id.clone(),
+            prompt: row.prompt.clone().into(),
+            responses: row.responses.clone(),
+        })
+        .collect();
+    let span = info_span!("judge");
+    span.pb_set_message("judge");
+    span.pb_set_length(groups.len() as u64);
+    let _entered = span.enter();
+    let scores = judge.scores(&groups, &mut |done| span.pb_set_position(done as u64))?;
+    for (row, scores) in rows.iter_mut().zip(scores) {
+        row.rewards = scores;
+    }
+    Ok(())
+}

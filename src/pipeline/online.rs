@@ -1,0 +1,230 @@
+//! Online iterative DPO ("RLHF Workflow", algorithm 1): each round draws responses from the newest policy, has
+//! them judged, makes pairs of them and trains on those.
+//!
+//! `prompts -> responses -> scores -> pairs -> reference -> checkpoint -> eval`: files are the interface, every
+//! arrow is a stage that is skipped when it is done, and nothing flows back.
+
+use super::context::{Context, Policy};
+use super::evaluate::{Evaluation, audit};
+use super::judges::Seat;
+use super::pairs::{self, PairRow};
+use super::preference::guess_is_ln2;
+use super::responses::{self, GroupRow};
+use super::training::{Training, trained};
+use super::{examples, explore};
+use crate::data::PromptRow;
+use crate::error::{Error, Result};
+use crate::objective::Preference;
+use crate::recipe::{History, Online, Reference, hash_of};
+use crate::run::{Journal, RoundLayout, StageDir, read_rows, stage_key};
+use blake3::Hash;
+use rand::seq::SliceRandom;
+use std::path::Path;
+
+/// Runs all rounds, beginning with `start`; `rewards` are the run's own reward models.
+///
+/// # Errors
+/// What is wrong with the data, or whatever a stage reports.
+pub fn online(cx: &mut Context, start: &Policy, rewards: &[Policy]) -> Result<Policy> {
+    let Some(table) = cx.recipe.online.clone() else {
+        return Ok(start.clone());
+    };
+    let judge = match &table.judge.rule {
+        Some(rule) => Seat::Rule(rule.clone()),
+        None => Seat::reward(&table.judge.reward.clone().unwrap_or_default(), rewards)?,
+    };
+    let prompts = order(cx, &table)?;
+    let mut evaluation = Evaluation::new(cx, start, rewards)?;
+    let mut policy = start.clone();
+    let mut history: Vec<PairRow> = Vec::new();
+    for number in 1..=table.rounds {
+        let round = cx.run.layout().round(number);
+        let asked = ask(cx, &round, &table, &prompts)?;
+        let answered = respond(cx, &round, &table, &asked, &policy, &judge)?;
+        let scored = score(cx, &round, &table, &answered, &judge)?;
+        let paired = pair(cx, &round, &table, &scored)?;
+        let rows = read_rows::<PairRow>(&round.pairs())?;
+        match table.history {
+            History::Newest => history = rows,
+            History::Cumulative => history.extend(rows),
+        }
+        let begin = if table.warm_start { &policy } else { start };
+        let reference = match table.reference {
+            Reference::Sft => start,
+            Reference::Previous => &policy,
+        };
+        let (begin, reference) = (begin.clone(), reference.clone());
+        policy = train(cx, &round, &table, &history, &begin, &reference, paired.digest())?;
+        let groups = read_rows::<GroupRow>(&round.scores())?;
+        let audit = audit(&groups)?;
+        evaluation.round(cx, &round, &policy, &audit, history.len(), number == table.rounds)?;
+    }
+    Ok(policy)
+}
+
+/// All prompts in an order drawn from the seed.
+fn order(cx: &Context, table: &Online) -> Result<Vec<PromptRow>> {
+    let (mut rows, report) = examples::prompts(&table.prompts)?;
+    tracing::info!("online: {}", report.summary());
+    rows.shuffle(&mut cx.key.fold("prompts").rng());
+    let needed = table.rounds * table.prompts_per_round;
+    if rows.len() < needed {
+        tracing::warn!(
+            "{} prompts for {} rounds of {}: some are asked again",
+            rows.len(),
+            table.rounds,
+            table.prompts_per_round
+        );
+    }
+    Ok(rows)
+}
+
+/// `prompts.jsonl`: the round's share of the prompts.
+fn ask(cx: &mut Context, round: &RoundLayout, table: &Online, prompts: &[PromptRow]) -> Result<Vec<PromptRow>> {
+    let first = (round.number() - 1) * table.prompts_per_round;
+    let taken: Vec<PromptRow> = (first..first + table.prompts_per_round)
+        .map(|i| {
+            let mut row = prompts[i % prompts.len()].clone();
+            // The same prompt in a later round is another draw, and a row of its own.
+            row.id = format!("{}@{}", row.id, round.number());
+            row
+        })
+        .collect();
+    let inputs = [examples::hash(&table.prompts)?, hash_of(&cx.recipe.seed)];
+    let key = stage_key(&(table.prompts_per_round, round.number(), &table.prompts), &inputs)?;
+    let mut unique = std::collections::HashSet::new();
+    let taken: Vec<PromptRow> = taken.into_iter().filter(|row| unique.insert(row.id.clone())).collect();
+    cx.run.stage(&round.stage("prompts"), key)?.complete(|_| {
+        let (mut journal, _) = Journal::<GroupRow>::open(&round.prompts())?;
+        for row in taken.iter().filter(|row| !journal.contains(&row.id).clone()).collect::<Vec<_>>() {
+            journal.append(&responses::asked(row))?;
+        }
+        journal.finish()
+    })?;
+    Ok(taken)
+}
+
+/// `responses.jsonl`: K samples a prompt from the newest policy.
+fn respond(
+    cx: &mut Context,
+    round: &RoundLayout,
+    table: &Online,
+    asked: &[PromptRow],
+    policy: &Policy,
+    judge: &Seat,
+) -> Result<StageDir> {
+    let prompts: Vec<(&str, String)> =
+        asked.iter().map(|row| (row.id.as_str(), format!("{:?}", row.prompt))).collect();
+    let part = (hash_of(&table.generate).to_string(), table.best_of_n, table.max_length, prompts);
+    let mut inputs = vec![policy.digest, hash_of(&cx.recipe.seed)];
+    if table.best_of_n > 1 {
+        inputs.push(judge.digest());
+    }
+    let stage = cx.run.stage(&round.stage("responses"), stage_key(&part, &inputs)?)?;
+    stage.complete(|_| {
+        let model = policy.load(&cx.device)?;
+        let limits = examples::limits(table.max_length, table.overlong, &model.chat);
+        explore::respond(cx, &model, asked, table, &limits, judge, round)
+    })
+}
+
+/// `scores.jsonl`: what the judge gives each response.
+fn score(cx: &mut Context, round: &RoundLayout, table: &Online, answered: &StageDir, judge: &Seat) -> Result<StageDir> {
+    let key = stage_key(&table.max_length, &[answered.digest(), judge.digest()])?;
+    cx.run.stage(&round.stage("scores"), key)?.complete(|_| {
+        let mut rows = read_rows::<GroupRow>(&round.responses())?;
+        judge.score(cx, &mut rows, table.max_length)?;
+        write(&round.scores(), &rows)
+    })
+}
+
+/// `pairs.jsonl`: at most one pair a prompt.
+fn pair(cx: &mut Context, round: &RoundLayout, table: &Online, scored: &StageDir) -> Result<StageDir> {
+    let key = stage_key(&hash_of(&table.pairs).to_string(), &[scored.digest(), hash_of(&cx.recipe.seed)])?;
+    let rule = pairs::rule(&table.pairs, cx.key.fold("pairs"));
+    cx.run.stage(&round.stage("pairs"), key)?.complete(|_| {
+        let rows = read_rows::<GroupRow>(&round.scores())?;
+        let (found, counts) = pairs::choose(&rows, &rule)?;
+        tracing::info!("round {}: {counts}", round.number());
+        if found.is_empty() {
+            return Err(Error::data(format!("round {} gave no pair: {counts}", round.number())).hint(
+                "draw more responses (num_generations), raise the temperature, or lower min_margin",
+            ));
+        }
+        write(&round.pairs(), &found)
+    })
+}
+
+/// `reference.jsonl` and `checkpoint/`: the reference's log-probs once, then DPO.
+fn train(
+    cx: &mut Context,
+    round: &RoundLayout,
+    table: &Online,
+    rows: &[PairRow],
+    begin: &Policy,
+    reference: &Policy,
+    paired: Hash,
+) -> Result<Policy> {
+    let part = (
+        hash_of(&table.train).to_string(),
+        hash_of(&table.loss).to_string(),
+        hash_of(&table.lora).to_string(),
+        table.max_length,
+        rows.len(),
+    );
+    let mut inputs = vec![begin.digest, reference.digest, paired, hash_of(&cx.recipe.seed)];
+    if let Some(offline) = &table.offline {
+        inputs.push(examples::hash(offline)?);
+    }
+    let key = stage_key(&part, &inputs)?;
+    let model = begin.load(&cx.device)?;
+    let limits = examples::limits(table.max_length, table.overlong, &model.chat);
+    let mut prepared = pairs::examples(rows, &model.chat, &limits)?;
+    if let Some(offline) = &table.offline {
+        let fixed = examples::preferences(offline)?.0;
+        let fixed = examples::pairs(&fixed, &model.chat, &limits, true)?;
+        prepared.audit.rows += fixed.audit.rows;
+        prepared.examples.extend(fixed.examples);
+    }
+    let mut prepared = prepared.not_empty("pair", table.max_length)?;
+    let referred = cx.run.stage(&round.stage("reference"), key)?.complete(|_| {
+        if !table.loss.needs_reference() {
+            return write::<PairRow>(&round.reference(), &[]);
+        }
+        let reference = reference.load(&cx.device)?;
+        let budget = table.train.max_tokens_per_batch;
+        pairs::reference(&reference.decoder, &mut prepared.examples, budget, &round.reference())
+    })?;
+    let stage = cx.run.stage(&round.stage("checkpoint"), stage_key(&part, &[key, referred.digest()])?)?;
+    let out = round.checkpoint();
+    let done = stage.complete(|stage| {
+        if table.loss.needs_reference() {
+            // Read back where the stage before was skipped; nothing is computed again.
+            pairs::reference(&model.decoder, &mut prepared.examples, 1, &round.reference())?;
+        }
+        let training = Training {
+            stage,
+            out: &out,
+            objective: &mut Preference::new(table.loss.clone()),
+            guess_is_ln2: guess_is_ln2(&table.loss),
+            prepared: &prepared,
+            held_out: &[],
+            train: &table.train,
+            lora: table.lora.as_ref(),
+            key: cx.key.fold("dpo").fold_index(round.number() as u64),
+        };
+        training.run(cx, &model).map(|_| ())
+    })?;
+    Ok(trained(&done, &out))
+}
+
+/// Rows of a stage that is computed in one go.
+fn write<T: serde::Serialize>(path: &Path, rows: &[T]) -> Result<()> {
+    crate::run::write_atomic_with(path, |out| {
+        for row in rows {
+            serde_json::to_writer(&mut *out, row)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    })
+}

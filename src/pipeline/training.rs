@@ -1,0 +1,159 @@
+//! A training stage: a model in, examples through the trainer, a model out. SFT, reward models and DPO differ only
+//! in what they hand over.
+
+use super::context::{Context, Policy};
+use super::examples::Prepared;
+use crate::data::Key;
+use crate::error::Result;
+use crate::model::files::StoreDtype;
+use crate::model::init::Random;
+use crate::model::params::is_adapter;
+use crate::model::{LoraShape, Model};
+use crate::objective::{Example, Objective};
+use crate::recipe::{Lora, Train};
+use crate::run::StageDir;
+use crate::trainer::diagnose::{Diagnoser, StepMetrics, Watched};
+use crate::trainer::{Checkpoints, Fit, StepRecord};
+use std::path::Path;
+
+/// What a training stage trains with.
+pub struct Training<'a> {
+    /// The open stage.
+    pub stage: &'a StageDir,
+    /// Where the trained model goes; checkpoints to resume from lie beside its files.
+    pub out: &'a Path,
+    /// What is minimised.
+    pub objective: &'a mut dyn Objective,
+    /// ln 2 is this objective's loss for a coin flip.
+    pub guess_is_ln2: bool,
+    /// The rows.
+    pub prepared: &'a Prepared,
+    /// Rows that are only evaluated.
+    pub held_out: &'a [Example],
+    /// The optimiser.
+    pub train: &'a Train,
+    /// Adapters instead of all weights.
+    pub lora: Option<&'a Lora>,
+    /// Seed of the order and of fresh adapters.
+    pub key: Key,
+}
+
+/// The adapter that a recipe asks for.
+pub fn lora_shape(lora: &Lora) -> LoraShape {
+    LoraShape {
+        r: lora.r,
+        alpha: lora.lora_alpha,
+        rank_stabilised: lora.use_rslora,
+        targets: lora.target_modules.clone(),
+    }
+}
+
+impl Training<'_> {
+    /// Trains `model` and writes it to `out`. Returns the last step's record.
+    ///
+    /// # Errors
+    /// A refused step, a failed write, or ^C.
+    pub fn run(self, cx: &mut Context, model: &Model) -> Result<Option<StepRecord>> {
+        let name = self.stage.name().to_owned();
+        let shape = self.lora.map(lora_shape);
+        let mut decoder = model.decoder.clone();
+        if let Some(shape) = &shape {
+            // A policy that came out of an earlier LoRA round carries its adapter into the weights first.
+            let mut fresh = Random::new(self.key.fold("adapter"), 0.0);
+            decoder = decoder.merged().adapt(shape, &mut fresh)?;
+        } else {
+            decoder = decoder.merged();
+        }
+        let trained = |name: &str| shape.is_none() || is_adapter(name) || name == "score.weight";
+        let decoder = decoder.tracked(trained);
+        let (all, learning) = decoder.parameter_counts();
+        tracing::info!(
+            "{name}: {} rows, {learning} of {all} parameters trained",
+            self.prepared.examples.len()
+        );
+        cx.metrics.resume(&name, 0)?;
+        let mut diagnoser = Diagnoser::new(Watched {
+            guess_is_ln2: self.guess_is_ln2,
+            significand_bits: 24,
+            weight_rms: 0.02,
+        });
+        let found = diagnoser.data(&self.prepared.audit);
+        cx.diagnose(&name, found)?;
+        let checkpoints = Checkpoints::new(self.out.to_owned(), self.train.save_total_limit);
+        let resumed_at = checkpoints.latest()?.map(|saved| saved.step);
+        if let Some(step) = resumed_at {
+            tracing::info!("{name}: going on after step {step}");
+            cx.metrics.resume(&name, step as u64 + 1)?;
+        }
+        let mut last = None;
+        let every = self.train.logging_steps;
+        let mut sink = |record: &StepRecord| -> Result<()> {
+            let found = diagnoser.step(&watched(record));
+            cx.diagnose(&name, found)?;
+            if record.step % every == 0 || record.step == record.steps {
+                let values: Vec<(&str, f64)> =
+                    record.values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+                cx.metrics.record(&name, record.step as u64, &values)?;
+                tracing::info!("{name}: {}", line(record));
+            }
+            last = Some(record.clone());
+            Ok(())
+        };
+        let fit = Fit {
+            stage: &name,
+            objective: self.objective,
+            examples: &self.prepared.examples,
+            held_out: self.held_out,
+            train: self.train,
+            key: self.key,
+            checkpoints: Some(checkpoints.clone()),
+            sink: &mut sink,
+            resumed: &mut |_| Ok(()),
+        };
+        let decoder = fit.run(decoder)?;
+        model.save(self.out, &decoder.untracked(), shape.as_ref(), StoreDtype::F32)?;
+        checkpoints.clear()?;
+        Ok(last)
+    }
+}
+
+/// The policy that a training stage wrote.
+pub fn trained(stage: &StageDir, out: &Path) -> Policy {
+    Policy::of_stage(stage, out.to_owned())
+}
+
+/// What the diagnoser looks at.
+fn watched(record: &StepRecord) -> StepMetrics {
+    let first = |names: &[&str]| names.iter().find_map(|name| record.get(name));
+    StepMetrics {
+        step: record.step as u64 - 1,
+        loss: record.get("loss").unwrap_or(f64::NAN),
+        grad_norm: record.get("grad_norm").unwrap_or(f64::NAN),
+        learning_rate: record.get("learning_rate").unwrap_or(0.0),
+        accuracy: first(&["rewards/accuracies", "accuracy"]),
+        margin: first(&["rewards/margins", "margin"]),
+        chosen_logp: record.get("logps/chosen"),
+    }
+}
+
+/// A step in one line.
+fn line(record: &StepRecord) -> String {
+    let shown = [
+        ("loss", "loss"),
+        ("accuracy", "accuracy"),
+        ("rewards/accuracies", "accuracy"),
+        ("rewards/margins", "margin"),
+        ("mean_token_accuracy", "token accuracy"),
+        ("grad_norm", "grad norm"),
+        ("eval_loss", "eval loss"),
+        ("eval_accuracy", "eval accuracy"),
+        ("eval_mean_token_accuracy", "eval token accuracy"),
+    ];
+    let mut text = format!("step {}/{}", record.step, record.steps);
+    for (name, label) in shown {
+        if let Some(value) = record.get(name) {
+            text += &format!("  {label} {value:.4}");
+        }
+    }
+    text
+}
