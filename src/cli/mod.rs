@@ -1,8 +1,19 @@
 //! One file per command; the only place that prints.
 
+mod bench;
+mod chat;
+mod eval;
 mod generate;
+mod judge;
 mod output;
+mod pairs;
+mod quickstart;
+mod run;
+mod score;
 mod setup;
+mod summary;
+
+use crate::pipeline::Until;
 
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
@@ -36,8 +47,31 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Draw responses from a model
+    Quickstart(quickstart::Quickstart),
+    Run(run::Run),
+    /// Fine-tune on conversations: the recipe's [sft]
+    ///
+    /// Example: duel sft --model HuggingFaceTB/SmolLM2-135M --data chats.jsonl --name my-sft
+    Sft(run::Run),
+    /// Train a reward model: the recipe's [reward], after its [sft]
+    ///
+    /// Example: duel reward --model runs/my-sft/sft/checkpoint --data pairs.jsonl --name my-reward
+    Reward(run::Run),
+    /// Train on a fixed file of pairs: the recipe's [dpo], after its [sft]
+    ///
+    /// Example: duel dpo --model runs/my-sft/sft/checkpoint --data pairs.jsonl --name my-dpo
+    Dpo(run::Run),
+    /// Online iterative DPO: the recipe's [online], after its [sft] and [reward]
+    ///
+    /// Example: duel online smollm2-hh/online --set online.rounds=1
+    Online(run::Run),
     Generate(generate::Generate),
+    Judge(judge::Judge),
+    Pairs(pairs::Pairs),
+    Score(score::Score),
+    Eval(eval::Eval),
+    Chat(chat::Chat),
+    Bench(bench::Bench),
 }
 
 /// Parses the command line, runs the command, prints its error, and returns the exit code.
@@ -45,6 +79,18 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     setup::start(&cli.global);
     let outcome = match &cli.command {
+        Command::Quickstart(command) => command.run(&cli.global),
+        Command::Run(command) => command.run(&cli.global, Until::End),
+        Command::Sft(command) => command.run(&cli.global, Until::Sft),
+        Command::Reward(command) => command.run(&cli.global, Until::Reward),
+        Command::Dpo(command) => command.run(&cli.global, Until::Dpo),
+        Command::Online(command) => command.run(&cli.global, Until::Online),
+        Command::Judge(command) => command.run(&cli.global),
+        Command::Pairs(command) => command.run(&cli.global),
+        Command::Score(command) => command.run(&cli.global),
+        Command::Eval(command) => command.run(&cli.global),
+        Command::Chat(command) => command.run(&cli.global),
+        Command::Bench(command) => command.run(&cli.global),
         Command::Generate(command) => command.run(&cli.global),
     };
     match outcome {

@@ -15,6 +15,11 @@ pub fn note(text: &str) {
     eprintln!("{text}");
 }
 
+/// A question mark for somebody who types.
+pub fn prompt(text: &str) {
+    eprint!("{text}");
+}
+
 /// Text to stdout; a reader that went away (`| head`) is no error.
 ///
 /// # Errors

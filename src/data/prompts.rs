@@ -31,10 +31,12 @@ fn prompt_row(
     origin: Origin,
     options: &LoadOptions,
 ) -> Result<Shaped<PromptRow>> {
+    let mut is_pair = false;
     let (prompt, responses) = match fields.texts("responses")? {
         Some(responses) => (prompt(fields)?, responses),
         None if fields.has("chosen") || fields.has("chosen_ids") => {
             let (prompt, chosen, rejected) = preference::pair(fields, options)?;
+            is_pair = true;
             (prompt, vec![words(chosen)?, words(rejected)?])
         }
         None => (prompt(fields)?, Vec::new()),
@@ -50,6 +52,7 @@ fn prompt_row(
         id,
         prompt,
         responses,
+        is_pair,
         origin,
     }))
 }

@@ -45,6 +45,8 @@ pub struct PromptRow {
     pub prompt: Prompt,
     /// Responses already there (`responses`, or `chosen` and `rejected`), for judging.
     pub responses: Vec<String>,
+    /// The responses are a chosen and a rejected one.
+    pub is_pair: bool,
     /// Where the row stood.
     pub origin: Origin,
 }

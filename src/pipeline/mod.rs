@@ -46,16 +46,37 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
-/// Runs every stage of a recipe that is not done yet, in `directory`.
+/// How far a command goes through a recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Until {
+    /// `[sft]`.
+    Sft,
+    /// `[sft]` and `[reward]`.
+    Reward,
+    /// `[sft]` and `[dpo]`, then `[eval]`.
+    Dpo,
+    /// Everything but `[dpo]`.
+    Online,
+    /// Everything.
+    End,
+}
+
+/// Runs the stages of a recipe that are not done yet, in `directory`.
 ///
 /// # Errors
 /// Whatever a stage reports; what is done stays done, and the same call continues.
-pub fn run(loaded: &Loaded, directory: &Path, device: Device, start: Start) -> Result<Outcome> {
+pub fn run(
+    loaded: &Loaded,
+    directory: &Path,
+    device: Device,
+    start: Start,
+    until: Until,
+) -> Result<Outcome> {
     let began = Instant::now();
     let mut run = RunDir::create(directory, &loaded.text)?;
     run.begin(start)?;
     let mut cx = Context::new(loaded.recipe.clone(), run, device)?;
-    let outcome = stages(&mut cx);
+    let outcome = stages(&mut cx, until);
     cx.run.end(outcome.as_ref().map(|_| ()))?;
     cx.metrics.sync()?;
     let report = cx.run.write_report()?;
@@ -71,22 +92,38 @@ pub fn run(loaded: &Loaded, directory: &Path, device: Device, start: Start) -> R
 }
 
 /// SFT, reward models, offline DPO, the online loop, evaluation: those that the recipe has.
-fn stages(cx: &mut Context) -> Result<(Policy, Option<Measured>)> {
+fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> {
     let begin = start::start(cx)?;
     let tuned = sft::sft(cx, &begin)?;
-    let rewards = reward::reward(cx, &tuned)?;
-    let preferred = preference::dpo(cx, &tuned)?;
-    let policy = online::online(cx, &preferred, &rewards)?;
+    if until == Until::Sft {
+        return Ok((tuned, None));
+    }
+    let rewards = match until {
+        Until::Dpo => Vec::new(),
+        _ => reward::reward(cx, &tuned)?,
+    };
+    if until == Until::Reward {
+        return Ok((rewards.into_iter().next().unwrap_or(tuned), None));
+    }
+    let preferred = match until {
+        Until::Online => tuned.clone(),
+        _ => preference::dpo(cx, &tuned)?,
+    };
+    let policy = match until {
+        Until::Dpo => preferred.clone(),
+        _ => online::online(cx, &preferred, &rewards)?,
+    };
     if cx.recipe.eval.is_none() || policy == tuned {
         return Ok((policy, None));
     }
-    let name = match (&cx.recipe.online, preferred == tuned) {
-        (Some(online), true) => cx.run.layout().round(online.rounds).stage("eval"),
+    let online = cx.recipe.online.as_ref().filter(|_| until != Until::Dpo);
+    let name = match online {
+        Some(online) if preferred == tuned => cx.run.layout().round(online.rounds).stage("eval"),
         _ => "eval".to_owned(),
     };
     let evaluation = Evaluation::new(cx, &tuned, &rewards)?;
     let measured = evaluation.policy(cx, &name, &policy)?;
-    if cx.recipe.online.is_none() {
+    if name == "eval" {
         cx.run.write_samples(None, &measured.samples)?;
     }
     Ok((policy, Some(measured)))

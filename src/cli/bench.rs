@@ -1,0 +1,305 @@
+//! `duel bench`: rate, peak memory and loss of a kind of work, for comparison with other trainers.
+
+use super::{Global, output, setup};
+use crate::data::{Key, LoadOptions, load_preferences};
+use crate::error::{Error, Result};
+use crate::generate::{Engine, Prompted};
+use crate::judge::RewardJudge;
+use crate::model::{LoraShape, Model, init::Random, params::is_adapter};
+use crate::objective::{BradleyTerry, Example, Objective, Preference, Sft};
+use crate::pipeline::judges::score_with;
+use crate::pipeline::responses::GroupRow;
+use crate::pipeline::{examples, pairs, reward};
+use crate::recipe::{Lora, LrSchedulerType, Overlong, PairLoss, Sampling, Train};
+use crate::trainer::Fit;
+use crate::trie::Sequence;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Rate, peak memory and loss of a kind of work: dpo, reward, sft, generate, judge
+///
+/// Example: duel bench dpo --model M --data pairs.jsonl --pairs 2 --steps 12 --json
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// The work
+    kind: Kind,
+    /// The model
+    #[arg(long)]
+    model: String,
+    /// Preference pairs
+    #[arg(long)]
+    data: PathBuf,
+    /// Pairs in an optimiser step
+    #[arg(long, default_value_t = 2)]
+    pairs: usize,
+    /// Steps that are measured
+    #[arg(long, default_value_t = 12)]
+    steps: usize,
+    /// Steps before that
+    #[arg(long, default_value_t = 2)]
+    warm: usize,
+    /// Only pairs whose two sequences fit
+    #[arg(long, default_value_t = 256)]
+    max_length: usize,
+    /// Train rank-16 adapters instead of all weights
+    #[arg(long)]
+    lora: bool,
+    /// Responses a prompt (generate, judge)
+    #[arg(short, long, default_value_t = 8)]
+    k: usize,
+    /// Tokens a response (generate)
+    #[arg(long, default_value_t = 128)]
+    max_new_tokens: usize,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Dpo,
+    Reward,
+    Sft,
+    Generate,
+    Judge,
+}
+
+impl Bench {
+    /// Runs the command.
+    pub fn run(&self, global: &Global) -> Result<()> {
+        let began = Instant::now();
+        let model = setup::model(&self.model, global)?;
+        let loaded = began.elapsed().as_secs_f64();
+        let mut result = match self.kind {
+            Kind::Generate => self.generate(&model)?,
+            Kind::Judge => self.judge(model, global)?,
+            _ => self.train(model, global)?,
+        };
+        result["load_seconds"] = json!(loaded);
+        result["peak_rss_mib"] = json!(peak_rss_mib());
+        match global.json {
+            true => output::json(&result),
+            false => {
+                let rows = result.as_object().into_iter().flatten();
+                let rows = rows.map(|(key, value)| vec![key.clone(), value.to_string()]).collect();
+                output::print(&output::table(&["measure", "value"], rows))
+            }
+        }
+    }
+
+    /// Pairs whose both sequences fit, so that nothing is cut differently elsewhere.
+    fn rows(&self, model: &Model, scored: bool, count: usize) -> Result<Vec<Example>> {
+        let (rows, _) = load_preferences(std::slice::from_ref(&self.data), &LoadOptions::default())?;
+        let limits = examples::limits(self.max_length, Overlong::Drop, &model.chat);
+        let mut rows = examples::pairs(&rows, &model.chat, &limits, scored)?.examples;
+        if rows.len() < count {
+            return Err(Error::data(format!("{} pairs fit, {count} are needed", rows.len()))
+                .hint("lower --steps or --pairs, or raise --max-length"));
+        }
+        rows.truncate(count);
+        Ok(rows)
+    }
+
+    fn train(&self, model: Model, global: &Global) -> Result<Value> {
+        let count = (self.steps + self.warm) * self.pairs;
+        let began = Instant::now();
+        let mut rows = self.rows(&model, self.kind != Kind::Reward, count)?;
+        let mut model = model;
+        let mut objective: Box<dyn Objective> = match self.kind {
+            Kind::Reward => {
+                model = model.with_score_head(Key::new(0), &setup::device(global)?)?;
+                Box::new(BradleyTerry {
+                    margin: false,
+                    center_rewards_coefficient: None,
+                })
+            }
+            Kind::Sft => {
+                rows = rows.into_iter().flat_map(whole).collect();
+                Box::new(Sft)
+            }
+            _ => Box::new(Preference::new(PairLoss::default())),
+        };
+        let mut reference_seconds = 0.0;
+        if self.kind == Kind::Dpo {
+            let started = Instant::now();
+            let open: Vec<&Example> = rows.iter().collect();
+            let mut all = Vec::new();
+            // A micro-batch a step, as the training has it.
+            for step in open.chunks(self.pairs) {
+                pairs::logps(&model.decoder, step, usize::MAX, "reference", &mut |_, logps| {
+                    all.push(logps);
+                    Ok(())
+                })?;
+            }
+            reference_seconds = started.elapsed().as_secs_f64() / (self.steps + self.warm) as f64;
+            for (row, logps) in rows.iter_mut().zip(all) {
+                row.reference = logps;
+            }
+        }
+        let mut decoder = model.decoder.clone();
+        if self.lora {
+            let shape = LoraShape {
+                r: 16,
+                alpha: 32.0,
+                rank_stabilised: false,
+                targets: Lora::MODULES.map(str::to_owned).to_vec(),
+            };
+            decoder = decoder.adapt(&shape, &mut Random::new(Key::new(0), 0.0))?;
+        }
+        let lora = self.lora;
+        let decoder = decoder.tracked(|name| !lora || is_adapter(name) || name == "score.weight");
+        let per_step = if self.kind == Kind::Sft { 2 * self.pairs } else { self.pairs };
+        let train = Train {
+            learning_rate: if self.lora { 1e-5 } else { 1e-6 },
+            lr_scheduler_type: LrSchedulerType::Constant,
+            per_device_train_batch_size: per_step,
+            gradient_accumulation_steps: 1,
+            max_tokens_per_batch: usize::MAX,
+            ..Train::default()
+        };
+        let prepared = began.elapsed().as_secs_f64();
+        let mut seconds = Vec::new();
+        let mut losses = Vec::new();
+        let mut tokens = Vec::new();
+        Fit {
+            stage: "bench",
+            objective: &mut *objective,
+            examples: &rows,
+            held_out: &[],
+            train: &train,
+            key: Key::new(0),
+            checkpoints: None,
+            sink: &mut |record| {
+                seconds.push(record.get("seconds").unwrap_or(f64::NAN));
+                losses.push(record.get("loss").unwrap_or(f64::NAN));
+                tokens.push(record.get("num_tokens").unwrap_or(f64::NAN));
+                Ok(())
+            },
+            resumed: &mut |_| Ok(()),
+        }
+        .run(decoder)?;
+        let measured: Vec<f64> = seconds[self.warm..].iter().map(|s| s + reference_seconds).collect();
+        let total: f64 = measured.iter().sum();
+        let seen = tokens[tokens.len() - 1] - tokens[self.warm - 1];
+        Ok(json!({
+            "kind": format!("{:?}", self.kind).to_lowercase(),
+            "lora": self.lora,
+            "pairs": self.pairs,
+            "steps": self.steps,
+            "seconds_per_step": total / self.steps as f64,
+            "median_seconds": median(&measured),
+            "fastest_seconds": measured.iter().copied().fold(f64::INFINITY, f64::min),
+            "reference_seconds": reference_seconds,
+            "pairs_per_second": (self.steps * self.pairs) as f64 / total,
+            "trie_tokens_per_second": seen / total,
+            "first_loss": losses[0],
+            "last_loss": losses[losses.len() - 1],
+            "prepare_seconds": prepared,
+        }))
+    }
+
+    fn prompts(&self, model: &Model) -> Result<Vec<Prompted>> {
+        let (rows, _) = load_preferences(std::slice::from_ref(&self.data), &LoadOptions::default())?;
+        let mut prompts = Vec::new();
+        for row in rows.iter().take(self.pairs) {
+            prompts.push(Prompted {
+                id: row.id.clone(),
+                tokens: model.chat.prompt(&row.prompt)?,
+            });
+        }
+        Ok(prompts)
+    }
+
+    fn generate(&self, model: &Model) -> Result<Value> {
+        let how = Sampling {
+            num_generations: self.k,
+            max_new_tokens: self.max_new_tokens,
+            max_tokens_per_batch: usize::MAX,
+            ..Sampling::default()
+        };
+        let engine = Engine {
+            decoder: &model.decoder,
+            chat: &model.chat,
+            how: &how,
+        };
+        let prompts = self.prompts(model)?;
+        let began = Instant::now();
+        let mut drawn = 0;
+        engine.generate(&prompts, Key::new(0), &mut |_, responses| {
+            drawn += responses.iter().map(|r| r.tokens.len()).sum::<usize>();
+            Ok(())
+        })?;
+        let seconds = began.elapsed().as_secs_f64();
+        Ok(json!({
+            "kind": "generate",
+            "prompts": prompts.len(),
+            "k": self.k,
+            "tokens": drawn,
+            "seconds": seconds,
+            "tokens_per_second": drawn as f64 / seconds,
+        }))
+    }
+
+    fn judge(&self, model: Model, global: &Global) -> Result<Value> {
+        let (rows, _) = load_preferences(std::slice::from_ref(&self.data), &LoadOptions::default())?;
+        let model = match model.decoder.score {
+            Some(_) => model,
+            None => model.with_score_head(Key::new(0), &setup::device(global)?)?,
+        };
+        let mut groups: Vec<GroupRow> = rows
+            .iter()
+            .take(self.pairs)
+            .map(|row| GroupRow {
+                id: row.id.clone(),
+                prompt: (&row.prompt).into(),
+                responses: (0..self.k)
+                    .map(|i| reward::words(if i % 2 == 0 { &row.chosen } else { &row.rejected }))
+                    .map(|text| text.trim().to_owned())
+                    .enumerate()
+                    .map(|(i, text)| format!("{text} ({i})"))
+                    .collect(),
+                finish: Vec::new(),
+                tokens: Vec::new(),
+                rewards: Vec::new(),
+            })
+            .collect();
+        let began = Instant::now();
+        score_with(&mut RewardJudge::new(&model, 2048, 4096)?, &mut groups)?;
+        let seconds = began.elapsed().as_secs_f64();
+        let judged: usize = groups.iter().map(|row| row.rewards.len()).sum();
+        Ok(json!({
+            "kind": "judge",
+            "responses": judged,
+            "seconds": seconds,
+            "responses_per_second": judged as f64 / seconds,
+        }))
+    }
+}
+
+/// Both sequences of a pair as texts that are learned whole.
+fn whole(pair: Example) -> Vec<Example> {
+    let learned = |sequence: Sequence| Example {
+        id: pair.id.clone(),
+        sequences: vec![Sequence {
+            scored: vec![true; sequence.tokens.len()],
+            tokens: sequence.tokens,
+        }],
+        reference: Vec::new(),
+        margin: None,
+    };
+    pair.sequences.into_iter().map(learned).collect()
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The most memory the process ever held, where the system tells it.
+fn peak_rss_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024.0)
+}

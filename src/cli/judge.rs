@@ -1,0 +1,99 @@
+//! `duel judge`: a judge's rewards, one line a row.
+
+use super::{Global, output, setup};
+use crate::data::{LoadOptions, PromptRow, load_prompts};
+use crate::error::{Error, Result};
+use crate::generate::Finish;
+use crate::judge::{RewardJudge, Rule, RuleJudge};
+use crate::pipeline::judges::score_with;
+use crate::pipeline::responses::GroupRow;
+use clap::Args;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Rewards of responses: one JSON line a row, with `rewards`, or `chosen` and `rejected` for pairs
+///
+/// Example: duel judge --model runs/my-reward/reward/checkpoint --data responses.jsonl --json
+#[derive(Debug, Args)]
+pub struct Judge {
+    /// A reward model: `*ForSequenceClassification` with one label
+    #[arg(long, required_unless_present = "rule")]
+    model: Option<String>,
+    /// A rule instead: sentence, no_repeats, feelings, polite, length:WORDS, contains:PHRASE, or a weighted sum
+    #[arg(long, conflicts_with = "model")]
+    rule: Option<String>,
+    /// Rows with `responses`, or `chosen` and `rejected`
+    #[arg(long)]
+    data: PathBuf,
+    /// Write the rows with their rewards to this file instead of printing them
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Longest prompt with response, in tokens
+    #[arg(long, default_value_t = 2048)]
+    max_length: usize,
+    /// Tokens computed at once
+    #[arg(long, default_value_t = 4096)]
+    max_tokens_per_batch: usize,
+    /// Count and list rows that cannot be read instead of stopping at the first
+    #[arg(long)]
+    skip_bad: bool,
+}
+
+impl Judge {
+    /// Runs the command.
+    pub fn run(&self, global: &Global) -> Result<()> {
+        let options = LoadOptions {
+            skip_bad: self.skip_bad,
+            ..LoadOptions::default()
+        };
+        let (rows, report) = load_prompts(std::slice::from_ref(&self.data), &options)?;
+        output::note(&report.summary());
+        if let Some(row) = rows.iter().find(|row| row.responses.is_empty()) {
+            return Err(Error::data("the row has no responses")
+                .at(&row.origin)
+                .hint("rows need `responses`, or `chosen` and `rejected`; `duel generate` writes the former"));
+        }
+        let mut groups: Vec<GroupRow> = rows.iter().map(group).collect();
+        match (&self.model, &self.rule) {
+            (_, Some(rule)) => score_with(&mut RuleJudge(rule.parse::<Rule>()?), &mut groups)?,
+            (Some(name), None) => {
+                let model = setup::model(name, global)?;
+                let mut judge = RewardJudge::new(&model, self.max_length, self.max_tokens_per_batch)?;
+                score_with(&mut judge, &mut groups)?;
+            }
+            (None, None) => return Err(Error::user("no judge was named").hint("give --model or --rule")),
+        }
+        let pairs = rows.iter().map(|row| row.is_pair);
+        let lines = groups.iter().zip(pairs).map(|(row, pair)| line(row, pair));
+        match &self.out {
+            None => lines.into_iter().try_for_each(|line| output::json(&line)),
+            Some(path) => crate::run::write_atomic_with(path, |out| {
+                for row in &groups {
+                    serde_json::to_writer(&mut *out, row)?;
+                    out.write_all(b"\n")?;
+                }
+                Ok(())
+            }),
+        }
+    }
+}
+
+fn group(row: &PromptRow) -> GroupRow {
+    GroupRow {
+        id: row.id.clone(),
+        prompt: (&row.prompt).into(),
+        finish: vec![Finish::Stop; row.responses.len()],
+        tokens: Vec::new(),
+        responses: row.responses.clone(),
+        rewards: Vec::new(),
+    }
+}
+
+fn line(row: &GroupRow, pair: bool) -> Value {
+    match (pair, &row.rewards[..]) {
+        (true, [chosen, rejected]) => {
+            json!({"id": row.id, "chosen": chosen, "rejected": rejected, "rewards": row.rewards})
+        }
+        _ => json!({"id": row.id, "rewards": row.rewards}),
+    }
+}

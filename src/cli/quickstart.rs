@@ -1,0 +1,33 @@
+//! `duel quickstart`: the whole recipe on the model inside the binary.
+
+use super::{Global, run};
+use crate::error::Result;
+use crate::pipeline::Until;
+use crate::recipe::Recipe;
+use clap::Args;
+
+/// The whole recipe on the model inside the binary: SFT, reward model, three rounds of online DPO, evaluation
+///
+/// Example: duel quickstart --json
+#[derive(Debug, Args)]
+pub struct Quickstart {
+    /// Where the run is kept
+    #[arg(long)]
+    output_dir: Option<String>,
+    /// Change a value of the recipe: table.key=value
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Quickstart {
+    /// Runs the command.
+    pub fn run(&self, global: &Global) -> Result<()> {
+        let mut overrides = Vec::new();
+        if let Some(folder) = &self.output_dir {
+            overrides.push(format!("output_dir={}", toml::Value::String(folder.clone())));
+        }
+        overrides.extend(self.set.iter().cloned());
+        let loaded = Recipe::open("quickstart/quickstart", &overrides)?;
+        run::execute(&loaded, global, Until::End)
+    }
+}

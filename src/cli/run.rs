@@ -1,0 +1,114 @@
+//! `duel run`, `sft`, `reward`, `dpo`, `online`: a recipe, or a part of it.
+
+use super::{Global, output, setup, summary};
+use crate::error::{Error, Result};
+use crate::pipeline::{self, Until};
+use crate::recipe::{Loaded, Recipe};
+use crate::run::Start;
+use clap::Args;
+
+/// Run a recipe: every stage it has, each continued where it stopped
+///
+/// Example: duel run recipes/smollm2-hh/online.toml --set online.rounds=1
+#[derive(Debug, Args)]
+pub struct Run {
+    /// A recipe file, or the name of a shipped one (`duel recipe list`)
+    recipe: Option<String>,
+    /// Change a value: table.key=value
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The model to begin with (model.model_name_or_path)
+    #[arg(long)]
+    model: Option<String>,
+    /// The rows to train on (the stage's data.files)
+    #[arg(long)]
+    data: Option<String>,
+    /// Name of the run, and of its folder
+    #[arg(long)]
+    name: Option<String>,
+    /// Where runs are kept
+    #[arg(long)]
+    output_dir: Option<String>,
+    /// Print the resolved recipe with the origin of every value, and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Run {
+    fn load(&self, global: &Global, until: Until) -> Result<Loaded> {
+        let mut overrides = Vec::new();
+        let mut put = |key: &str, value: &Option<String>| {
+            if let Some(value) = value {
+                overrides.push(format!("{key}={}", toml::Value::String(value.clone())));
+            }
+        };
+        put("model.model_name_or_path", &self.model);
+        put("name", &self.name);
+        put("output_dir", &self.output_dir);
+        let data = match until {
+            Until::Sft => Some("sft.data.files"),
+            Until::Reward => Some("reward.data.files"),
+            Until::Dpo => Some("dpo.data.files"),
+            Until::Online => Some("online.prompts.files"),
+            Until::End => None,
+        };
+        match (data, &self.data) {
+            (Some(key), value) => put(key, value),
+            (None, Some(_)) => {
+                return Err(Error::user("`duel run` does not know which stage --data is for")
+                    .hint("use --set, for example --set dpo.data.files=pairs.jsonl"));
+            }
+            (None, None) => {}
+        }
+        if self.recipe.is_none() && self.name.is_none() {
+            let name = match until {
+                Until::Sft => "sft",
+                Until::Reward => "reward",
+                Until::Dpo => "dpo",
+                Until::Online => "online",
+                Until::End => "run",
+            };
+            put("name", &Some(name.to_owned()));
+        }
+        if global.backend != "auto" {
+            put("device.backend", &Some(global.backend.clone()));
+        }
+        overrides.extend(self.set.iter().cloned());
+        match &self.recipe {
+            Some(recipe) => Recipe::open(recipe, &overrides),
+            None if overrides.is_empty() || (self.model.is_none() && self.set.is_empty()) => {
+                Err(Error::user("no recipe was named")
+                    .hint("`duel recipe list` shows those that are shipped; or give --model and --data"))
+            }
+            None => Recipe::from_overrides(&overrides),
+        }
+    }
+
+    /// Runs the command up to a stage.
+    pub fn run(&self, global: &Global, until: Until) -> Result<()> {
+        let loaded = self.load(global, until)?;
+        if self.dry_run {
+            return output::print(&loaded.show());
+        }
+        loaded.check_files()?;
+        execute(&loaded, global, until)
+    }
+}
+
+/// Runs a loaded recipe and prints what it came to.
+pub fn execute(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
+    let recipe = &loaded.recipe;
+    let backend = recipe.device.backend.name();
+    let device = setup::open_device(backend, recipe.device.index)?;
+    let directory = pipeline::directory(recipe)?;
+    let start = Start {
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        about: recipe.description.clone(),
+        machine: pipeline::machine(backend),
+    };
+    let outcome = pipeline::run(loaded, &directory, device, start, until)?;
+    match global.json {
+        true => output::json(&summary::json(&outcome)),
+        false => output::print(&summary::text(&outcome)),
+    }
+}

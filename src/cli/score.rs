@@ -1,0 +1,161 @@
+//! `duel score`: log-probs and losses of pairs, one line each.
+
+use super::{Global, output, setup};
+use crate::data::{LoadOptions, load_preferences};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::objective::Example;
+use crate::objective::pair::{PairLogps, PairState, pair_loss};
+use crate::pipeline::{examples, pairs};
+use crate::recipe::{LossType, Overlong, PairLoss};
+use burn::tensor::{Tensor, TensorData};
+use clap::Args;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Log-probs and losses of preference pairs: one JSON line a pair in input order, then the means
+///
+/// Example: duel score --model M --reference R --data pairs.jsonl --loss sigmoid --beta 0.1 --json
+#[derive(Debug, Args)]
+pub struct Score {
+    /// The policy
+    #[arg(long)]
+    model: String,
+    /// The reference; absent: its log-probs count as those of the policy's own start, the model itself
+    #[arg(long)]
+    reference: Option<String>,
+    /// Pairs: jsonl or parquet
+    #[arg(long)]
+    data: PathBuf,
+    /// The loss, as TRL spells it
+    #[arg(long, default_value = "sigmoid")]
+    loss: String,
+    /// Strength of the pull to the reference
+    #[arg(long, default_value_t = 0.1)]
+    beta: f64,
+    /// Share of pairs believed to be labelled wrongly
+    #[arg(long, default_value_t = 0.0)]
+    label_smoothing: f64,
+    /// Longest prompt with response; prompts lose their beginning
+    #[arg(long)]
+    max_length: Option<usize>,
+    /// Tokens computed at once
+    #[arg(long, default_value_t = 4096)]
+    max_tokens_per_batch: usize,
+    /// Count and list rows that cannot be read instead of stopping at the first
+    #[arg(long)]
+    skip_bad: bool,
+}
+
+impl Score {
+    fn loss(&self) -> Result<PairLoss> {
+        let word: LossType = serde_json::from_value(Value::String(self.loss.clone())).map_err(|_| {
+            Error::user(format!("no loss is called `{}`", self.loss))
+                .hint("`duel recipe reference` lists them under `loss_type`")
+        })?;
+        let loss = PairLoss {
+            loss_type: vec![word],
+            beta: self.beta,
+            label_smoothing: self.label_smoothing,
+            ..PairLoss::default()
+        };
+        loss.check()?;
+        Ok(loss)
+    }
+
+    /// Runs the command.
+    pub fn run(&self, global: &Global) -> Result<()> {
+        let loss = self.loss()?;
+        let options = LoadOptions {
+            skip_bad: self.skip_bad,
+            ..LoadOptions::default()
+        };
+        let (rows, report) = load_preferences(std::slice::from_ref(&self.data), &options)?;
+        output::note(&report.summary());
+        let model = setup::model(&self.model, global)?;
+        let longest = model.decoder.spec.max_position_embeddings;
+        let limits = examples::limits(
+            self.max_length.unwrap_or(longest).min(longest),
+            Overlong::TruncatePrompt,
+            &model.chat,
+        );
+        let prepared = examples::pairs(&rows, &model.chat, &limits, true)?;
+        if prepared.dropped > 0 {
+            output::note(&format!("{} pairs are too long and were left out", prepared.dropped));
+        }
+        let policy = self.logps(&model, &prepared.examples)?;
+        let reference = match &self.reference {
+            Some(name) => self.logps(&setup::model(name, global)?, &prepared.examples)?,
+            None => policy.clone(),
+        };
+        let losses = losses(&loss, &prepared.examples, &policy, &reference, &model)?;
+        let mut sums = [0.0f64; 5];
+        for (i, example) in prepared.examples.iter().enumerate() {
+            let numbers = [policy[i][0], policy[i][1], reference[i][0], reference[i][1], losses[i]];
+            for (sum, number) in sums.iter_mut().zip(numbers) {
+                *sum += f64::from(number);
+            }
+            let tokens = |k: usize| example.sequences[k].scored_count();
+            output::json(&json!({
+                "id": example.id,
+                "chosen_logp": policy[i][0],
+                "rejected_logp": policy[i][1],
+                "ref_chosen_logp": reference[i][0],
+                "ref_rejected_logp": reference[i][1],
+                "chosen_tokens": tokens(0),
+                "rejected_tokens": tokens(1),
+                "loss": losses[i],
+            }))?;
+        }
+        let mean = |i: usize| sums[i] / prepared.examples.len().max(1) as f64;
+        output::json(&json!({
+            "pairs": prepared.examples.len(),
+            "chosen_logp": mean(0),
+            "rejected_logp": mean(1),
+            "ref_chosen_logp": mean(2),
+            "ref_rejected_logp": mean(3),
+            "loss": mean(4),
+        }))
+    }
+
+    fn logps(&self, model: &Model, rows: &[Example]) -> Result<Vec<Vec<f32>>> {
+        let rows: Vec<&Example> = rows.iter().collect();
+        let mut all = Vec::with_capacity(rows.len());
+        pairs::logps(&model.decoder, &rows, self.max_tokens_per_batch, "score", &mut |_, logps| {
+            all.push(logps);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+}
+
+/// The loss of each pair.
+fn losses(
+    config: &PairLoss,
+    rows: &[Example],
+    policy: &[Vec<f32>],
+    reference: &[Vec<f32>],
+    model: &Model,
+) -> Result<Vec<f32>> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let device = model.decoder.device();
+    let column = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, [rows.len()]), &device);
+    let of = |from: &[Vec<f32>], k: usize| column(from.iter().map(|row| row[k]).collect());
+    let tokens = |k: usize| column(rows.iter().map(|row| row.sequences[k].scored_count() as f32).collect());
+    let logps = PairLogps {
+        chosen: of(policy, 0),
+        rejected: of(policy, 1),
+        ref_chosen: of(reference, 0),
+        ref_rejected: of(reference, 1),
+        chosen_tokens: tokens(0),
+        rejected_tokens: tokens(1),
+        tokens_per_pair: None,
+    };
+    let losses = pair_loss(config, &logps, &mut PairState::default());
+    losses
+        .into_data()
+        .try_into_vec()
+        .map_err(|e| Error::internal(format!("the losses are not f32: {e:?}")))
+}

@@ -1,0 +1,118 @@
+//! The end of a run, for a person and for a program.
+
+use super::output;
+use crate::pipeline::{Measured, Outcome};
+use crate::run::{RoundSummary, Sample};
+use serde_json::{Value, json};
+
+/// Tables, samples and paths.
+pub fn text(outcome: &Outcome) -> String {
+    let mut parts = Vec::new();
+    if !outcome.rounds.is_empty() {
+        parts.push(rounds(&outcome.rounds));
+    }
+    if let Some(measured) = &outcome.measured {
+        if !measured.opinions.is_empty() {
+            parts.push(opinions(measured));
+        }
+        parts.extend(measured.samples.iter().take(3).map(sample));
+    }
+    parts.push(format!(
+        "model   {}\nreport  {}\ntime    {}",
+        outcome.model.display(),
+        outcome.report.display(),
+        duration(outcome.seconds)
+    ));
+    parts.join("\n\n")
+}
+
+/// What a program reads: the headline, then everything.
+pub fn json(outcome: &Outcome) -> Value {
+    let headline = outcome.measured.as_ref().and_then(|m| m.opinions.first());
+    json!({
+        "win_rate": headline.map(|o| o.win_rate),
+        "low": headline.map(|o| o.low),
+        "high": headline.map(|o| o.high),
+        "judge": headline.map(|o| o.judge.clone()),
+        "kl": outcome.measured.as_ref().and_then(|m| m.kl),
+        "seconds": outcome.seconds,
+        "model": outcome.model,
+        "report": outcome.report,
+        "run": outcome.run,
+        "opinions": outcome.measured.as_ref().map(|m| m.opinions.clone()),
+        "rounds": outcome.rounds,
+    })
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+fn percent(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{:.1} %", 100.0 * value))
+}
+
+fn rounds(rounds: &[RoundSummary]) -> String {
+    let header = ["round", "reward", "top-1", "win rate", "95 % interval", "KL", "tokens", "pairs", "time"];
+    let row = |r: &RoundSummary| {
+        let interval = match (r.low, r.high) {
+            (Some(low), Some(high)) => format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high),
+            _ => "-".to_owned(),
+        };
+        vec![
+            r.round.to_string(),
+            number(r.reward_mean, 3),
+            number(r.reward_top1, 3),
+            percent(r.win_rate),
+            interval,
+            number(r.kl, 2),
+            number(r.length_mean, 1),
+            r.pairs.to_string(),
+            duration(r.seconds),
+        ]
+    };
+    let table = output::table(&header, rounds.iter().map(row).collect());
+    format!("{table}\nreward and top-1: the judge on the round's own samples, before it is trained on them; win rate: against the starting model")
+}
+
+fn opinions(measured: &Measured) -> String {
+    let header = ["judge", "start", "now", "win rate", "95 % interval", "won", "tied", "lost"];
+    let rows = measured
+        .opinions
+        .iter()
+        .map(|o| {
+            vec![
+                o.judge.clone(),
+                format!("{:.3}", o.before),
+                format!("{:.3}", o.after),
+                percent(Some(o.win_rate)),
+                format!("{:.1} to {:.1} %", 100.0 * o.low, 100.0 * o.high),
+                o.counts[0].to_string(),
+                o.counts[1].to_string(),
+                o.counts[2].to_string(),
+            ]
+        })
+        .collect();
+    output::table(&header, rows)
+}
+
+fn sample(sample: &Sample) -> String {
+    let score = |reward: Option<f64>| reward.map_or(String::new(), |r| format!(" ({r:.2})"));
+    format!(
+        "> {}\nbefore{}: {}\nafter{}: {}",
+        sample.prompt.trim(),
+        score(sample.reward_before),
+        sample.before.trim(),
+        score(sample.reward_after),
+        sample.after.trim()
+    )
+}
+
+/// Seconds as a person says them.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 60.0 => format!("{s:.1} s"),
+        s if s < 3600.0 => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), s % 60.0),
+        s => format!("{:.0} h {:02.0} min", (s / 3600.0).floor(), s % 3600.0 / 60.0),
+    }
+}
