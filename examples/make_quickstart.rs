@@ -1,13 +1,5 @@
-//! Makes the embedded model and the data of the quickstart, step by step:
-//!
-//! ```text
-//! cargo run --release --example make_quickstart -- prompts > work/prompts.jsonl
-//! duel generate --model SMOLLM2 --prompts work/prompts.jsonl --out work/stories.jsonl \
-//!     -k 2 --max-new-tokens 100 --temperature 0.7 --top-p 0.95 --seed 1
-//! cargo run --release --example make_quickstart -- text work/stories.jsonl > work/text.jsonl
-//! ```
-//!
-//! `recipes/quickstart/make.sh` is the whole chain.
+//! The data of the quickstart that is not drawn from a model: requests, and a teacher's stories made tidy.
+//! `recipes/quickstart/make.sh` calls it and is the whole chain.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -67,6 +59,28 @@ fn tidy(story: &str) -> Option<String> {
     (clean && story.split(' ').count() >= 20).then_some(story)
 }
 
+/// The first three sentences: what the little model can keep in mind.
+fn short(story: &str) -> String {
+    let ends = story.match_indices(['.', '!', '?']).filter(|(at, _)| {
+        let rest = &story[at + 1..];
+        rest.is_empty() || rest.starts_with(' ') || rest.starts_with("\" ")
+    });
+    let end = ends.map(|(at, _)| at + 1).nth(2).unwrap_or(story.len());
+    let quote = usize::from(story[end..].starts_with('"'));
+    story[..end + quote].to_owned()
+}
+
+/// Requests about the first 18 characters are for training, those about the last 6 for evaluation.
+fn requests(evaluation: bool) {
+    let who = if evaluation { &WHO[18..] } else { &WHO[..18] };
+    for who in who {
+        for what in WHAT {
+            let id = format!("{who} {what}").replace(' ', "-");
+            println!("{}", json!({"id": id, "prompt": [{"role": "user", "content": request(who, what)}]}));
+        }
+    }
+}
+
 /// Rows of `{"id", "prompt", "response"}` from the teacher's responses, without repeats.
 fn stories(path: &str) -> Vec<(String, String, String)> {
     let mut seen = BTreeSet::new();
@@ -97,14 +111,17 @@ fn main() {
             }
         }
         ["sft", path] => {
-            for (id, question, story) in stories(path) {
+            // Every fifth story is enough to learn the form.
+            for (id, question, story) in stories(path).into_iter().step_by(5) {
                 let turns = json!([
                     {"role": "user", "content": question},
-                    {"role": "assistant", "content": story},
+                    {"role": "assistant", "content": short(&story)},
                 ]);
                 println!("{}", json!({"id": id, "messages": turns}));
             }
         }
-        _ => panic!("prompts | text FILE | sft FILE"),
+        ["requests"] => requests(false),
+        ["eval"] => requests(true),
+        _ => panic!("prompts | text FILE | sft FILE | requests | eval"),
     }
 }

@@ -11,7 +11,10 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use tracing_indicatif::IndicatifLayer;
 use tracing_indicatif::filter::{IndicatifFilter, hide_indicatif_span_fields};
-use tracing_subscriber::fmt::format::DefaultFields;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -26,8 +29,7 @@ pub fn start(global: &Global) {
         .with_span_field_formatter(hide_indicatif_span_fields(DefaultFields::new()));
     let writer = layer.get_stderr_writer();
     let lines = tracing_subscriber::fmt::layer()
-        .with_target(false)
-        .without_time()
+        .event_format(Line)
         .with_writer(writer)
         .with_filter(filter);
     let bars = bars.then(|| layer.with_filter(IndicatifFilter::new(false)));
@@ -35,6 +37,30 @@ pub fn start(global: &Global) {
     let _ = tracing_subscriber::registry().with(lines).with(bars).try_init();
     if let Err(error) = interrupt::listen(output::stopping, output::stop_now) {
         tracing::debug!("{error}");
+    }
+}
+
+/// A log line: the message, behind its level only where that matters.
+struct Line;
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        match *event.metadata().level() {
+            Level::ERROR => write!(writer, "error: ")?,
+            Level::WARN => write!(writer, "warning: ")?,
+            _ => {}
+        }
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
     }
 }
 
