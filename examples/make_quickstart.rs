@@ -7,18 +7,58 @@ use std::collections::BTreeSet;
 use std::fs;
 
 const WHO: [&str; 24] = [
-    "a little dog", "a small cat", "a girl named Lily", "a boy named Tom", "a little bird", "a kind farmer",
-    "a white rabbit", "an old man", "a brown bear", "a girl named Mia", "a boy named Ben", "a green frog",
-    "a tiny mouse", "a red fox", "a young horse", "a duck", "a grandmother", "a baker", "a fish", "a sheep",
-    "a boy named Sam", "a girl named Anna", "an owl", "a puppy",
+    "a little dog",
+    "a small cat",
+    "a girl named Lily",
+    "a boy named Tom",
+    "a little bird",
+    "a kind farmer",
+    "a white rabbit",
+    "an old man",
+    "a brown bear",
+    "a girl named Mia",
+    "a boy named Ben",
+    "a green frog",
+    "a tiny mouse",
+    "a red fox",
+    "a young horse",
+    "a duck",
+    "a grandmother",
+    "a baker",
+    "a fish",
+    "a sheep",
+    "a boy named Sam",
+    "a girl named Anna",
+    "an owl",
+    "a puppy",
 ];
 
 const WHAT: [&str; 25] = [
-    "finds a shiny coin", "loses a red ball", "wants to fly", "bakes a cake", "meets a new friend",
-    "is afraid of the dark", "plants a seed", "goes to the sea", "helps a friend", "gets lost in the forest",
-    "sees the first snow", "has a birthday", "builds a little house", "shares an apple", "learns to swim",
-    "hears a strange sound", "looks for a treasure", "plays in the rain", "says sorry", "sings a song",
-    "cannot sleep", "finds a lost kitten", "climbs a tall tree", "paints a picture", "wins a race",
+    "finds a shiny coin",
+    "loses a red ball",
+    "wants to fly",
+    "bakes a cake",
+    "meets a new friend",
+    "is afraid of the dark",
+    "plants a seed",
+    "goes to the sea",
+    "helps a friend",
+    "gets lost in the forest",
+    "sees the first snow",
+    "has a birthday",
+    "builds a little house",
+    "shares an apple",
+    "learns to swim",
+    "hears a strange sound",
+    "looks for a treasure",
+    "plays in the rain",
+    "says sorry",
+    "sings a song",
+    "cannot sleep",
+    "finds a lost kitten",
+    "climbs a tall tree",
+    "paints a picture",
+    "wins a race",
 ];
 
 /// What a story request looks like, for SmolLM2 and for the little model alike.
@@ -53,7 +93,11 @@ fn tidy(story: &str) -> Option<String> {
         .collect();
     let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
     let end = plain.rfind(['.', '!', '?'])? + 1;
-    let end = if plain[end..].starts_with('"') { end + 1 } else { end };
+    let end = if plain[end..].starts_with('"') {
+        end + 1
+    } else {
+        end
+    };
     let story = plain[..end].trim().to_owned();
     let clean = story.is_ascii() && !story.contains(['*', '#', '[', '{', '_', '<', '|']);
     (clean && story.split(' ').count() >= 20).then_some(story)
@@ -76,7 +120,10 @@ fn requests(evaluation: bool) {
     for who in who {
         for what in WHAT {
             let id = format!("{who} {what}").replace(' ', "-");
-            println!("{}", json!({"id": id, "prompt": [{"role": "user", "content": request(who, what)}]}));
+            println!(
+                "{}",
+                json!({"id": id, "prompt": [{"role": "user", "content": request(who, what)}]})
+            );
         }
     }
 }
@@ -87,7 +134,9 @@ fn stories(path: &str) -> Vec<(String, String, String)> {
     let mut rows = Vec::new();
     for line in fs::read_to_string(path).unwrap().lines() {
         let row: Value = serde_json::from_str(line).unwrap();
-        let question = row["prompt"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
+        let question = row["prompt"].as_array().unwrap().last().unwrap()["content"]
+            .as_str()
+            .unwrap();
         for (k, response) in row["responses"].as_array().unwrap().iter().enumerate() {
             if let Some(story) = tidy(response.as_str().unwrap())
                 && seen.insert(story.clone())
@@ -98,6 +147,19 @@ fn stories(path: &str) -> Vec<(String, String, String)> {
         }
     }
     rows
+}
+
+/// Pairs without what only the loop needs; the draw is part of the name, as a request is drawn for twice.
+fn pairs(path: &str, draw: &str) {
+    for line in fs::read_to_string(path).unwrap().lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let id = format!("{}/{draw}", row["id"].as_str().unwrap());
+        let margin = (row["margin"].as_f64().unwrap() * 1e4).round() / 1e4;
+        println!(
+            "{}",
+            json!({"id": id, "prompt": row["prompt"], "chosen": row["chosen"], "rejected": row["rejected"], "margin": margin})
+        );
+    }
 }
 
 fn main() {
@@ -120,8 +182,9 @@ fn main() {
                 println!("{}", json!({"id": id, "messages": turns}));
             }
         }
+        ["pairs", path, draw] => pairs(path, draw),
         ["requests"] => requests(false),
         ["eval"] => requests(true),
-        _ => panic!("prompts | text FILE | sft FILE | requests | eval"),
+        _ => panic!("prompts | text FILE | sft FILE | pairs FILE DRAW | requests | eval"),
     }
 }

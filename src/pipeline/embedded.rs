@@ -1,29 +1,60 @@
 //! The model and the data inside the binary, laid out as files when they are asked for.
 
 use crate::error::{Error, Result};
+use crate::run::write_folder_atomic;
 use std::path::PathBuf;
-use std::sync::OnceLock;
-use tempfile::TempDir;
+
+macro_rules! file {
+    ($name:literal) => {
+        (
+            $name,
+            include_bytes!(concat!("../../datasets/quickstart/", $name)),
+        )
+    };
+}
 
 /// The files of `datasets/quickstart`, by name.
-static FILES: [(&str, &[u8]); 0] = [];
+static FILES: [(&str, &[u8]); 10] = [
+    file!("config.json"),
+    file!("generation_config.json"),
+    file!("model.safetensors"),
+    file!("tokenizer.json"),
+    file!("tokenizer_config.json"),
+    file!("chat_template.jinja"),
+    file!("sft.jsonl"),
+    file!("pairs.jsonl"),
+    file!("prompts.jsonl"),
+    file!("eval.jsonl"),
+];
 
-/// The folder lives as long as the process.
-static FOLDER: OnceLock<TempDir> = OnceLock::new();
-
+/// A folder named after the files' content, in the user's cache: written once, whole or not at all.
 fn folder() -> Result<PathBuf> {
-    if let Some(folder) = FOLDER.get() {
-        return Ok(folder.path().to_owned());
-    }
-    let folder = tempfile::Builder::new()
-        .prefix("duel-quickstart-")
-        .tempdir()
-        .map_err(|e| Error::internal(format!("cannot make a temporary folder: {e}")))?;
+    let mut hasher = blake3::Hasher::new();
     for (name, content) in FILES {
-        let path = folder.path().join(name);
-        std::fs::write(&path, content).map_err(|e| Error::io(&path, "write", e))?;
+        hasher.update(name.as_bytes());
+        hasher.update(content);
     }
-    Ok(FOLDER.get_or_init(|| folder).path().to_owned())
+    let cache = ["XDG_CACHE_HOME", "LOCALAPPDATA"]
+        .iter()
+        .find_map(|key| std::env::var_os(key).filter(|folder| !folder.is_empty()));
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = cache
+        .map(PathBuf::from)
+        .or(home)
+        .unwrap_or_else(std::env::temp_dir);
+    let name = format!("quickstart-{}", &hasher.finalize().to_hex()[..12]);
+    let folder = cache.join("duel").join(name);
+    if folder.join(FILES[0].0).is_file() {
+        return Ok(folder);
+    }
+    std::fs::create_dir_all(cache.join("duel")).map_err(|e| Error::io(&cache, "write to", e))?;
+    write_folder_atomic(&folder, |folder| {
+        FILES.iter().try_for_each(|(name, content)| {
+            let path = folder.join(name);
+            std::fs::write(&path, content).map_err(|e| Error::io(&path, "write", e))
+        })
+    })?;
+    Ok(folder)
 }
 
 /// The folder of the embedded model.
@@ -43,7 +74,12 @@ pub fn data(name: &str) -> Result<PathBuf> {
     if FILES.iter().any(|(own, _)| *own == file) {
         return Ok(folder()?.join(file));
     }
-    let known: Vec<&str> = FILES.iter().filter_map(|(own, _)| own.strip_suffix(".jsonl")).collect();
-    Err(Error::user(format!("no sample inside the binary is called `{name}`"))
-        .hint(format!("there are {}", known.join(", "))))
+    let known: Vec<&str> = FILES
+        .iter()
+        .filter_map(|(own, _)| own.strip_suffix(".jsonl"))
+        .collect();
+    Err(
+        Error::user(format!("no sample inside the binary is called `{name}`"))
+            .hint(format!("there are {}", known.join(", "))),
+    )
 }
