@@ -32,7 +32,11 @@ pub fn slice(tensor: &FlexTensor) -> &[f32] {
 /// A [`dense`] tensor that starts at the beginning of its buffer, for writing in place.
 pub fn owned(tensor: FlexTensor) -> FlexTensor {
     let whole = tensor.is_contiguous() && tensor.layout().start_offset() == 0;
-    if whole { tensor } else { tensor.to_contiguous() }
+    if whole {
+        tensor
+    } else {
+        tensor.to_contiguous()
+    }
 }
 
 /// The elements of an [`owned`] tensor, copied first if somebody else holds them too.
@@ -55,7 +59,8 @@ pub fn dims2(tensor: &FlexTensor) -> [usize; 2] {
 /// Rows a task should take so that `rows` split evenly over the threads but stay worth a task.
 pub fn rows_per_task(rows: usize, width: usize) -> usize {
     let at_least = (16_384 / width.max(1)).max(1);
-    rows.div_ceil(4 * rayon::current_num_threads()).max(at_least)
+    rows.div_ceil(4 * rayon::current_num_threads())
+        .max(at_least)
 }
 
 /// A pointer that tasks share to write disjoint places of one buffer.
@@ -107,9 +112,9 @@ pub fn gemm(
     }
     let accumulate = matches!(write, Write::Add | Write::AddParallel);
     let parallel = matches!(write, Write::OverParallel | Write::AddParallel);
-    debug_assert!((m - 1) * out.1 + (n - 1) * out.2 < out.0.len());
-    debug_assert!(k == 0 || (m - 1) * a.1 + (k - 1) * a.2 < a.0.len());
-    debug_assert!(k == 0 || (k - 1) * b.1 + (n - 1) * b.2 < b.0.len());
+    assert!((m - 1) * out.1 + (n - 1) * out.2 < out.0.len());
+    assert!(k == 0 || (m - 1) * a.1 + (k - 1) * a.2 < a.0.len());
+    assert!(k == 0 || (k - 1) * b.1 + (n - 1) * b.2 < b.0.len());
     // SAFETY: the assertions above state that every element lies inside its slice.
     unsafe {
         gemm::gemm(

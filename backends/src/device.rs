@@ -66,7 +66,11 @@ pub fn list() -> Vec<DeviceInfo> {
     let threads = rayon::current_num_threads();
     let cpu = DeviceInfo {
         backend: "cpu",
-        name: format!("{} ({threads} threads, {})", cpu_name(), crate::simd::name()),
+        name: format!(
+            "{} ({threads} threads, {})",
+            cpu_name(),
+            crate::simd::name()
+        ),
         dtypes: computing_dtypes(&Device::flex()),
         chosen: true,
         note: "Burn's flex with duel's fused ops".into(),
@@ -84,15 +88,21 @@ pub fn list() -> Vec<DeviceInfo> {
 /// The formats in which a small matrix product comes out right: tried, not asked.
 fn computing_dtypes(device: &Device) -> Vec<&'static str> {
     use burn::tensor::{DType, Tensor};
-    [("f32", DType::F32), ("bf16", DType::BF16), ("f16", DType::F16)]
-        .into_iter()
-        .filter(|(_, dtype)| {
-            let a = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], device).cast(*dtype);
-            let product = a.clone().matmul(a).cast(DType::F32).into_data();
-            product.try_to_vec::<f32>().is_ok_and(|v| v == [7.0, 10.0, 15.0, 22.0])
-        })
-        .map(|(name, _)| name)
-        .collect()
+    [
+        ("f32", DType::F32),
+        ("bf16", DType::BF16),
+        ("f16", DType::F16),
+    ]
+    .into_iter()
+    .filter(|(_, dtype)| {
+        let a = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], device).cast(*dtype);
+        let product = a.clone().matmul(a).cast(DType::F32).into_data();
+        product
+            .try_to_vec::<f32>()
+            .is_ok_and(|v| v == [7.0, 10.0, 15.0, 22.0])
+    })
+    .map(|(name, _)| name)
+    .collect()
 }
 
 /// The processor's own name where the system tells it.

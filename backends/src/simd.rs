@@ -23,7 +23,11 @@ pub fn name() -> &'static str {
             _ => {}
         }
     }
-    if cfg!(target_arch = "aarch64") { "NEON" } else { "scalar" }
+    if cfg!(target_arch = "aarch64") {
+        "NEON"
+    } else {
+        "scalar"
+    }
 }
 
 #[inline(always)]
@@ -73,7 +77,9 @@ pub fn max(a: &[f32]) -> f32 {
             lanes[i] = if a[i] > lanes[i] { a[i] } else { lanes[i] };
         }
     }
-    let lanes = lanes.iter().fold(f32::NEG_INFINITY, |m, &x| if x > m { x } else { m });
+    let lanes = lanes
+        .iter()
+        .fold(f32::NEG_INFINITY, |m, &x| if x > m { x } else { m });
     rest.iter().fold(lanes, |m, &x| if x > m { x } else { m })
 }
 
@@ -108,7 +114,10 @@ pub fn exp(x: f32) -> f32 {
     let p = p * r + 5e-1;
     let p = p * r * r + r + 1.0;
     // The integer n sits in the low bits of the shifted number; a cast would test for NaN and overflow.
-    let exponent = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
+    let exponent = shifted
+        .to_bits()
+        .wrapping_sub(ROUND.to_bits())
+        .wrapping_add(127);
     p * f32::from_bits(exponent << 23)
 }
 

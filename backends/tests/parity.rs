@@ -9,7 +9,10 @@ struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         self.0 >> 33
     }
 
@@ -31,7 +34,11 @@ fn close<const D: usize>(name: &str, seed: u64, fused: &Tensor<D>, plain: &Tenso
     let (fused, plain) = (fused.to_data(), plain.to_data());
     let fused: Vec<f32> = fused.iter::<f32>().collect();
     let plain: Vec<f32> = plain.iter::<f32>().collect();
-    assert_eq!(fused.len(), plain.len(), "{name}, seed {seed}: shapes differ");
+    assert_eq!(
+        fused.len(),
+        plain.len(),
+        "{name}, seed {seed}: shapes differ"
+    );
     let size = plain.iter().fold(1.0f32, |m, x| m.max(x.abs()));
     let mut bias = 0.0f64;
     for (a, b) in fused.iter().zip(&plain) {
@@ -40,7 +47,10 @@ fn close<const D: usize>(name: &str, seed: u64, fused: &Tensor<D>, plain: &Tenso
         bias += f64::from(a - b);
     }
     let mean = bias.abs() / fused.len().max(1) as f64;
-    assert!(mean <= 2e-6 * f64::from(size), "{name}, seed {seed}: residuals lean by {mean}");
+    assert!(
+        mean <= 2e-6 * f64::from(size),
+        "{name}, seed {seed}: residuals lean by {mean}"
+    );
 }
 
 /// Runs `f` on tracked inputs and returns its output with the inputs' gradients, under a fixed random
@@ -90,7 +100,10 @@ fn random_spans(random: &mut Random, window: Option<usize>) -> (usize, Spans) {
         let mut keys = parent.map_or(Vec::new(), |p| segments[p].keys.clone());
         let depth = parent.map_or(0, |p| segments[p].depth + segments[p].rows.len());
         let rows = next..next + len;
-        keys.push(KeySpan { rows: rows.clone(), depth });
+        keys.push(KeySpan {
+            rows: rows.clone(),
+            depth,
+        });
         segments.push(QuerySegment { rows, depth, keys });
         next += len;
     }
@@ -122,7 +135,15 @@ fn attention_equals_its_reference_on_random_tries() {
             seed,
             &inputs,
             &weights,
-            |x| ops::attention(x[0].clone(), x[1].clone(), x[2].clone(), dim, shared.clone()),
+            |x| {
+                ops::attention(
+                    x[0].clone(),
+                    x[1].clone(),
+                    x[2].clone(),
+                    dim,
+                    shared.clone(),
+                )
+            },
             |x| {
                 let [q, k, v] = [x[0].clone(), x[1].clone(), x[2].clone()];
                 ops::attention::reference(q, k, v, dim, &spans)
@@ -136,7 +157,11 @@ fn row_ops_equal_their_references() {
     let device = Device::flex();
     for seed in 0..20 {
         let mut random = Random(seed);
-        let (rows, half, heads) = (1 + random.below(70), 1 + random.below(40), 1 + random.below(4));
+        let (rows, half, heads) = (
+            1 + random.below(70),
+            1 + random.below(40),
+            1 + random.below(4),
+        );
         let width = 2 * half * heads;
         let x = random.matrix(rows, width, &device);
         let weights = random.matrix(rows, width, &device);
@@ -167,7 +192,7 @@ fn row_ops_equal_their_references() {
         same(
             "rotary",
             seed,
-            &[x.clone()],
+            std::slice::from_ref(&x),
             &weights,
             turned(ops::rotary),
             turned(ops::rotary::reference),
@@ -192,7 +217,11 @@ fn target_logprobs_equal_their_reference_across_vocabulary_chunks() {
     for (seed, vocab) in [(1u64, 7), (2, 4096), (3, 4097), (4, 9000)] {
         let mut random = Random(seed);
         let (rows, width) = (1 + random.below(40), 3 + random.below(30));
-        let targets = Arc::new((0..rows).map(|_| random.below(vocab) as u32).collect::<Vec<_>>());
+        let targets = Arc::new(
+            (0..rows)
+                .map(|_| random.below(vocab) as u32)
+                .collect::<Vec<_>>(),
+        );
         let inputs = [
             random.matrix(rows, width, &device) * 3.0,
             random.matrix(vocab, width, &device) * 3.0,
@@ -203,10 +232,16 @@ fn target_logprobs_equal_their_reference_across_vocabulary_chunks() {
             seed,
             &inputs,
             &weights,
-            |x| ops::target_logprobs(x[0].clone(), x[1].clone(), targets.clone()).logps.unsqueeze(),
+            |x| {
+                ops::target_logprobs(x[0].clone(), x[1].clone(), targets.clone())
+                    .logps
+                    .unsqueeze()
+            },
             |x| {
                 let (h, w) = (x[0].clone(), x[1].clone());
-                ops::target_logprobs::reference(h, w, targets.clone()).logps.unsqueeze()
+                ops::target_logprobs::reference(h, w, targets.clone())
+                    .logps
+                    .unsqueeze()
             },
         );
         let [h, w] = inputs;

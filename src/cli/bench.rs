@@ -32,13 +32,13 @@ pub struct Bench {
     #[arg(long)]
     data: PathBuf,
     /// Pairs in an optimiser step
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = above_0)]
     pairs: usize,
     /// Steps that are measured
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 12, value_parser = above_0)]
     steps: usize,
     /// Steps before that
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = above_0)]
     warm: usize,
     /// Only pairs whose two sequences fit
     #[arg(long, default_value_t = 256)]
@@ -81,7 +81,9 @@ impl Bench {
             true => output::json(&result),
             false => {
                 let rows = result.as_object().into_iter().flatten();
-                let rows = rows.map(|(key, value)| vec![key.clone(), value.to_string()]).collect();
+                let rows = rows
+                    .map(|(key, value)| vec![key.clone(), value.to_string()])
+                    .collect();
                 output::print(&output::table(&["measure", "value"], rows))
             }
         }
@@ -89,12 +91,15 @@ impl Bench {
 
     /// Pairs whose both sequences fit, so that nothing is cut differently elsewhere.
     fn rows(&self, model: &Model, scored: bool, count: usize) -> Result<Vec<Example>> {
-        let (rows, _) = load_preferences(std::slice::from_ref(&self.data), &LoadOptions::default())?;
-        let limits = examples::limits(self.max_length, Overlong::Drop, &model.chat);
+        let (rows, _) =
+            load_preferences(std::slice::from_ref(&self.data), &LoadOptions::default())?;
+        let limits = examples::limits(self.max_length, Overlong::Drop, model);
         let mut rows = examples::pairs(&rows, &model.chat, &limits, scored)?.examples;
         if rows.len() < count {
-            return Err(Error::data(format!("{} pairs fit, {count} are needed", rows.len()))
-                .hint("lower --steps or --pairs, or raise --max-length"));
+            return Err(
+                Error::data(format!("{} pairs fit, {count} are needed", rows.len()))
+                    .hint("lower --steps or --pairs, or raise --max-length"),
+            );
         }
         rows.truncate(count);
         Ok(rows)
@@ -126,10 +131,16 @@ impl Bench {
             let mut all = Vec::new();
             // A micro-batch a step, as the training has it.
             for step in open.chunks(self.pairs) {
-                pairs::logps(&model.decoder, step, usize::MAX, "reference", &mut |_, logps| {
-                    all.push(logps);
-                    Ok(())
-                })?;
+                pairs::logps(
+                    &model.decoder,
+                    step,
+                    usize::MAX,
+                    "reference",
+                    &mut |_, logps| {
+                        all.push(logps);
+                        Ok(())
+                    },
+                )?;
             }
             reference_seconds = started.elapsed().as_secs_f64() / (self.steps + self.warm) as f64;
             for (row, logps) in rows.iter_mut().zip(all) {
@@ -148,7 +159,11 @@ impl Bench {
         }
         let lora = self.lora;
         let decoder = decoder.tracked(|name| !lora || is_adapter(name) || name == "score.weight");
-        let per_step = if self.kind == Kind::Sft { 2 * self.pairs } else { self.pairs };
+        let per_step = if self.kind == Kind::Sft {
+            2 * self.pairs
+        } else {
+            self.pairs
+        };
         let train = Train {
             learning_rate: if self.lora { 1e-5 } else { 1e-6 },
             lr_scheduler_type: LrSchedulerType::Constant,
@@ -178,7 +193,10 @@ impl Bench {
             resumed: &mut |_| Ok(()),
         }
         .run(decoder)?;
-        let measured: Vec<f64> = seconds[self.warm..].iter().map(|s| s + reference_seconds).collect();
+        let measured: Vec<f64> = seconds[self.warm..]
+            .iter()
+            .map(|s| s + reference_seconds)
+            .collect();
         let total: f64 = measured.iter().sum();
         let seen = tokens[tokens.len() - 1] - tokens[self.warm - 1];
         Ok(json!({
@@ -199,7 +217,8 @@ impl Bench {
     }
 
     fn prompts(&self, model: &Model) -> Result<Vec<Prompted>> {
-        let (rows, _) = load_preferences(std::slice::from_ref(&self.data), &LoadOptions::default())?;
+        let (rows, _) =
+            load_preferences(std::slice::from_ref(&self.data), &LoadOptions::default())?;
         let mut prompts = Vec::new();
         for row in rows.iter().take(self.pairs) {
             prompts.push(Prompted {
@@ -241,7 +260,8 @@ impl Bench {
     }
 
     fn judge(&self, model: Model, global: &Global) -> Result<Value> {
-        let (rows, _) = load_preferences(std::slice::from_ref(&self.data), &LoadOptions::default())?;
+        let (rows, _) =
+            load_preferences(std::slice::from_ref(&self.data), &LoadOptions::default())?;
         let model = match model.decoder.score {
             Some(_) => model,
             None => model.with_score_head(Key::new(0), &setup::device(global)?)?,
@@ -253,7 +273,13 @@ impl Bench {
                 id: row.id.clone(),
                 prompt: (&row.prompt).into(),
                 responses: (0..self.k)
-                    .map(|i| reward::words(if i % 2 == 0 { &row.chosen } else { &row.rejected }))
+                    .map(|i| {
+                        reward::words(if i % 2 == 0 {
+                            &row.chosen
+                        } else {
+                            &row.rejected
+                        })
+                    })
                     .map(|text| text.trim().to_owned())
                     .enumerate()
                     .map(|(i, text)| format!("{text} ({i})"))
@@ -273,6 +299,14 @@ impl Bench {
             "seconds": seconds,
             "responses_per_second": judged as f64 / seconds,
         }))
+    }
+}
+
+/// A count that makes sense.
+fn above_0(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a whole number above 0 is needed".into()),
+        Ok(count) => Ok(count),
     }
 }
 

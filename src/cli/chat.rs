@@ -54,7 +54,11 @@ impl Chat {
             chat: &model.chat,
             how: &how,
         };
-        let opening: Dialogue = self.system.iter().map(|text| Message::new("system", text)).collect();
+        let opening: Dialogue = self
+            .system
+            .iter()
+            .map(|text| Message::new("system", text))
+            .collect();
         let mut turns = opening.clone();
         let terminal = std::io::stdin().is_terminal();
         let mut lines = std::io::stdin().lock().lines();
@@ -83,6 +87,8 @@ impl Chat {
             output::print(answer.trim())?;
             turns.push(Message::assistant(answer));
         }
-        std::io::stdout().flush().map_err(|e| Error::internal(e.to_string()))
+        std::io::stdout()
+            .flush()
+            .map_err(|e| Error::internal(e.to_string()))
     }
 }

@@ -62,6 +62,9 @@ impl Eval {
             row("the longer response", &found.length_only),
             row("a coin", &found.random),
         ];
-        output::print(&output::table(&["judge", "right", "95 % interval", "pairs", "ties"], rows))
+        output::print(&output::table(
+            &["judge", "right", "95 % interval", "pairs", "ties"],
+            rows,
+        ))
     }
 }

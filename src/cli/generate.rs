@@ -1,11 +1,12 @@
 //! `duel generate`: K responses a prompt.
 
 use super::{Global, output, setup};
-use crate::data::{LoadOptions, load_prompts};
+use crate::data::{LoadOptions, PromptRow, load_prompts};
 use crate::error::{Error, Result};
 use crate::generate::Engine;
 use crate::pipeline::responses::{self, GroupRow};
-use crate::recipe::Sampling;
+use crate::recipe::{Sampling, hash_of};
+use crate::run::{stage_key, write_atomic};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -91,6 +92,32 @@ impl Generate {
         }
     }
 
+    /// Notes beside the file what made it, and refuses to go on with a file of another call: rows are known by their
+    /// ids alone.
+    fn claim(&self, rows: &[PromptRow], how: &Sampling) -> Result<()> {
+        let asked: Vec<(&str, String)> = rows
+            .iter()
+            .map(|row| (row.id.as_str(), format!("{:?}", row.prompt)))
+            .collect();
+        let facts = (&self.model, self.seed, hash_of(how).to_string(), asked);
+        let key = stage_key(&facts, &[])?.to_string();
+        let mut note = self.out.as_os_str().to_owned();
+        note.push(".key");
+        let note = PathBuf::from(note);
+        let known = std::fs::read_to_string(&note).unwrap_or_default();
+        if self.out.exists() && known.trim() != key {
+            return Err(Error::user(format!(
+                "{} was made by another call: another model, other prompts or other settings",
+                self.out.display()
+            ))
+            .hint(format!(
+                "give another --out, or remove {} first",
+                self.out.display()
+            )));
+        }
+        write_atomic(&note, key.as_bytes())
+    }
+
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
         let how = self.sampling()?;
@@ -103,6 +130,14 @@ impl Generate {
         let (rows, report) = load_prompts(std::slice::from_ref(&self.prompts), &options)?;
         output::note(&report.summary());
         let model = setup::model(&self.model, global)?;
+        if model.decoder.score.is_some() {
+            return Err(Error::user(format!(
+                "{} is a reward model: it scores, it does not write",
+                self.model
+            ))
+            .hint("use the model it was trained from; `duel judge` scores responses"));
+        }
+        self.claim(&rows, &how)?;
         let engine = Engine {
             decoder: &model.decoder,
             chat: &model.chat,

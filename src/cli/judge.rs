@@ -7,8 +7,10 @@ use crate::generate::Finish;
 use crate::judge::{RewardJudge, Rule, RuleJudge};
 use crate::pipeline::judges::score_with;
 use crate::pipeline::responses::GroupRow;
+use crate::run::read_rows;
 use clap::Args;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// Rewards of responses: one JSON line a row, with `rewards`, or `chosen` and `rejected` for pairs
@@ -40,6 +42,21 @@ pub struct Judge {
 }
 
 impl Judge {
+    /// How responses of `duel generate` ended, and their tokens, go out as they came in.
+    fn keep_what_is_known(&self, groups: &mut [GroupRow]) {
+        let known: Vec<GroupRow> = read_rows(&self.data).unwrap_or_default();
+        let known: HashMap<&str, &GroupRow> =
+            known.iter().map(|row| (row.id.as_str(), row)).collect();
+        for group in groups {
+            if let Some(row) = known.get(group.id.as_str())
+                && row.responses == group.responses
+            {
+                group.finish.clone_from(&row.finish);
+                group.tokens.clone_from(&row.tokens);
+            }
+        }
+    }
+
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
         let options = LoadOptions {
@@ -54,14 +71,20 @@ impl Judge {
                 .hint("rows need `responses`, or `chosen` and `rejected`; `duel generate` writes the former"));
         }
         let mut groups: Vec<GroupRow> = rows.iter().map(group).collect();
+        self.keep_what_is_known(&mut groups);
         match (&self.model, &self.rule) {
             (_, Some(rule)) => score_with(&mut RuleJudge(rule.parse::<Rule>()?), &mut groups)?,
             (Some(name), None) => {
                 let model = setup::model(name, global)?;
-                let mut judge = RewardJudge::new(&model, self.max_length, self.max_tokens_per_batch)?;
+                let mut judge =
+                    RewardJudge::new(&model, self.max_length, self.max_tokens_per_batch)?;
                 score_with(&mut judge, &mut groups)?;
             }
-            (None, None) => return Err(Error::user("no judge was named").hint("give --model or --rule")),
+            (None, None) => {
+                return Err(
+                    Error::user("no judge was named").hint("give --model MODEL, or --rule FORMULA")
+                );
+            }
         }
         let pairs = rows.iter().map(|row| row.is_pair);
         let lines = groups.iter().zip(pairs).map(|(row, pair)| line(row, pair));

@@ -2,13 +2,19 @@
 
 mod bench;
 mod chat;
+mod data;
+mod devices;
 mod eval;
+mod export;
 mod generate;
 mod judge;
 mod output;
 mod pairs;
 mod quickstart;
+mod recipe;
+pub mod reference;
 mod run;
+mod runs;
 mod score;
 mod setup;
 mod summary;
@@ -30,6 +36,7 @@ pub struct Cli {
 
 /// What every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Where to compute: auto, cpu, vulkan, metal, webgpu, cuda, rocm
     #[arg(long, global = true, default_value = "auto", value_name = "NAME")]
@@ -40,11 +47,12 @@ pub struct Global {
     /// Print JSON instead of a table
     #[arg(long, global = true)]
     pub json: bool,
-    /// No progress bars
+    /// No progress bars and no line a step
     #[arg(long, short, global = true)]
     pub quiet: bool,
 }
 
+// A doc comment on a variant takes the place of its struct's, the example included.
 #[derive(Debug, Subcommand)]
 enum Command {
     Quickstart(quickstart::Quickstart),
@@ -72,6 +80,11 @@ enum Command {
     Eval(eval::Eval),
     Chat(chat::Chat),
     Bench(bench::Bench),
+    Data(data::Data),
+    Runs(runs::Runs),
+    Recipe(recipe::Recipe),
+    Export(export::Export),
+    Devices(devices::Devices),
 }
 
 /// Parses the command line, runs the command, prints its error, and returns the exit code.
@@ -92,6 +105,11 @@ pub fn main() -> ExitCode {
         Command::Chat(command) => command.run(&cli.global),
         Command::Bench(command) => command.run(&cli.global),
         Command::Generate(command) => command.run(&cli.global),
+        Command::Data(command) => command.run(&cli.global),
+        Command::Runs(command) => command.run(&cli.global),
+        Command::Recipe(command) => command.run(&cli.global),
+        Command::Export(command) => command.run(&cli.global),
+        Command::Devices(command) => command.run(&cli.global),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,12 +2,13 @@
 
 use super::{Global, output};
 use crate::data::Key;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::judge::{Choose, PairRule};
 use crate::pipeline::pairs;
 use crate::pipeline::responses::GroupRow;
-use crate::run::{read_rows, write_atomic_with};
+use crate::run::write_atomic_with;
 use clap::Args;
+use serde_json::Value;
 use std::path::PathBuf;
 
 /// Preference pairs of judged responses
@@ -39,9 +40,50 @@ pub struct Pairs {
 }
 
 impl Pairs {
+    /// The judged rows. What another program left out is filled in: the line's number as the id, and responses that
+    /// ended by themselves.
+    fn rows(&self) -> Result<Vec<GroupRow>> {
+        let text =
+            std::fs::read_to_string(&self.data).map_err(|e| Error::io(&self.data, "read", e))?;
+        let mut rows = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let place = format!("{}:{}", self.data.display(), number + 1);
+            let wrong = |what: String| {
+                Error::data(what).at(&place).hint(
+                    "a row is {\"id\", \"prompt\", \"responses\", \"finish\", \"rewards\"} with as many finite rewards as responses; `duel judge --out` writes them",
+                )
+            };
+            let mut row: Value =
+                serde_json::from_str(line).map_err(|e| wrong(format!("not JSON: {e}")))?;
+            let count = row["responses"].as_array().map_or(0, Vec::len);
+            let finite = |reward: &Value| reward.as_f64().is_some_and(f64::is_finite);
+            let rewards = row["rewards"].as_array();
+            if count == 0 || !rewards.is_some_and(|r| r.len() == count && r.iter().all(finite)) {
+                return Err(wrong(format!(
+                    "{count} `responses` need as many finite `rewards`"
+                )));
+            }
+            if row["id"].is_null() {
+                row["id"] = Value::from((number + 1).to_string());
+            }
+            if row["finish"].is_null() {
+                row["finish"] = Value::from(vec!["stop"; count]);
+            }
+            if row["tokens"].is_null() {
+                row["tokens"] = Value::from(Vec::<u64>::new());
+            }
+            rows.push(serde_json::from_value(row).map_err(|e| wrong(e.to_string()))?);
+        }
+        match rows.is_empty() {
+            true => Err(Error::data(format!("{} has no rows", self.data.display()))
+                .hint("`duel judge --out` writes judged rows")),
+            false => Ok(rows),
+        }
+    }
+
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
-        let rows: Vec<GroupRow> = read_rows(&self.data)?;
+        let rows = self.rows()?;
         let rule = PairRule {
             choose: self.choose,
             length_penalty: self.length_penalty,

@@ -24,7 +24,17 @@ impl Quickstart {
     pub fn run(&self, global: &Global) -> Result<()> {
         let mut overrides = Vec::new();
         if let Some(folder) = &self.output_dir {
-            overrides.push(format!("output_dir={}", toml::Value::String(folder.clone())));
+            overrides.push(format!(
+                "output_dir={}",
+                toml::Value::String(folder.clone())
+            ));
+        }
+        if global.backend != "auto" {
+            let backend = toml::Value::String(global.backend.clone());
+            overrides.push(format!("device.backend={backend}"));
+        }
+        if global.device != 0 {
+            overrides.push(format!("device.index={}", global.device));
         }
         overrides.extend(self.set.iter().cloned());
         let loaded = Recipe::open("quickstart/quickstart", &overrides)?;

@@ -55,8 +55,10 @@ impl Run {
         match (data, &self.data) {
             (Some(key), value) => put(key, value),
             (None, Some(_)) => {
-                return Err(Error::user("`duel run` does not know which stage --data is for")
-                    .hint("use --set, for example --set dpo.data.files=pairs.jsonl"));
+                return Err(
+                    Error::user("`duel run` does not know which stage --data is for")
+                        .hint("use --set, for example --set dpo.data.files=pairs.jsonl"),
+                );
             }
             (None, None) => {}
         }
@@ -73,12 +75,16 @@ impl Run {
         if global.backend != "auto" {
             put("device.backend", &Some(global.backend.clone()));
         }
+        if global.device != 0 {
+            overrides.push(format!("device.index={}", global.device));
+        }
         overrides.extend(self.set.iter().cloned());
         match &self.recipe {
             Some(recipe) => Recipe::open(recipe, &overrides),
             None if overrides.is_empty() || (self.model.is_none() && self.set.is_empty()) => {
-                Err(Error::user("no recipe was named")
-                    .hint("`duel recipe list` shows those that are shipped; or give --model and --data"))
+                Err(Error::user("no recipe was named").hint(
+                    "`duel recipe list` shows those that are shipped; or give --model and --data",
+                ))
             }
             None => Recipe::from_overrides(&overrides),
         }

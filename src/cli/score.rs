@@ -21,7 +21,7 @@ pub struct Score {
     /// The policy
     #[arg(long)]
     model: String,
-    /// The reference; absent: its log-probs count as those of the policy's own start, the model itself
+    /// The reference; absent: the model itself, which makes every margin 0
     #[arg(long)]
     reference: Option<String>,
     /// Pairs: jsonl or parquet
@@ -49,10 +49,11 @@ pub struct Score {
 
 impl Score {
     fn loss(&self) -> Result<PairLoss> {
-        let word: LossType = serde_json::from_value(Value::String(self.loss.clone())).map_err(|_| {
-            Error::user(format!("no loss is called `{}`", self.loss))
-                .hint("`duel recipe reference` lists them under `loss_type`")
-        })?;
+        let word: LossType =
+            serde_json::from_value(Value::String(self.loss.clone())).map_err(|_| {
+                Error::user(format!("no loss is called `{}`", self.loss))
+                    .hint("`duel recipe reference` lists them under `loss_type`")
+            })?;
         let loss = PairLoss {
             loss_type: vec![word],
             beta: self.beta,
@@ -73,25 +74,38 @@ impl Score {
         let (rows, report) = load_preferences(std::slice::from_ref(&self.data), &options)?;
         output::note(&report.summary());
         let model = setup::model(&self.model, global)?;
-        let longest = model.decoder.spec.max_position_embeddings;
         let limits = examples::limits(
-            self.max_length.unwrap_or(longest).min(longest),
+            self.max_length.unwrap_or(usize::MAX),
             Overlong::TruncatePrompt,
-            &model.chat,
+            &model,
         );
         let prepared = examples::pairs(&rows, &model.chat, &limits, true)?;
         if prepared.dropped > 0 {
-            output::note(&format!("{} pairs are too long and were left out", prepared.dropped));
+            output::note(&format!(
+                "{} pairs are too long and were left out",
+                prepared.dropped
+            ));
         }
+        let prepared = prepared.not_empty("pair", limits.max_length)?;
         let policy = self.logps(&model, &prepared.examples)?;
         let reference = match &self.reference {
-            Some(name) => self.logps(&setup::model(name, global)?, &prepared.examples)?,
+            Some(name) => {
+                let reference = setup::model(name, global)?;
+                examples::same_tokens(&model, &reference)?;
+                self.logps(&reference, &prepared.examples)?
+            }
             None => policy.clone(),
         };
         let losses = losses(&loss, &prepared.examples, &policy, &reference, &model)?;
         let mut sums = [0.0f64; 5];
         for (i, example) in prepared.examples.iter().enumerate() {
-            let numbers = [policy[i][0], policy[i][1], reference[i][0], reference[i][1], losses[i]];
+            let numbers = [
+                policy[i][0],
+                policy[i][1],
+                reference[i][0],
+                reference[i][1],
+                losses[i],
+            ];
             for (sum, number) in sums.iter_mut().zip(numbers) {
                 *sum += f64::from(number);
             }
@@ -121,10 +135,16 @@ impl Score {
     fn logps(&self, model: &Model, rows: &[Example]) -> Result<Vec<Vec<f32>>> {
         let rows: Vec<&Example> = rows.iter().collect();
         let mut all = Vec::with_capacity(rows.len());
-        pairs::logps(&model.decoder, &rows, self.max_tokens_per_batch, "score", &mut |_, logps| {
-            all.push(logps);
-            Ok(())
-        })?;
+        pairs::logps(
+            &model.decoder,
+            &rows,
+            self.max_tokens_per_batch,
+            "score",
+            &mut |_, logps| {
+                all.push(logps);
+                Ok(())
+            },
+        )?;
         Ok(all)
     }
 }
@@ -141,9 +161,16 @@ fn losses(
         return Ok(Vec::new());
     }
     let device = model.decoder.device();
-    let column = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, [rows.len()]), &device);
+    let column =
+        |values: Vec<f32>| Tensor::from_data(TensorData::new(values, [rows.len()]), &device);
     let of = |from: &[Vec<f32>], k: usize| column(from.iter().map(|row| row[k]).collect());
-    let tokens = |k: usize| column(rows.iter().map(|row| row.sequences[k].scored_count() as f32).collect());
+    let tokens = |k: usize| {
+        column(
+            rows.iter()
+                .map(|row| row.sequences[k].scored_count() as f32)
+                .collect(),
+        )
+    };
     let logps = PairLogps {
         chosen: of(policy, 0),
         rejected: of(policy, 1),

@@ -9,23 +9,31 @@ use burn::tensor::Device;
 use indicatif::ProgressStyle;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use tracing::{Event, Level, Subscriber};
 use tracing_indicatif::IndicatifLayer;
 use tracing_indicatif::filter::{IndicatifFilter, hide_indicatif_span_fields};
-use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 /// Starts the log and listens to ^C. Bars appear only on a terminal; a log that is not one gets plain lines.
 pub fn start(global: &Global) {
-    let filter = EnvFilter::try_from_env("DUEL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,duel=info"));
+    let filter = EnvFilter::try_from_env("DUEL_LOG").unwrap_or_else(|_| {
+        EnvFilter::new(if global.quiet {
+            "warn"
+        } else {
+            "warn,duel=info"
+        })
+    });
     let style = "{spinner} {span_child_prefix}{msg} {wide_bar} {pos}/{len} {per_sec} {eta} left";
     let bars = !global.quiet && std::io::stderr().is_terminal();
     let layer = IndicatifLayer::new()
-        .with_progress_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_progress_style(
+            ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        )
         .with_span_field_formatter(hide_indicatif_span_fields(DefaultFields::new()));
     let writer = layer.get_stderr_writer();
     let lines = tracing_subscriber::fmt::layer()
@@ -34,7 +42,10 @@ pub fn start(global: &Global) {
         .with_filter(filter);
     let bars = bars.then(|| layer.with_filter(IndicatifFilter::new(false)));
     // A second start (in tests) finds a subscriber already there, which is as good.
-    let _ = tracing_subscriber::registry().with(lines).with(bars).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(lines)
+        .with(bars)
+        .try_init();
     if let Err(error) = interrupt::listen(output::stopping, output::stop_now) {
         tracing::debug!("{error}");
     }

@@ -53,7 +53,17 @@ fn percent(value: Option<f64>) -> String {
 }
 
 fn rounds(rounds: &[RoundSummary]) -> String {
-    let header = ["round", "reward", "top-1", "win rate", "95 % interval", "KL", "tokens", "pairs", "time"];
+    let header = [
+        "round",
+        "reward",
+        "top-1",
+        "win rate",
+        "95 % interval",
+        "KL",
+        "tokens",
+        "pairs",
+        "time",
+    ];
     let row = |r: &RoundSummary| {
         let interval = match (r.low, r.high) {
             (Some(low), Some(high)) => format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high),
@@ -72,11 +82,22 @@ fn rounds(rounds: &[RoundSummary]) -> String {
         ]
     };
     let table = output::table(&header, rounds.iter().map(row).collect());
-    format!("{table}\nreward and top-1: the judge on the round's own samples, before it is trained on them; win rate: against the starting model")
+    format!(
+        "{table}\nreward and top-1: the judge on the round's own samples, before it is trained on them; win rate: against the starting model"
+    )
 }
 
 fn opinions(measured: &Measured) -> String {
-    let header = ["judge", "start", "now", "win rate", "95 % interval", "won", "tied", "lost"];
+    let header = [
+        "judge",
+        "start",
+        "now",
+        "win rate",
+        "95 % interval",
+        "won",
+        "tied",
+        "lost",
+    ];
     let rows = measured
         .opinions
         .iter()
@@ -113,6 +134,10 @@ pub fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 60.0 => format!("{s:.1} s"),
         s if s < 3600.0 => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), s % 60.0),
-        s => format!("{:.0} h {:02.0} min", (s / 3600.0).floor(), s % 3600.0 / 60.0),
+        s => format!(
+            "{:.0} h {:02.0} min",
+            (s / 3600.0).floor(),
+            s % 3600.0 / 60.0
+        ),
     }
 }

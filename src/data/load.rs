@@ -23,7 +23,8 @@ pub(super) enum Shaped<T> {
 fn passes(row: &Value, options: &LoadOptions) -> bool {
     let holds = |(column, text): (&String, &String)| match row.get(column) {
         Some(Value::String(found)) => found == text,
-        Some(found) => found.to_string() == *text,
+        // Numbers and booleans as JSON writes them.
+        Some(found) => serde_json::from_str::<Value>(text).is_ok_and(|text| text == *found),
         None => false,
     };
     !row.is_object() || options.filter.iter().all(holds)

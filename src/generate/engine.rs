@@ -69,7 +69,7 @@ impl Engine<'_> {
     /// `num_generations` responses for each prompt, handed to `done` prompt by prompt in order.
     ///
     /// # Errors
-    /// A prompt that leaves no room, ^C (between batches), or whatever `done` reports.
+    /// A prompt that is empty or leaves no room, logits that are not finite, ^C (between batches), or whatever `done` reports.
     pub fn generate(
         &self,
         prompts: &[Prompted],
@@ -84,6 +84,13 @@ impl Engine<'_> {
                 long.tokens.len()
             ))
             .hint("shorten it, or drop long prompts with `max_length`"));
+        }
+        if let Some(empty) = prompts.iter().find(|p| p.tokens.is_empty()) {
+            return Err(
+                Error::data(format!("prompt {} has no tokens", empty.id)).hint(
+                    "a response needs something to respond to: write a prompt, or drop the row",
+                ),
+            );
         }
         let sizes: Vec<usize> = prompts.iter().map(|p| self.rows_for(p)).collect();
         for run in pack(&sizes, self.how.max_tokens_per_batch) {
@@ -123,7 +130,7 @@ impl Engine<'_> {
 
         let logits = self.prefill(&trie, &mut cache);
         let of_prompt: Vec<usize> = live.iter().map(|l| l.prompt).collect();
-        self.draw(&mut live, &logits, &of_prompt, prompts);
+        self.draw(&mut live, &logits, &of_prompt, prompts)?;
         loop {
             self.retire(&mut live, prompts, &mut finished)?;
             if live.is_empty() {
@@ -131,7 +138,7 @@ impl Engine<'_> {
             }
             let logits = self.decode(&live, prompts, &trie, &mut cache);
             let own: Vec<usize> = (0..live.len()).collect();
-            self.draw(&mut live, &logits, &own, prompts);
+            self.draw(&mut live, &logits, &own, prompts)?;
         }
         let whole = |drawn: Vec<Option<Drawn>>| drawn.into_iter().flatten().collect();
         Ok(finished.into_iter().map(whole).collect())
@@ -200,18 +207,37 @@ impl Engine<'_> {
             window: self.decoder.spec.sliding_window,
         };
         let all: Vec<u32> = (0..live.len() as u32).collect();
-        host(self.decoder.cached_logits(&tokens, &positions, spans, cache, &all))
+        host(
+            self.decoder
+                .cached_logits(&tokens, &positions, spans, cache, &all),
+        )
     }
 
     /// Draws one token for every live response from row `row_of[i]` of the logits.
-    fn draw(&self, live: &mut [Live], logits: &[f32], row_of: &[usize], prompts: &[Prompted]) {
+    fn draw(
+        &self,
+        live: &mut [Live],
+        logits: &[f32],
+        row_of: &[usize],
+        prompts: &[Prompted],
+    ) -> Result<()> {
         let vocab = self.decoder.spec.vocab_size;
-        live.par_iter_mut().zip(row_of).for_each(|(response, &row)| {
+        live.par_iter_mut().zip(row_of).try_for_each(|(response, &row)| {
             let logits = &logits[row * vocab..(row + 1) * vocab];
-            let seen = [&prompts[response.prompt].tokens[..], &response.tokens[..]];
+            let prompt = &prompts[response.prompt];
+            if !logits.iter().all(|logit| logit.is_finite()) {
+                return Err(Error::data(format!(
+                    "prompt {}: the model's logits are not finite after {} response tokens",
+                    prompt.id,
+                    response.tokens.len()
+                ))
+                .hint("its weights are damaged or its training ran away: take an earlier checkpoint"));
+            }
+            let seen = [&prompt.tokens[..], &response.tokens[..]];
             let token = response.sampler.draw(logits, &seen);
             response.tokens.push(token);
-        });
+            Ok(())
+        })
     }
 
     /// Takes finished responses out of the batch.
@@ -240,7 +266,12 @@ impl Engine<'_> {
         }
         if !self.how.stop.is_empty() {
             let text = self.chat.decode(tokens, true)?;
-            let at = self.how.stop.iter().filter_map(|stop| text.find(stop)).min();
+            let at = self
+                .how
+                .stop
+                .iter()
+                .filter_map(|stop| text.find(stop))
+                .min();
             if let Some(at) = at {
                 return Ok(Some(Drawn {
                     tokens: tokens.clone(),

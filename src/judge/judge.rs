@@ -3,6 +3,7 @@
 use super::rules::Rule;
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::run::interrupt;
 use crate::text::{Limits, Prompt};
 use crate::trie::{Sequence, Trie, pack};
 
@@ -83,8 +84,10 @@ impl<'a> RewardJudge<'a> {
 
 impl Judge for RewardJudge<'_> {
     fn scores(&mut self, groups: &[Group], done: &mut dyn FnMut(usize)) -> Result<Vec<Vec<f32>>> {
-        let rows: Vec<Vec<Sequence>> =
-            groups.iter().map(|group| self.sequences(group)).collect::<Result<_>>()?;
+        let rows: Vec<Vec<Sequence>> = groups
+            .iter()
+            .map(|group| self.sequences(group))
+            .collect::<Result<_>>()?;
         let sizes: Vec<usize> = rows.iter().map(|row| Trie::new(row).len()).collect();
         let mut scores = Vec::with_capacity(groups.len());
         for run in pack(&sizes, self.max_tokens_per_batch) {
@@ -93,11 +96,26 @@ impl Judge for RewardJudge<'_> {
             let mut rewards = Vec::new();
             if !flat.is_empty() {
                 let data = self.model.decoder.rewards(&Trie::new(&flat)).into_data();
-                rewards = data.try_into_vec::<f32>().map_err(|e| Error::internal(format!("{e:?}")))?;
+                rewards = data
+                    .try_into_vec::<f32>()
+                    .map_err(|e| Error::internal(format!("{e:?}")))?;
             }
             let mut rest = rewards.into_iter();
-            for row in batch {
-                scores.push(rest.by_ref().take(row.len()).collect());
+            for (group, row) in groups[run.clone()].iter().zip(batch) {
+                let rewards: Vec<f32> = rest.by_ref().take(row.len()).collect();
+                if let Some(at) = rewards.iter().position(|reward| !reward.is_finite()) {
+                    return Err(Error::data(format!(
+                        "the reward of response {} of row {} is {}",
+                        at + 1,
+                        group.id,
+                        rewards[at]
+                    ))
+                    .hint("look at the reward model: its training may have diverged"));
+                }
+                scores.push(rewards);
+            }
+            if interrupt::requested() && run.end < groups.len() {
+                return Err(interrupt::error("stopped while judging"));
             }
             done(run.end);
         }

@@ -79,7 +79,9 @@ impl Builder<'_> {
         let kv_width = spec.num_key_value_heads * spec.head_dim;
         let (hidden, bias) = (spec.hidden_size, spec.qkv_bias);
         let mut head_norm = |which: &str| match spec.qk_norm {
-            true => self.norm(&format!("{name}.{which}"), spec.head_dim).map(Some),
+            true => self
+                .norm(&format!("{name}.{which}"), spec.head_dim)
+                .map(Some),
             false => Ok(None),
         };
         let (q_norm, k_norm) = (head_norm("q_norm")?, head_norm("k_norm")?);
@@ -165,7 +167,27 @@ impl Decoder {
     ///
     /// # Errors
     /// Whatever `values` reports.
-    pub fn adapt(mut self, shape: &LoraShape, values: &mut dyn Values) -> Result<Self> {
+    pub fn adapt(self, shape: &LoraShape, values: &mut dyn Values) -> Result<Self> {
+        let named = |module: &str| {
+            let last = module.rsplit('.').next();
+            shape.targets.iter().any(|target| Some(&**target) == last)
+        };
+        self.adapt_where(
+            &|module| named(module).then(|| (shape.r, shape.scale())),
+            values,
+        )
+    }
+
+    /// Puts a low-rank adapter beside every linear layer for whose name (`model.layers.0.mlp.up_proj`)
+    /// `shape_of` gives a rank and a scale: those of a foreign adapter may differ from layer to layer.
+    ///
+    /// # Errors
+    /// Whatever `values` reports.
+    pub fn adapt_where(
+        mut self,
+        shape_of: &dyn Fn(&str) -> Option<(usize, f64)>,
+        values: &mut dyn Values,
+    ) -> Result<Self> {
         let device = self.device();
         let mut builder = Builder { values, device };
         for (i, block) in self.model.layers.iter_mut().enumerate() {
@@ -181,15 +203,15 @@ impl Decoder {
                 (&mlp, "down_proj", &mut block.mlp.down_proj),
             ];
             for (parent, name, layer) in layers {
-                if !shape.targets.iter().any(|target| target == name) {
-                    continue;
-                }
-                let [out, input] = layer.weight.val().dims();
                 let name = format!("{parent}.{name}");
+                let Some((r, scale)) = shape_of(&name) else {
+                    continue;
+                };
+                let [out, input] = layer.weight.val().dims();
                 layer.lora = Some(Lora {
-                    a: builder.matrix(&format!("{name}.lora_A"), [shape.r, input])?,
-                    b: builder.matrix(&format!("{name}.lora_B"), [out, shape.r])?,
-                    scale: shape.scale(),
+                    a: builder.matrix(&format!("{name}.lora_A"), [r, input])?,
+                    b: builder.matrix(&format!("{name}.lora_B"), [out, r])?,
+                    scale,
                 });
             }
         }
@@ -206,6 +228,32 @@ impl Decoder {
         self.each_linear(|layer| Linear {
             lora: None,
             ..layer
+        })
+    }
+
+    /// Whether every adapter is of this shape and on these layers.
+    pub fn carries(&self, shape: &LoraShape) -> bool {
+        self.model.layers.iter().all(|block| {
+            let (attention, mlp) = (&block.self_attn, &block.mlp);
+            let layers = [
+                ("q_proj", &attention.q_proj),
+                ("k_proj", &attention.k_proj),
+                ("v_proj", &attention.v_proj),
+                ("o_proj", &attention.o_proj),
+                ("gate_proj", &mlp.gate_proj),
+                ("up_proj", &mlp.up_proj),
+                ("down_proj", &mlp.down_proj),
+            ];
+            layers.iter().all(|(name, layer)| {
+                let wanted = shape.targets.iter().any(|target| target == name);
+                match &layer.lora {
+                    Some(lora) => {
+                        let same = lora.a.val().dims()[0] == shape.r;
+                        wanted && same && (lora.scale - shape.scale()).abs() < 1e-9
+                    }
+                    None => !wanted,
+                }
+            })
         })
     }
 

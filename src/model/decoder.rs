@@ -223,7 +223,10 @@ impl Decoder {
     /// # Panics
     /// If the model has no score head: judges are checked when they are loaded.
     pub fn rewards(&self, trie: &Trie) -> Tensor<1> {
-        let head = self.score.as_ref().expect("a reward model has a score head");
+        let head = self
+            .score
+            .as_ref()
+            .expect("a reward model has a score head");
         let hidden = self.hidden(trie, &trie.last);
         head.forward(hidden).flatten(0, 1)
     }

@@ -52,6 +52,18 @@ impl Values for FromAdapter<'_> {
     }
 }
 
+/// An adapter of a layer that the decoder does not have (or does not adapt, as its output head) would be
+/// dropped in silence.
+fn refuse_foreign(adapter: &Adapter, decoder: &Decoder) -> Result<()> {
+    let own = decoder.parameters();
+    let foreign = |name: &&String| !own.iter().any(|parameter| parameter.name == **name);
+    match adapter.tensors.iter().map(|(name, _, _)| name).find(foreign) {
+        None => Ok(()),
+        Some(name) => Err(Error::data(format!("the adapter's {name} belongs to no layer that duel adapts"))
+            .hint("is this adapter of another base model? If not, merge it with PEFT (`merge_and_unload`) and give the result")),
+    }
+}
+
 impl Model {
     /// Reads a Hugging Face directory, a GGUF file, or a PEFT adapter with its base.
     ///
@@ -89,25 +101,36 @@ impl Model {
 
     fn load_adapted(path: &Path, device: &Device) -> Result<Self> {
         let adapter = peft::read_adapter(path)?;
-        let base = adapter.config.base_model_name_or_path.clone().ok_or_else(|| {
-            Error::data(format!("{} names no base model", path.join("adapter_config.json").display()))
+        let base = adapter
+            .config
+            .base_model_name_or_path
+            .clone()
+            .ok_or_else(|| {
+                Error::data(format!(
+                    "{} names no base model",
+                    path.join("adapter_config.json").display()
+                ))
                 .hint("set `base_model_name_or_path` in it to the base model's folder")
-        })?;
-        let base = super::files::hub::resolve(&base, None, false).map_err(|e| e.at(path.display()))?;
+            })?;
+        let base =
+            super::files::hub::resolve(&base, None, false).map_err(|e| e.at(path.display()))?;
         let mut model = Self::load(&base, device)?;
-        if adapter.tensors.iter().any(|(name, _, _)| name == "score.weight")
-            && model.decoder.score.is_none()
-        {
-            let score = FromAdapter(&adapter).values("score.weight", &[1, model.decoder.spec.hidden_size])?;
+        let has = |wanted: &str| adapter.tensors.iter().any(|(name, _, _)| name == wanted);
+        if has("score.weight") {
+            let score = FromAdapter(&adapter)
+                .values("score.weight", &[1, model.decoder.spec.hidden_size])?;
             model = model.with_score_values(score, device)?;
         }
-        let shape = LoraShape {
-            r: adapter.config.r,
-            alpha: adapter.config.lora_alpha,
-            rank_stabilised: adapter.config.use_rslora,
-            targets: adapter.config.target_modules.clone(),
+        let shape_of = |module: &str| {
+            let config = &adapter.config;
+            has(&format!("{module}.lora_A"))
+                .then(|| (config.rank_of(module), config.scale_of(module)))
         };
-        model.decoder = model.decoder.adapt(&shape, &mut FromAdapter(&adapter))?;
+        model.decoder = model
+            .decoder
+            .adapt_where(&shape_of, &mut FromAdapter(&adapter))
+            .map_err(|e| e.at(path.display()))?;
+        refuse_foreign(&adapter, &model.decoder).map_err(|e| e.at(path.display()))?;
         if let Ok(tokenizer) = TokenizerFiles::read(path) {
             model.chat = Chat::new(&tokenizer)?;
             model.tokenizer = tokenizer;
@@ -133,7 +156,9 @@ impl Model {
             head: Head::Score,
             ..(*self.decoder.spec).clone()
         };
-        self.config = for_reward(&self.config, self.reward_pad())?;
+        if self.decoder.score.is_none() {
+            self.config = for_reward(&self.config, self.reward_pad())?;
+        }
         self.decoder = self.decoder.with_score(spec, values, device);
         Ok(self)
     }
@@ -151,8 +176,8 @@ impl Model {
         (0..vocab).find(unused).unwrap_or(pad)
     }
 
-    /// Writes the weights that `decoder` holds with this model's tokenizer and config: a whole model, or where
-    /// `lora` is given the adapter alone.
+    /// Writes the weights that `decoder` holds with this model's tokenizer and config: a whole model with its
+    /// adapters merged, or where `lora` is given the adapter alone.
     ///
     /// # Errors
     /// When writing fails.
@@ -164,7 +189,11 @@ impl Model {
         dtype: StoreDtype,
     ) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", e))?;
-        let tensors: Vec<NamedTensor> = decoder
+        let written = match lora {
+            Some(_) => decoder.clone(),
+            None => decoder.clone().merged(),
+        };
+        let tensors: Vec<NamedTensor> = written
             .parameters()
             .into_iter()
             .filter(|p| lora.is_none() || is_adapter(&p.name) || p.name == "score.weight")
@@ -176,7 +205,9 @@ impl Model {
         self.tokenizer.write(dir)?;
         match lora {
             None => write_model(dir, &self.config, tensors, dtype),
-            Some(lora) => peft::write_adapter(dir, &self.adapter_config(lora, decoder), tensors, dtype),
+            Some(lora) => {
+                peft::write_adapter(dir, &self.adapter_config(lora, decoder), tensors, dtype)
+            }
         }
     }
 

@@ -120,7 +120,11 @@ struct Track<F>(F);
 impl<F: Fn(&str) -> bool> Remap for Track<F> {
     fn remap<const D: usize>(&mut self, name: &str, value: Tensor<D>) -> Tensor<D> {
         let value = without_graph(value).autodiff();
-        if (self.0)(name) { value.require_grad() } else { value }
+        if (self.0)(name) {
+            value.require_grad()
+        } else {
+            value
+        }
     }
 }
 
@@ -141,6 +145,11 @@ impl Decoder {
         };
         self.visit(&mut collect);
         collect.found
+    }
+
+    /// Whether some layer carries an adapter.
+    pub fn has_adapters(&self) -> bool {
+        self.parameters().iter().any(|p| is_adapter(&p.name))
     }
 
     /// The decoder with every parameter replaced.

@@ -80,7 +80,12 @@ mod tests {
         );
         assert_eq!(plain.0[0], stretched.0[0]);
         assert!((plain.0[63] / stretched.0[63] - 8.0).abs() < 1e-4);
-        let ratios: Vec<f32> = plain.0.iter().zip(&stretched.0).map(|(p, s)| p / s).collect();
+        let ratios: Vec<f32> = plain
+            .0
+            .iter()
+            .zip(&stretched.0)
+            .map(|(p, s)| p / s)
+            .collect();
         assert!(ratios.windows(2).all(|pair| pair[0] <= pair[1] + 1e-6));
     }
 }

@@ -94,5 +94,7 @@ pub fn sequence_sums(logps: Tensor<1>, trie: &Trie) -> Tensor<1> {
     }
     let device: Device = logps.device();
     let member = Tensor::<2>::from_data(TensorData::new(member, [sequences, count]), &device);
-    member.matmul(logps.reshape([count, 1])).reshape([sequences])
+    member
+        .matmul(logps.reshape([count, 1]))
+        .reshape([sequences])
 }

@@ -79,8 +79,10 @@ fn model_files(path: &Path) -> Result<Vec<PathBuf>> {
         let extension = file.extension().and_then(|e| e.to_str());
         file.is_file() && matches!(extension, Some("json" | "safetensors" | "jinja"))
     };
-    let mut files: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(wanted).collect();
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(wanted)
+        .collect();
     files.sort();
     Ok(files)
 }
@@ -109,7 +111,10 @@ impl Context {
     /// When the metrics cannot be written.
     pub fn diagnose(&mut self, stage: &str, found: Vec<Diagnosis>) -> Result<()> {
         for diagnosis in found {
-            if !self.said.insert((stage.to_owned(), diagnosis.name.to_owned())) {
+            if !self
+                .said
+                .insert((stage.to_owned(), diagnosis.name.to_owned()))
+            {
                 continue;
             }
             tracing::warn!(

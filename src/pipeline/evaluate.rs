@@ -12,7 +12,7 @@ use crate::generate::Engine;
 use crate::judge::{Audit, Scored};
 use crate::objective::Example;
 use crate::recipe::{Eval, hash_of};
-use crate::run::{RoundLayout, RoundSummary, Sample, read_rows, stage_key, write_atomic};
+use crate::run::{RoundLayout, RoundSummary, Sample, read_rows, stage_key, stages, write_atomic};
 use crate::text::Prompt;
 use crate::trainer::diagnose::{Diagnoser, RoundAudit, Watched};
 use crate::trie::Sequence;
@@ -61,7 +61,6 @@ pub struct Evaluation {
     judges: Vec<(String, Seat)>,
     prompts: Vec<PromptRow>,
     diagnoser: Diagnoser,
-    began: std::time::Instant,
 }
 
 /// Samples that the report shows.
@@ -84,7 +83,10 @@ impl Evaluation {
                 judges.push(((*name).to_owned(), Seat::Reward(policy.clone())));
             }
             if let Some(reward) = &table.reward {
-                let name = reward.model_name_or_path.clone().unwrap_or_else(|| "judge".into());
+                let name = reward
+                    .model_name_or_path
+                    .clone()
+                    .unwrap_or_else(|| "judge".into());
                 judges.push((name, Seat::reward(reward, rewards)?));
             }
             let (rows, report) = examples::prompts(&table.prompts)?;
@@ -101,7 +103,6 @@ impl Evaluation {
                 significand_bits: 24,
                 weight_rms: 0.02,
             }),
-            began: std::time::Instant::now(),
         })
     }
 
@@ -118,7 +119,10 @@ impl Evaluation {
         pairs: usize,
         last: bool,
     ) -> Result<()> {
-        let wanted = self.table.as_ref().is_some_and(|table| table.every_round || last);
+        let wanted = self
+            .table
+            .as_ref()
+            .is_some_and(|table| table.every_round || last);
         let measured = match wanted {
             true => Some(self.policy(cx, &round.stage("eval"), policy)?),
             false => None,
@@ -137,11 +141,13 @@ impl Evaluation {
             win_rate: headline.map(|o| o.win_rate),
             low: headline.map(|o| o.low),
             high: headline.map(|o| o.high),
-            length_mean: measured.as_ref().map(|m| m.length_after).or(audit.mean_tokens),
+            length_mean: measured
+                .as_ref()
+                .map(|m| m.length_after)
+                .or(audit.mean_tokens),
             pairs,
-            seconds: self.began.elapsed().as_secs_f64(),
+            seconds: seconds_of(cx, round)?,
         };
-        self.began = std::time::Instant::now();
         let found = self.diagnoser.round(&RoundAudit {
             round: round.number() as u64,
             responses: audit.responses,
@@ -150,11 +156,13 @@ impl Evaluation {
             kl: summary.kl,
             truncated: Some(audit.truncated),
         });
+        cx.metrics.resume(&round.stage("audit"), 0)?;
         cx.diagnose(&round.stage("audit"), found)?;
         cx.metrics.round(&summary)?;
         cx.run.write_round(&summary)?;
         if let Some(measured) = &measured {
-            cx.run.write_samples(Some(round.number()), &measured.samples)?;
+            cx.run
+                .write_samples(Some(round.number()), &measured.samples)?;
         }
         cx.run.write_report()?;
         Ok(())
@@ -168,10 +176,20 @@ impl Evaluation {
         let Some(table) = &self.table else {
             return Ok(Measured::default());
         };
-        let before = self.responses(cx, table, "eval-start", &self.start.clone())?;
-        let mut inputs = vec![policy.digest, self.start.digest, examples::hash(&table.prompts)?];
+        // The start's digest is in the name: a recipe may compare with two starts, and neither undoes the other.
+        let name_of_start = format!("eval-start-{}", &self.start.digest.to_hex()[..8]);
+        let before = self.responses(cx, table, &name_of_start, &self.start.clone())?;
+        let mut inputs = vec![
+            policy.digest,
+            self.start.digest,
+            examples::hash(&table.prompts)?,
+        ];
         inputs.extend(self.judges.iter().map(|(_, seat)| seat.digest()));
-        let part = (hash_of(&table.generate).to_string(), table.max_length, table.confidence);
+        let part = (
+            hash_of(&table.generate).to_string(),
+            table.max_length,
+            table.confidence,
+        );
         let stage = cx.run.stage(name, stage_key(&part, &inputs)?)?;
         let folder = cx.run.layout().root().join(name);
         let result = folder.join("result.json");
@@ -188,21 +206,44 @@ impl Evaluation {
     }
 
     /// The responses of a policy to the evaluation's prompts, as a stage of its own.
-    fn responses(&self, cx: &mut Context, table: &Eval, name: &str, policy: &Policy) -> Result<Vec<GroupRow>> {
+    fn responses(
+        &self,
+        cx: &mut Context,
+        table: &Eval,
+        name: &str,
+        policy: &Policy,
+    ) -> Result<Vec<GroupRow>> {
         let part = (hash_of(&table.generate).to_string(), table.max_length);
-        let inputs = [policy.digest, examples::hash(&table.prompts)?, hash_of(&cx.recipe.seed)];
+        let inputs = [
+            policy.digest,
+            examples::hash(&table.prompts)?,
+            hash_of(&cx.recipe.seed),
+        ];
         let file = cx.run.layout().root().join(format!("{name}.jsonl"));
-        cx.run.stage(name, stage_key(&part, &inputs)?)?.complete(|_| {
-            self.draw(cx, table, policy, &file)?;
-            Ok(())
-        })?;
+        cx.run
+            .stage(name, stage_key(&part, &inputs)?)?
+            .complete(|_| {
+                self.draw(cx, table, policy, &file)?;
+                Ok(())
+            })?;
         read_rows(&file)
     }
 
-    fn draw(&self, cx: &Context, table: &Eval, policy: &Policy, file: &Path) -> Result<Vec<GroupRow>> {
+    fn draw(
+        &self,
+        cx: &Context,
+        table: &Eval,
+        policy: &Policy,
+        file: &Path,
+    ) -> Result<Vec<GroupRow>> {
         let model = policy.load(&cx.device)?;
-        let limits = examples::limits(table.max_length, table.overlong, &model.chat);
-        let prompts = explore::fitted(&self.prompts, &model, &limits, table.generate.max_new_tokens)?;
+        let limits = examples::limits(table.max_length, table.overlong, &model);
+        let prompts = explore::fitted(
+            &self.prompts,
+            &model,
+            &limits,
+            table.generate.max_new_tokens,
+        )?;
         let engine = Engine {
             decoder: &model.decoder,
             chat: &model.chat,
@@ -262,15 +303,31 @@ impl Evaluation {
         let rows: Vec<&Example> = rows.iter().collect();
         let sum = |decoder| -> Result<f64> {
             let mut sum = 0.0;
-            logps(decoder, &rows, super::judges::TOKENS_PER_BATCH, "KL", &mut |_, logps| {
-                sum += logps.iter().map(|&l| f64::from(l)).sum::<f64>();
-                Ok(())
-            })?;
+            logps(
+                decoder,
+                &rows,
+                super::judges::TOKENS_PER_BATCH,
+                "KL",
+                &mut |_, logps| {
+                    sum += logps.iter().map(|&l| f64::from(l)).sum::<f64>();
+                    Ok(())
+                },
+            )?;
             Ok(sum)
         };
         let difference = sum(&model.decoder)? - sum(&start.decoder)?;
         Ok(difference / rows.len().max(1) as f64)
     }
+}
+
+/// The time of a round's stages, whenever they ran: a run that only skips them reports the same.
+fn seconds_of(cx: &Context, round: &RoundLayout) -> Result<f64> {
+    let prefix = round.stage("");
+    let stages = stages(cx.run.layout())?;
+    let own = stages
+        .iter()
+        .filter(|stage| stage.name.starts_with(&prefix));
+    Ok(own.map(|stage| stage.seconds).sum())
 }
 
 /// The audit of a round's scored responses.
@@ -289,9 +346,19 @@ pub fn audit(rows: &[GroupRow]) -> Result<Audit> {
     Ok(Audit::of(&scored))
 }
 
-fn opinion(judge: &str, before: &[GroupRow], after: &[GroupRow], confidence: f64) -> Result<Opinion> {
+fn opinion(
+    judge: &str,
+    before: &[GroupRow],
+    after: &[GroupRow],
+    confidence: f64,
+) -> Result<Opinion> {
     let known: HashMap<&str, &GroupRow> = before.iter().map(|row| (row.id.as_str(), row)).collect();
-    let scores = |row: &GroupRow| row.rewards.iter().map(|&r| f64::from(r)).collect::<Vec<f64>>();
+    let scores = |row: &GroupRow| {
+        row.rewards
+            .iter()
+            .map(|&r| f64::from(r))
+            .collect::<Vec<f64>>()
+    };
     let matchups: Vec<Matchup> = after
         .iter()
         .filter_map(|row| {

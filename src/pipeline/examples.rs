@@ -3,6 +3,7 @@
 use super::embedded;
 use crate::data::{self, HasPrompt, LoadOptions, Preference, PromptRow, Report, Sft};
 use crate::error::{Error, Result};
+use crate::model::Model;
 use crate::objective::Example;
 use crate::recipe::{Data, Overlong};
 use crate::run::hash_file;
@@ -72,15 +73,42 @@ pub fn conversations(data: &Data) -> Result<(Vec<Sft>, Report)> {
 }
 
 /// Rows to learn from and rows to evaluate on: those of `eval` where it is given, else a share of `data`.
-pub fn split<T: HasPrompt>(rows: Vec<T>, eval: Option<Vec<T>>, data: &Data, seed: u64) -> [Vec<T>; 2] {
+pub fn split<T: HasPrompt>(
+    rows: Vec<T>,
+    eval: Option<Vec<T>>,
+    data: &Data,
+    seed: u64,
+) -> [Vec<T>; 2] {
     match eval {
         Some(eval) => [rows, eval],
         None => data::split(rows, data.held_out, seed).into(),
     }
 }
 
-/// The limit of a stage for sequences of this tokenizer.
-pub fn limits(max_length: usize, overlong: Overlong, chat: &Chat) -> Limits {
+/// Refuses a reference whose token ids mean something else.
+///
+/// # Errors
+/// When the two tokenizers differ.
+pub fn same_tokens(policy: &Model, reference: &Model) -> Result<()> {
+    if policy.tokenizer.tokenizer_json == reference.tokenizer.tokenizer_json
+        || policy.chat.vocab_size() == reference.chat.vocab_size()
+    {
+        return Ok(());
+    }
+    Err(Error::user(format!(
+        "{} and {} have different tokenizers ({} and {} tokens)",
+        policy.path.display(),
+        reference.path.display(),
+        policy.chat.vocab_size(),
+        reference.chat.vocab_size()
+    ))
+    .hint("a reference must be a model of the same family, usually the one the policy began as"))
+}
+
+/// The limit of a stage for sequences of this model; never longer than the model itself allows.
+pub fn limits(max_length: usize, overlong: Overlong, model: &Model) -> Limits {
+    let chat = &model.chat;
+    let max_length = max_length.min(model.decoder.spec.max_position_embeddings);
     Limits {
         overflow: match overlong {
             Overlong::Drop => Overflow::Drop,
@@ -180,9 +208,14 @@ pub fn texts(rows: &[Sft], chat: &Chat, limits: &Limits) -> Result<Prepared> {
             margin: None,
         };
         if let SftText::Text(_) = row.messages {
-            let pieces = spans.ids.chunks(limits.max_length).zip(spans.scored.chunks(limits.max_length));
+            let pieces = spans
+                .ids
+                .chunks(limits.max_length)
+                .zip(spans.scored.chunks(limits.max_length));
             let long = pieces.filter(|(ids, _)| ids.len() > 1);
-            return Ok(long.map(|(ids, s)| Some((example(ids.to_vec(), s.to_vec()), false))).collect());
+            return Ok(long
+                .map(|(ids, s)| Some((example(ids.to_vec(), s.to_vec()), false)))
+                .collect());
         }
         let mut spans = spans;
         let fit = limits.spans(&mut spans);

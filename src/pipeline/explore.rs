@@ -63,8 +63,13 @@ fn best_of(row: &GroupRow, plain: usize, n: usize) -> GroupRow {
     let count = row.responses.len();
     let mut kept: Vec<usize> = (0..plain.min(count)).collect();
     for start in (plain..count).step_by(n) {
-        let best = (start..(start + n).min(count))
-            .reduce(|best, i| if row.rewards[i] > row.rewards[best] { i } else { best });
+        let best = (start..(start + n).min(count)).reduce(|best, i| {
+            if row.rewards[i] > row.rewards[best] {
+                i
+            } else {
+                best
+            }
+        });
         kept.extend(best);
     }
     GroupRow {
@@ -80,12 +85,23 @@ fn best_of(row: &GroupRow, plain: usize, n: usize) -> GroupRow {
 ///
 /// # Errors
 /// A prompt that cannot be rendered.
-pub fn fitted(rows: &[PromptRow], model: &Model, limits: &Limits, response: usize) -> Result<Vec<PromptRow>> {
+pub fn fitted(
+    rows: &[PromptRow],
+    model: &Model,
+    limits: &Limits,
+    response: usize,
+) -> Result<Vec<PromptRow>> {
     let mut kept = Vec::with_capacity(rows.len());
     let mut left_out = 0;
     for row in rows {
-        let mut tokens = model.chat.prompt(&row.prompt).map_err(|e| e.at(&row.origin))?;
-        match limits.prompt(&mut tokens, response.min(limits.max_length.saturating_sub(1))) {
+        let mut tokens = model
+            .chat
+            .prompt(&row.prompt)
+            .map_err(|e| e.at(&row.origin))?;
+        match limits.prompt(
+            &mut tokens,
+            response.min(limits.max_length.saturating_sub(1)),
+        ) {
             Fit::Whole => kept.push(row.clone()),
             Fit::Truncated(_) => {
                 let mut row = row.clone();

@@ -50,7 +50,10 @@ impl Seat {
         match self {
             Self::Reward(policy) => {
                 let model: Model = policy.load(&cx.device)?;
-                score_with(&mut RewardJudge::new(&model, max_length, TOKENS_PER_BATCH)?, rows)
+                score_with(
+                    &mut RewardJudge::new(&model, max_length, TOKENS_PER_BATCH)?,
+                    rows,
+                )
             }
             Self::Rule(rule) => {
                 let rule: Rule = rule.formula.parse()?;
@@ -58,6 +61,28 @@ impl Seat {
             }
         }
     }
+}
+
+/// Parses every rule of a recipe, so that a mistake is found before anything is computed.
+///
+/// # Errors
+/// The first formula that is none.
+pub fn check_rules(recipe: &recipe::Recipe) -> Result<()> {
+    let online = recipe
+        .online
+        .as_ref()
+        .and_then(|online| online.judge.rule.as_ref());
+    let eval = recipe.eval.as_ref().and_then(|eval| eval.rule.as_ref());
+    let rules = [
+        ("online.judge.rule.formula", online),
+        ("eval.rule.formula", eval),
+    ];
+    for (key, rule) in rules {
+        if let Some(rule) = rule {
+            rule.formula.parse::<Rule>().map_err(|e| e.at(key))?;
+        }
+    }
+    Ok(())
 }
 
 /// Tokens that a judge computes at once.

@@ -73,14 +73,17 @@ pub fn run(
     until: Until,
 ) -> Result<Outcome> {
     let began = Instant::now();
+    judges::check_rules(&loaded.recipe)?;
     let mut run = RunDir::create(directory, &loaded.text)?;
     run.begin(start)?;
     let mut cx = Context::new(loaded.recipe.clone(), run, device)?;
     let outcome = stages(&mut cx, until);
-    cx.run.end(outcome.as_ref().map(|_| ()))?;
-    cx.metrics.sync()?;
-    let report = cx.run.write_report()?;
+    let ended = cx.run.end(outcome.as_ref().map(|_| ()));
+    let report = cx.metrics.sync().and_then(|()| cx.run.write_report());
+    // What went wrong in the work comes before what then could not be written about it.
     let (policy, measured) = outcome?;
+    ended?;
+    let report = report?;
     Ok(Outcome {
         run: directory.to_owned(),
         model: policy.path,
@@ -113,8 +116,16 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
         Until::Dpo => preferred.clone(),
         _ => online::online(cx, &preferred, &rewards)?,
     };
-    if cx.recipe.eval.is_none() || policy == tuned {
+    if cx.recipe.eval.is_none() {
         return Ok((policy, None));
+    }
+    if policy == tuned {
+        // Nothing was trained from preferences: what SFT did is measured.
+        let measured = match tuned == begin {
+            true => None,
+            false => Some(Evaluation::new(cx, &begin, &rewards)?.policy(cx, "eval", &tuned)?),
+        };
+        return Ok((policy, measured));
     }
     let online = cx.recipe.online.as_ref().filter(|_| until != Until::Dpo);
     let name = match online {
@@ -143,7 +154,10 @@ pub fn machine(backend: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("device".to_owned(), backend.to_owned()),
         ("threads".to_owned(), threads.to_string()),
-        ("system".to_owned(), format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+        (
+            "system".to_owned(),
+            format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        ),
     ])
 }
 

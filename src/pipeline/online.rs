@@ -54,10 +54,25 @@ pub fn online(cx: &mut Context, start: &Policy, rewards: &[Policy]) -> Result<Po
             Reference::Previous => &policy,
         };
         let (begin, reference) = (begin.clone(), reference.clone());
-        policy = train(cx, &round, &table, &history, &begin, &reference, paired.digest())?;
+        policy = train(
+            cx,
+            &round,
+            &table,
+            &history,
+            &begin,
+            &reference,
+            paired.digest(),
+        )?;
         let groups = read_rows::<GroupRow>(&round.scores())?;
         let audit = audit(&groups)?;
-        evaluation.round(cx, &round, &policy, &audit, history.len(), number == table.rounds)?;
+        evaluation.round(
+            cx,
+            &round,
+            &policy,
+            &audit,
+            history.len(),
+            number == table.rounds,
+        )?;
     }
     Ok(policy)
 }
@@ -80,7 +95,12 @@ fn order(cx: &Context, table: &Online) -> Result<Vec<PromptRow>> {
 }
 
 /// `prompts.jsonl`: the round's share of the prompts.
-fn ask(cx: &mut Context, round: &RoundLayout, table: &Online, prompts: &[PromptRow]) -> Result<Vec<PromptRow>> {
+fn ask(
+    cx: &mut Context,
+    round: &RoundLayout,
+    table: &Online,
+    prompts: &[PromptRow],
+) -> Result<Vec<PromptRow>> {
     let first = (round.number() - 1) * table.prompts_per_round;
     let taken: Vec<PromptRow> = (first..first + table.prompts_per_round)
         .map(|i| {
@@ -91,13 +111,21 @@ fn ask(cx: &mut Context, round: &RoundLayout, table: &Online, prompts: &[PromptR
         })
         .collect();
     let inputs = [examples::hash(&table.prompts)?, hash_of(&cx.recipe.seed)];
-    let key = stage_key(&(table.prompts_per_round, round.number(), &table.prompts), &inputs)?;
+    let key = stage_key(
+        &(table.prompts_per_round, round.number(), &table.prompts),
+        &inputs,
+    )?;
     let mut unique = std::collections::HashSet::new();
-    let taken: Vec<PromptRow> = taken.into_iter().filter(|row| unique.insert(row.id.clone())).collect();
+    let taken: Vec<PromptRow> = taken
+        .into_iter()
+        .filter(|row| unique.insert(row.id.clone()))
+        .collect();
     cx.run.stage(&round.stage("prompts"), key)?.complete(|_| {
         let (mut journal, _) = Journal::<GroupRow>::open(&round.prompts())?;
-        for row in taken.iter().filter(|row| !journal.contains(&row.id).clone()).collect::<Vec<_>>() {
-            journal.append(&responses::asked(row))?;
+        for row in &taken {
+            if !journal.contains(&row.id) {
+                journal.append(&responses::asked(row))?;
+            }
         }
         journal.finish()
     })?;
@@ -113,23 +141,38 @@ fn respond(
     policy: &Policy,
     judge: &Seat,
 ) -> Result<StageDir> {
-    let prompts: Vec<(&str, String)> =
-        asked.iter().map(|row| (row.id.as_str(), format!("{:?}", row.prompt))).collect();
-    let part = (hash_of(&table.generate).to_string(), table.best_of_n, table.max_length, prompts);
+    let prompts: Vec<(&str, String)> = asked
+        .iter()
+        .map(|row| (row.id.as_str(), format!("{:?}", row.prompt)))
+        .collect();
+    let part = (
+        hash_of(&table.generate).to_string(),
+        table.best_of_n,
+        table.max_length,
+        prompts,
+    );
     let mut inputs = vec![policy.digest, hash_of(&cx.recipe.seed)];
     if table.best_of_n > 1 {
         inputs.push(judge.digest());
     }
-    let stage = cx.run.stage(&round.stage("responses"), stage_key(&part, &inputs)?)?;
+    let stage = cx
+        .run
+        .stage(&round.stage("responses"), stage_key(&part, &inputs)?)?;
     stage.complete(|_| {
         let model = policy.load(&cx.device)?;
-        let limits = examples::limits(table.max_length, table.overlong, &model.chat);
+        let limits = examples::limits(table.max_length, table.overlong, &model);
         explore::respond(cx, &model, asked, table, &limits, judge, round)
     })
 }
 
 /// `scores.jsonl`: what the judge gives each response.
-fn score(cx: &mut Context, round: &RoundLayout, table: &Online, answered: &StageDir, judge: &Seat) -> Result<StageDir> {
+fn score(
+    cx: &mut Context,
+    round: &RoundLayout,
+    table: &Online,
+    answered: &StageDir,
+    judge: &Seat,
+) -> Result<StageDir> {
     let key = stage_key(&table.max_length, &[answered.digest(), judge.digest()])?;
     cx.run.stage(&round.stage("scores"), key)?.complete(|_| {
         let mut rows = read_rows::<GroupRow>(&round.responses())?;
@@ -139,8 +182,16 @@ fn score(cx: &mut Context, round: &RoundLayout, table: &Online, answered: &Stage
 }
 
 /// `pairs.jsonl`: at most one pair a prompt.
-fn pair(cx: &mut Context, round: &RoundLayout, table: &Online, scored: &StageDir) -> Result<StageDir> {
-    let key = stage_key(&hash_of(&table.pairs).to_string(), &[scored.digest(), hash_of(&cx.recipe.seed)])?;
+fn pair(
+    cx: &mut Context,
+    round: &RoundLayout,
+    table: &Online,
+    scored: &StageDir,
+) -> Result<StageDir> {
+    let key = stage_key(
+        &hash_of(&table.pairs).to_string(),
+        &[scored.digest(), hash_of(&cx.recipe.seed)],
+    )?;
     let rule = pairs::rule(&table.pairs, cx.key.fold("pairs"));
     cx.run.stage(&round.stage("pairs"), key)?.complete(|_| {
         let rows = read_rows::<GroupRow>(&round.scores())?;
@@ -172,13 +223,18 @@ fn train(
         table.max_length,
         rows.len(),
     );
-    let mut inputs = vec![begin.digest, reference.digest, paired, hash_of(&cx.recipe.seed)];
+    let mut inputs = vec![
+        begin.digest,
+        reference.digest,
+        paired,
+        hash_of(&cx.recipe.seed),
+    ];
     if let Some(offline) = &table.offline {
         inputs.push(examples::hash(offline)?);
     }
     let key = stage_key(&part, &inputs)?;
     let model = begin.load(&cx.device)?;
-    let limits = examples::limits(table.max_length, table.overlong, &model.chat);
+    let limits = examples::limits(table.max_length, table.overlong, &model);
     let mut prepared = pairs::examples(rows, &model.chat, &limits)?;
     if let Some(offline) = &table.offline {
         let fixed = examples::preferences(offline)?.0;
@@ -187,20 +243,36 @@ fn train(
         prepared.examples.extend(fixed.examples);
     }
     let mut prepared = prepared.not_empty("pair", table.max_length)?;
-    let referred = cx.run.stage(&round.stage("reference"), key)?.complete(|_| {
-        if !table.loss.needs_reference() {
-            return write::<PairRow>(&round.reference(), &[]);
-        }
-        let reference = reference.load(&cx.device)?;
-        let budget = table.train.max_tokens_per_batch;
-        pairs::reference(&reference.decoder, &mut prepared.examples, budget, &round.reference())
-    })?;
-    let stage = cx.run.stage(&round.stage("checkpoint"), stage_key(&part, &[key, referred.digest()])?)?;
+    let referred = cx
+        .run
+        .stage(&round.stage("reference"), key)?
+        .complete(|_| {
+            if !table.loss.needs_reference() {
+                return write::<PairRow>(&round.reference(), &[]);
+            }
+            let reference = reference.load(&cx.device)?;
+            let budget = table.train.max_tokens_per_batch;
+            pairs::reference(
+                &reference.decoder,
+                &mut prepared.examples,
+                budget,
+                &round.reference(),
+            )
+        })?;
+    let stage = cx.run.stage(
+        &round.stage("checkpoint"),
+        stage_key(&part, &[key, referred.digest()])?,
+    )?;
     let out = round.checkpoint();
     let done = stage.complete(|stage| {
         if table.loss.needs_reference() {
             // Read back where the stage before was skipped; nothing is computed again.
-            pairs::reference(&model.decoder, &mut prepared.examples, 1, &round.reference())?;
+            pairs::reference(
+                &model.decoder,
+                &mut prepared.examples,
+                1,
+                &round.reference(),
+            )?;
         }
         let training = Training {
             stage,

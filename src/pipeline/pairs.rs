@@ -1,7 +1,7 @@
 //! `pairs.jsonl` and `reference.jsonl`: which two responses make a pair, and what the reference thinks of them.
 
 use super::responses::{GroupRow, PromptField};
-use crate::data::{Key, Origin, Preference};
+use crate::data::Key;
 use crate::error::Result;
 use crate::generate::Finish;
 use crate::judge::{Choose, PairCounts, PairRule, Scored};
@@ -9,11 +9,10 @@ use crate::model::Decoder;
 use crate::objective::{Example, sequence_sums};
 use crate::recipe::{self, Pairs};
 use crate::run::{Journal, Keyed, interrupt};
-use crate::text::{Answer, Chat, Fit, Limits, Prompt};
+use crate::text::{Chat, Fit, Limits, Prompt};
 use crate::trie::{Sequence, Trie, pack};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use std::sync::Arc;
 use tracing::info_span;
 use tracing_indicatif::span_ext::IndicatifSpanExt;
 
@@ -94,7 +93,11 @@ pub fn choose(rows: &[GroupRow], rule: &PairRule) -> Result<(Vec<PairRow>, PairC
 ///
 /// # Errors
 /// A row the template cannot render.
-pub fn examples(rows: &[PairRow], chat: &Chat, limits: &Limits) -> Result<super::examples::Prepared> {
+pub fn examples(
+    rows: &[PairRow],
+    chat: &Chat,
+    limits: &Limits,
+) -> Result<super::examples::Prepared> {
     let mut prepared = super::examples::Prepared::default();
     for row in rows {
         let prompt: Prompt = row.prompt.clone().into();
@@ -103,10 +106,17 @@ pub fn examples(rows: &[PairRow], chat: &Chat, limits: &Limits) -> Result<super:
                 .map_err(|e| e.at(format!("pair {}", row.id)))
         };
         let mut chosen = encode(&row.chosen, row.chosen_finish)?;
-        let rejected = encode(&row.rejected, row.rejected_finish)?;
+        let mut rejected = encode(&row.rejected, row.rejected_finish)?;
+        // A response may merge with the end of its prompt: both are cut at the same place, as in TRL.
+        let at = chosen.prompt.len().min(rejected.prompt.len());
+        for side in [&mut chosen, &mut rejected] {
+            let merged = side.prompt.split_off(at);
+            side.answer.splice(0..0, merged);
+        }
         let longest = chosen.answer.len().max(rejected.answer.len());
         let fit = limits.prompt(&mut chosen.prompt, longest);
-        if matches!(fit, Fit::Dropped(_)) || chosen.answer.is_empty() || rejected.answer.is_empty() {
+        if matches!(fit, Fit::Dropped(_)) || chosen.answer.is_empty() || rejected.answer.is_empty()
+        {
             prepared.dropped += 1;
             continue;
         }
@@ -125,21 +135,6 @@ pub fn examples(rows: &[PairRow], chat: &Chat, limits: &Limits) -> Result<super:
         });
     }
     Ok(prepared)
-}
-
-/// Pairs as rows of preference, for commands that read any file of pairs.
-pub fn as_preference(row: &PairRow) -> Preference {
-    Preference {
-        id: row.id.clone(),
-        prompt: row.prompt.clone().into(),
-        chosen: Answer::Text(row.chosen.clone()),
-        rejected: Answer::Text(row.rejected.clone()),
-        margin: Some(row.margin),
-        origin: Origin {
-            file: Arc::default(),
-            line: 0,
-        },
-    }
 }
 
 /// One line of `reference.jsonl`.
@@ -172,7 +167,10 @@ pub fn logps(
     span.pb_set_message(what);
     span.pb_set_length(examples.len() as u64);
     let _entered = span.enter();
-    let sizes: Vec<usize> = examples.iter().map(|e| Trie::new(&e.sequences).len()).collect();
+    let sizes: Vec<usize> = examples
+        .iter()
+        .map(|e| Trie::new(&e.sequences).len())
+        .collect();
     for run in pack(&sizes, budget) {
         if interrupt::requested() {
             return Err(interrupt::error(&format!("stopped in {what}")));
@@ -184,7 +182,10 @@ pub fn logps(
         let sums: Vec<f32> = sums.into_data().iter::<f32>().collect();
         let mut rest = sums.into_iter();
         for example in batch {
-            done(example, rest.by_ref().take(example.sequences.len()).collect())?;
+            done(
+                example,
+                rest.by_ref().take(example.sequences.len()).collect(),
+            )?;
             span.pb_inc(1);
         }
     }
@@ -195,25 +196,43 @@ pub fn logps(
 ///
 /// # Errors
 /// ^C, or a file that cannot be written.
-pub fn reference(decoder: &Decoder, examples: &mut [Example], budget: usize, file: &Path) -> Result<()> {
+pub fn reference(
+    decoder: &Decoder,
+    examples: &mut [Example],
+    budget: usize,
+    file: &Path,
+) -> Result<()> {
     let (mut journal, mut rows) = Journal::<ReferenceRow>::open(file)?;
-    let open: Vec<&Example> = examples.iter().filter(|e| !journal.contains(&e.id)).collect();
-    logps(decoder, &open, budget, "reference", &mut |example, logps| {
-        let row = ReferenceRow {
-            id: example.id.clone(),
-            logps,
-        };
-        journal.append(&row)?;
-        rows.push(row);
-        Ok(())
-    })?;
+    let open: Vec<&Example> = examples
+        .iter()
+        .filter(|e| !journal.contains(&e.id))
+        .collect();
+    logps(
+        decoder,
+        &open,
+        budget,
+        "reference",
+        &mut |example, logps| {
+            let row = ReferenceRow {
+                id: example.id.clone(),
+                logps,
+            };
+            journal.append(&row)?;
+            rows.push(row);
+            Ok(())
+        },
+    )?;
     journal.finish()?;
-    let by_id: std::collections::HashMap<&str, &Vec<f32>> =
-        rows.iter().map(|row| (row.id.as_str(), &row.logps)).collect();
+    let by_id: std::collections::HashMap<&str, &Vec<f32>> = rows
+        .iter()
+        .map(|row| (row.id.as_str(), &row.logps))
+        .collect();
     for example in examples {
-        if let Some(logps) = by_id.get(example.id.as_str()) {
-            example.reference = (*logps).clone();
-        }
+        let logps = by_id.get(example.id.as_str()).ok_or_else(|| {
+            crate::Error::data(format!("{} has no row `{}`", file.display(), example.id))
+                .hint("delete the file: the stage writes it again")
+        })?;
+        example.reference = (*logps).clone();
     }
     Ok(())
 }

@@ -32,7 +32,10 @@ pub fn dpo(cx: &mut Context, start: &Policy) -> Result<Policy> {
         examples::hash(&table.data)?,
         crate::recipe::hash_of(&cx.recipe.seed),
     ];
-    let stage = cx.run.stage("dpo", stage_key(&crate::recipe::hash_of(&table).to_string(), &inputs)?)?;
+    let stage = cx.run.stage(
+        "dpo",
+        stage_key(&crate::recipe::hash_of(&table).to_string(), &inputs)?,
+    )?;
     let root = cx.run.layout().root().join("dpo");
     let out = root.join("checkpoint");
     let done = stage.complete(|stage| {
@@ -45,16 +48,27 @@ pub fn dpo(cx: &mut Context, start: &Policy) -> Result<Policy> {
             None => None,
         };
         let [rows, eval] = examples::split(rows, eval, &table.data, cx.recipe.seed);
-        let limits = examples::limits(table.max_length, table.overlong, &model.chat);
+        let limits = examples::limits(table.max_length, table.overlong, &model);
         let prepared = examples::pairs(&rows, &model.chat, &limits, true)?;
         let mut prepared = prepared.not_empty("pair", table.max_length)?;
         let mut held_out = examples::pairs(&eval, &model.chat, &limits, true)?.examples;
         if table.loss.needs_reference() {
             let reference = reference.load(&cx.device)?;
+            examples::same_tokens(&model, &reference)?;
             let budget = table.train.max_tokens_per_batch;
             let file = |name: &str| root.join(name);
-            pairs::reference(&reference.decoder, &mut prepared.examples, budget, &file("reference.jsonl"))?;
-            pairs::reference(&reference.decoder, &mut held_out, budget, &file("reference-eval.jsonl"))?;
+            pairs::reference(
+                &reference.decoder,
+                &mut prepared.examples,
+                budget,
+                &file("reference.jsonl"),
+            )?;
+            pairs::reference(
+                &reference.decoder,
+                &mut held_out,
+                budget,
+                &file("reference-eval.jsonl"),
+            )?;
         }
         let training = Training {
             stage,

@@ -46,7 +46,10 @@ impl PromptField {
     /// The last thing that was asked, for a person to read.
     pub fn shown(&self) -> String {
         match self {
-            Self::Chat(turns) => turns.last().map(|turn| turn.content.clone()).unwrap_or_default(),
+            Self::Chat(turns) => turns
+                .last()
+                .map(|turn| turn.content.clone())
+                .unwrap_or_default(),
             Self::Text(text) => text.clone(),
             Self::Ids(ids) => format!("{} tokens", ids.len()),
         }
@@ -80,7 +83,10 @@ impl Keyed for GroupRow {
 impl GroupRow {
     /// Whether each response ended by itself.
     pub fn finished(&self) -> Vec<bool> {
-        self.finish.iter().map(|finish| *finish == Finish::Stop).collect()
+        self.finish
+            .iter()
+            .map(|finish| *finish == Finish::Stop)
+            .collect()
     }
 }
 
@@ -110,7 +116,10 @@ pub fn generate(
     let mut open = Vec::new();
     let mut waiting = Vec::new();
     for row in prompts.iter().filter(|row| !journal.contains(&row.id)) {
-        let tokens = engine.chat.prompt(&row.prompt).map_err(|e| e.at(&row.origin))?;
+        let tokens = engine
+            .chat
+            .prompt(&row.prompt)
+            .map_err(|e| e.at(&row.origin))?;
         if tokens.is_empty() {
             return Err(Error::data("the prompt has no tokens").at(&row.origin));
         }

@@ -12,6 +12,7 @@ use crate::objective::BradleyTerry;
 use crate::recipe::Reward;
 use crate::run::{stage_key, write_atomic};
 use crate::text::Answer;
+use std::collections::HashSet;
 
 /// Trains the recipe's reward model, and the second one that only evaluates.
 ///
@@ -35,10 +36,13 @@ pub fn reward(cx: &mut Context, start: &Policy) -> Result<Vec<Policy>> {
 
 fn one(cx: &mut Context, base: &Policy, table: &Reward, name: &str, seed: u64) -> Result<Policy> {
     let key = crate::recipe::hash_of(table).to_string();
-    let inputs = [base.digest, examples::hash(&table.data)?, crate::recipe::hash_of(&seed)];
+    let inputs = [
+        base.digest,
+        examples::hash(&table.data)?,
+        crate::recipe::hash_of(&seed),
+    ];
     let stage = cx.run.stage(name, stage_key(&key, &inputs)?)?;
-    let root = cx.run.layout().root().join(name);
-    let out = root.join("checkpoint");
+    let out = cx.run.layout().root().join(name).join("checkpoint");
     let done = stage.complete(|stage| {
         let key = Key::new(seed).fold("reward");
         let model = base.load(&cx.device)?;
@@ -46,14 +50,8 @@ fn one(cx: &mut Context, base: &Policy, table: &Reward, name: &str, seed: u64) -
             Some(_) => model,
             None => model.with_score_head(key, &cx.device)?,
         };
-        let (rows, report) = examples::preferences(&table.data)?;
-        tracing::info!("{name}: {}", report.summary());
-        let eval = match &table.eval {
-            Some(eval) => Some(examples::preferences(eval)?.0),
-            None => None,
-        };
-        let [rows, eval] = examples::split(rows, eval, &table.data, cx.recipe.seed);
-        let limits = examples::limits(table.max_length, table.overlong, &model.chat);
+        let [rows, eval] = rows(cx, table)?;
+        let limits = examples::limits(table.max_length, table.overlong, &model);
         let prepared = examples::pairs(&rows, &model.chat, &limits, false)?;
         let prepared = prepared.not_empty("pair", table.max_length)?;
         let held_out = examples::pairs(&eval, &model.chat, &limits, false)?.examples;
@@ -73,17 +71,56 @@ fn one(cx: &mut Context, base: &Policy, table: &Reward, name: &str, seed: u64) -
             key,
         };
         training.run(cx, &model)?;
-        if !eval.is_empty() {
-            let trained = Model::load(&out, &cx.device)?;
-            let report = accuracy(&trained, &eval, table.max_length, table.train.max_tokens_per_batch)?;
+        Ok(())
+    })?;
+    let policy = trained(&done, &out);
+    measure(cx, &policy, table, name)?;
+    Ok(policy)
+}
+
+/// `<name>-eval.json`: the accuracy on the held-out pairs, as a stage of its own.
+fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Result<()> {
+    let name_of_eval = format!("{name}-eval");
+    let mut inputs = vec![policy.digest, examples::hash(&table.data)?];
+    if let Some(eval) = &table.eval {
+        inputs.push(examples::hash(eval)?);
+    }
+    let file = cx.run.layout().root().join(format!("{name_of_eval}.json"));
+    cx.run
+        .stage(&name_of_eval, stage_key(&table.max_length, &inputs)?)?
+        .complete(|_| {
+            let model = policy.load(&cx.device)?;
+            let [_, eval] = rows(cx, table)?;
+            let limits = examples::limits(table.max_length, table.overlong, &model);
+            let fitting = examples::pairs(&eval, &model.chat, &limits, false)?.examples;
+            let fitting: HashSet<&str> = fitting.iter().map(|row| row.id.as_str()).collect();
+            let eval: Vec<Preference> = eval
+                .iter()
+                .filter(|row| fitting.contains(row.id.as_str()))
+                .cloned()
+                .collect();
+            if eval.is_empty() {
+                return write_atomic(&file, b"null\n");
+            }
+            let budget = table.train.max_tokens_per_batch;
+            let report = accuracy(&model, &eval, limits.max_length, budget)?;
             tracing::info!("{name}: {}", in_words(&report));
             let text = serde_json::to_vec_pretty(&report)
                 .map_err(|e| crate::Error::internal(format!("cannot write the accuracy: {e}")))?;
-            write_atomic(&root.join("eval.json"), &text)?;
-        }
-        Ok(())
-    })?;
-    Ok(trained(&done, &out))
+            write_atomic(&file, &text)
+        })?;
+    Ok(())
+}
+
+/// Pairs to learn from and pairs to evaluate on.
+fn rows(cx: &Context, table: &Reward) -> Result<[Vec<Preference>; 2]> {
+    let (rows, report) = examples::preferences(&table.data)?;
+    tracing::info!("reward: {}", report.summary());
+    let eval = match &table.eval {
+        Some(eval) => Some(examples::preferences(eval)?.0),
+        None => None,
+    };
+    Ok(examples::split(rows, eval, &table.data, cx.recipe.seed))
 }
 
 /// How often the model ranks the chosen response higher, beside the baselines.
@@ -122,7 +159,10 @@ pub fn accuracy(
 /// The text of a response.
 pub fn words(answer: &Answer) -> String {
     match answer {
-        Answer::Chat(turns) => turns.last().map(|turn| turn.content.clone()).unwrap_or_default(),
+        Answer::Chat(turns) => turns
+            .last()
+            .map(|turn| turn.content.clone())
+            .unwrap_or_default(),
         Answer::Text(text) => text.clone(),
         Answer::Ids(ids) => format!("{ids:?}"),
     }

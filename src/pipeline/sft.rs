@@ -15,8 +15,15 @@ pub fn sft(cx: &mut Context, start: &Policy) -> Result<Policy> {
     let Some(table) = cx.recipe.sft.clone() else {
         return Ok(start.clone());
     };
-    let inputs = [start.digest, examples::hash(&table.data)?, crate::recipe::hash_of(&cx.recipe.seed)];
-    let stage = cx.run.stage("sft", stage_key(&crate::recipe::hash_of(&table).to_string(), &inputs)?)?;
+    let inputs = [
+        start.digest,
+        examples::hash(&table.data)?,
+        crate::recipe::hash_of(&cx.recipe.seed),
+    ];
+    let stage = cx.run.stage(
+        "sft",
+        stage_key(&crate::recipe::hash_of(&table).to_string(), &inputs)?,
+    )?;
     let out = cx.run.layout().root().join("sft/checkpoint");
     let done = stage.complete(|stage| {
         let model = start.load(&cx.device)?;
@@ -27,7 +34,7 @@ pub fn sft(cx: &mut Context, start: &Policy) -> Result<Policy> {
             None => None,
         };
         let [rows, eval] = examples::split(rows, eval, &table.data, cx.recipe.seed);
-        let limits = examples::limits(table.max_length, table.overlong, &model.chat);
+        let limits = examples::limits(table.max_length, table.overlong, &model);
         let prepared = examples::texts(&rows, &model.chat, &limits)?;
         let prepared = prepared.not_empty("conversation", table.max_length)?;
         let held_out = examples::texts(&eval, &model.chat, &limits)?.examples;

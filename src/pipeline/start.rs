@@ -4,7 +4,9 @@ use super::context::{Context, Policy};
 use super::{embedded, examples};
 use crate::error::{Error, Result};
 use crate::model::build::Values;
-use crate::model::files::{NamedTensor, StoreDtype, config::HfConfig, hub, parameters, write_model};
+use crate::model::files::{
+    NamedTensor, StoreDtype, config::HfConfig, hub, parameters, write_model,
+};
 use crate::model::init::Random;
 use crate::recipe::{ModelSource, NewModel};
 use crate::run::stage_key;
@@ -20,7 +22,9 @@ pub fn start(cx: &mut Context) -> Result<Policy> {
     let model = cx.recipe.model.clone();
     match model.source() {
         Some(ModelSource::Quickstart) => Policy::at(&embedded::model()?),
-        Some(ModelSource::Named(name)) => Policy::at(&hub::resolve(name, model.revision.as_deref(), false)?),
+        Some(ModelSource::Named(name)) => {
+            Policy::at(&hub::resolve(name, model.revision.as_deref(), false)?)
+        }
         Some(ModelSource::New(new)) => make(cx, new),
         None => Err(Error::user("the recipe names no model").hint("set model.model_name_or_path")),
     }
@@ -34,8 +38,14 @@ fn make(cx: &mut Context, new: &NewModel) -> Result<Policy> {
     let table = cx.recipe.sft.clone().ok_or_else(|| {
         Error::user("a new model needs text to learn from").hint("add an [sft] table to the recipe")
     })?;
-    let inputs = [examples::hash(&table.data)?, crate::recipe::hash_of(&cx.recipe.seed)];
-    let stage = cx.run.stage("start", stage_key(&crate::recipe::hash_of(new).to_string(), &inputs)?)?;
+    let inputs = [
+        examples::hash(&table.data)?,
+        crate::recipe::hash_of(&cx.recipe.seed),
+    ];
+    let stage = cx.run.stage(
+        "start",
+        stage_key(&crate::recipe::hash_of(new).to_string(), &inputs)?,
+    )?;
     let out = cx.run.layout().root().join("start/checkpoint");
     let key = cx.key.fold("new model");
     let done = stage.complete(|_| {
@@ -66,7 +76,9 @@ fn learn_tokenizer(data: &crate::recipe::Data, vocab_size: usize) -> Result<Toke
     for row in &rows {
         match &row.messages {
             SftText::Text(text) => texts.push(text.clone()),
-            SftText::Completion(prompt, completion) => texts.extend([prompt.clone(), completion.clone()]),
+            SftText::Completion(prompt, completion) => {
+                texts.extend([prompt.clone(), completion.clone()])
+            }
             SftText::Chat(turns) => texts.extend(turns.iter().map(|turn| turn.content.clone())),
             SftText::ChatCompletion(before, turns) => {
                 texts.extend(before.iter().chain(turns).map(|turn| turn.content.clone()));
@@ -77,7 +89,9 @@ fn learn_tokenizer(data: &crate::recipe::Data, vocab_size: usize) -> Result<Toke
         eos: "<|end|>".into(),
         bos: None,
         pad: Some("<|pad|>".into()),
-        others: ["<|user|>", "<|system|>", "<|reply|>"].map(String::from).to_vec(),
+        others: ["<|user|>", "<|system|>", "<|reply|>"]
+            .map(String::from)
+            .to_vec(),
     };
     let mut files = train_bpe(texts.iter().map(String::as_str), vocab_size, &special)?;
     files.chat_template = Some(TEMPLATE.into());

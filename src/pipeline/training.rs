@@ -4,7 +4,7 @@
 use super::context::{Context, Policy};
 use super::examples::Prepared;
 use crate::data::Key;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::files::StoreDtype;
 use crate::model::init::Random;
 use crate::model::params::is_adapter;
@@ -56,14 +56,20 @@ impl Training<'_> {
     pub fn run(self, cx: &mut Context, model: &Model) -> Result<Option<StepRecord>> {
         let name = self.stage.name().to_owned();
         let shape = self.lora.map(lora_shape);
-        let mut decoder = model.decoder.clone();
-        if let Some(shape) = &shape {
-            // A policy that came out of an earlier LoRA round carries its adapter into the weights first.
-            let mut fresh = Random::new(self.key.fold("adapter"), 0.0);
-            decoder = decoder.merged().adapt(shape, &mut fresh)?;
-        } else {
-            decoder = decoder.merged();
-        }
+        let decoder = match &shape {
+            // A policy that came out of an earlier LoRA round goes on with the adapter it has.
+            Some(shape) if model.decoder.has_adapters() => {
+                if !model.decoder.carries(shape) {
+                    return Err(other_adapter(model));
+                }
+                model.decoder.clone()
+            }
+            Some(shape) => {
+                let mut fresh = Random::new(self.key.fold("adapter"), 0.0);
+                model.decoder.clone().adapt(shape, &mut fresh)?
+            }
+            None => model.decoder.clone().merged(),
+        };
         let trained = |name: &str| shape.is_none() || is_adapter(name) || name == "score.weight";
         let decoder = decoder.tracked(trained);
         let (all, learning) = decoder.parameter_counts();
@@ -71,7 +77,21 @@ impl Training<'_> {
             "{name}: {} rows, {learning} of {all} parameters trained",
             self.prepared.examples.len()
         );
-        cx.metrics.resume(&name, 0)?;
+        let checkpoints = Checkpoints::new(self.out.to_owned(), self.train.save_total_limit);
+        let resumed_at = checkpoints.latest()?.map(|saved| saved.step);
+        if let Some(step) = resumed_at {
+            tracing::info!("{name}: going on after step {step}");
+        }
+        cx.metrics
+            .resume(&name, resumed_at.map_or(0, |step| step as u64 + 1))?;
+        let audit = &self.prepared.audit;
+        if self.prepared.dropped + audit.truncated > 0 {
+            tracing::info!(
+                "{name}: {} rows left out for their length, {} prompts cut from the left",
+                self.prepared.dropped,
+                audit.truncated
+            );
+        }
         let mut diagnoser = Diagnoser::new(Watched {
             guess_is_ln2: self.guess_is_ln2,
             significand_bits: 24,
@@ -79,20 +99,21 @@ impl Training<'_> {
         });
         let found = diagnoser.data(&self.prepared.audit);
         cx.diagnose(&name, found)?;
-        let checkpoints = Checkpoints::new(self.out.to_owned(), self.train.save_total_limit);
-        let resumed_at = checkpoints.latest()?.map(|saved| saved.step);
-        if let Some(step) = resumed_at {
-            tracing::info!("{name}: going on after step {step}");
-            cx.metrics.resume(&name, step as u64 + 1)?;
-        }
         let mut last = None;
         let every = self.train.logging_steps;
         let mut sink = |record: &StepRecord| -> Result<()> {
             let found = diagnoser.step(&watched(record));
             cx.diagnose(&name, found)?;
-            if record.step % every == 0 || record.step == record.steps {
-                let values: Vec<(&str, f64)> =
-                    record.values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+            let evaluated = record
+                .values
+                .iter()
+                .any(|(name, _)| name.starts_with("eval_"));
+            if record.step.is_multiple_of(every) || evaluated {
+                let values: Vec<(&str, f64)> = record
+                    .values
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), *value))
+                    .collect();
                 cx.metrics.record(&name, record.step as u64, &values)?;
                 tracing::info!("{name}: {}", line(record));
             }
@@ -111,10 +132,23 @@ impl Training<'_> {
             resumed: &mut |_| Ok(()),
         };
         let decoder = fit.run(decoder)?;
-        model.save(self.out, &decoder.untracked(), shape.as_ref(), StoreDtype::F32)?;
+        model.save(
+            self.out,
+            &decoder.untracked(),
+            shape.as_ref(),
+            StoreDtype::F32,
+        )?;
         checkpoints.clear()?;
         Ok(last)
     }
+}
+
+fn other_adapter(model: &Model) -> Error {
+    Error::user(format!(
+        "the model over {} already carries an adapter of another shape",
+        model.path.display()
+    ))
+    .hint("give every stage the same [..lora], or merge the adapter first: `duel export MODEL --out FOLDER`")
 }
 
 /// The policy that a training stage wrote.

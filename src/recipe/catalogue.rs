@@ -59,7 +59,10 @@ pub(super) fn shipped_path(name: &str) -> Option<&'static str> {
     let name = name.strip_suffix(".toml").unwrap_or(name);
     SHIPPED
         .iter()
-        .find(|shipped| shipped.name() == name || shipped.path.strip_suffix(".toml") == Some(name))
+        .find(|shipped| {
+            let path = shipped.path.strip_suffix(".toml");
+            shipped.name() == name || path == Some(name) || path == Some(&format!("{name}/{name}"))
+        })
         .map(|shipped| shipped.path)
 }
 

@@ -2,7 +2,7 @@
 
 use super::complaint::{Complaint, closest};
 use super::layers::{FREE_TABLES, Node, Place, Table, find, join};
-use super::{Data, Eval, Lora, NewModel, Online, PairLoss, Recipe, Rule, Sampling, schema};
+use super::{Data, Dtype, Eval, Lora, NewModel, Online, PairLoss, Recipe, Rule, Sampling, schema};
 use std::path::Path;
 
 /// Every mistake of a recipe, with its place in `tree`.
@@ -84,6 +84,13 @@ impl Check<'_> {
 
     fn model(&mut self, recipe: &Recipe) {
         let model = &recipe.model;
+        if model.dtype != Dtype::F32 {
+            self.complain(
+                "model.dtype",
+                "training computes in f32 only, as yet",
+                "leave `dtype` out; `duel export --dtype bf16` writes half the bytes",
+            );
+        }
         match (&model.model_name_or_path, &model.new) {
             (None, None) => self.complain(
                 "model",
@@ -234,6 +241,13 @@ impl Check<'_> {
         let Some(lora) = lora else {
             return;
         };
+        if lora.lora_dropout > 0.0 {
+            self.complain(
+                &format!("{stage}.lora.lora_dropout"),
+                "adapters train without dropout, as yet",
+                "leave `lora_dropout` out",
+            );
+        }
         let key = format!("{stage}.lora.target_modules");
         if lora.target_modules.is_empty() {
             self.complain(

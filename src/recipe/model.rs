@@ -13,7 +13,7 @@ pub struct Model {
     /// Branch, tag or commit of a hub id; absent: the main branch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// The type the weights compute in. Trained weights keep an f32 copy whatever this says.
+    /// The type the weights compute in; only f32, as yet.
     pub dtype: Dtype,
     /// Begin with random weights of these sizes instead; `[sft]` is then pretraining.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,7 +186,7 @@ pub struct Lora {
     /// The adapters' output is scaled by `lora_alpha / r`.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub lora_alpha: f64,
-    /// Share of an adapter's inputs that is dropped in training.
+    /// Share of an adapter's inputs that is dropped in training; only 0 is computed, as yet.
     #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
     pub lora_dropout: f64,
     /// Linear layers that get an adapter.

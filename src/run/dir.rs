@@ -173,7 +173,7 @@ fn refuse_foreign(layout: &Layout) -> Result<()> {
         layout.root().display(),
         foreign.file_name().unwrap_or_default().to_string_lossy()
     );
-    Err(Error::user(fact).hint("give the run a name of its own with --name"))
+    Err(Error::user(fact).hint("give the run a name of its own with --set name=NAME"))
 }
 
 fn refuse_other_recipe(layout: &Layout, recipe_toml: &str) -> Result<()> {
@@ -183,13 +183,17 @@ fn refuse_other_recipe(layout: &Layout, recipe_toml: &str) -> Result<()> {
     if differing.is_empty() {
         return Ok(());
     }
+    // Nothing is finished yet: nothing can be mixed up, and a first mistake can be mended in place.
+    if !stage::stages(layout)?.iter().any(|stage| stage.done) {
+        return write_atomic(&path, recipe_toml.as_bytes());
+    }
     let fact = format!(
         "{} is a run of another recipe; {}",
         layout.root().display(),
         describe(&differing)
     );
     let hint = format!(
-        "give the new run a name of its own: --name {}-2 (the old recipe would continue the old run)",
+        "give the new run a name of its own: --set name={}-2 (the old recipe would continue the old run)",
         layout.name()
     );
     Err(Error::user(fact).hint(hint))
@@ -245,7 +249,12 @@ mod tests {
     #[test]
     fn another_recipe_is_refused_with_the_keys_that_differ() {
         let (_dir, path) = folder();
-        drop(RunDir::create(&path, RECIPE).unwrap());
+        // Before a stage is finished a recipe may still be mended.
+        drop(RunDir::create(&path, "seed = 2").unwrap());
+        let run = RunDir::create(&path, RECIPE).unwrap();
+        let stage = run.stage("sft", blake3::hash(b"key")).unwrap();
+        stage.complete(|_| Ok(())).unwrap();
+        drop(run);
         let error = RunDir::create(&path, "seed = 1\ntrain.beta = 0.5").unwrap_err();
         assert_eq!(error.kind, Kind::User);
         assert!(
@@ -253,7 +262,7 @@ mod tests {
                 .message
                 .ends_with("1 key differs:\n  train.beta: 0.1 -> 0.5")
         );
-        assert!(error.hint.unwrap().contains("--name hh-2"));
+        assert!(error.hint.unwrap().contains("--set name=hh-2"));
         assert_eq!(
             fs::read_to_string(path.join("recipe.toml")).unwrap(),
             RECIPE

@@ -66,5 +66,6 @@ fn held(layout: &Layout) -> Error {
         _ => "another process".to_owned(),
     };
     let fact = format!("{holder} is working in {}", layout.root().display());
-    Error::user(fact).hint("wait for it or stop it, or give this run a name of its own with --name")
+    Error::user(fact)
+        .hint("wait for it or stop it, or give this run a name of its own with --set name=NAME")
 }

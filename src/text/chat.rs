@@ -106,7 +106,19 @@ impl Chat {
         match prompt {
             Prompt::Chat(turns) => self.tokenizer.encode(&self.render(turns, true)?.text),
             Prompt::Text(text) => self.tokenizer.encode_with_bos(text),
-            Prompt::Ids(ids) => Ok(ids.clone()),
+            Prompt::Ids(ids) => self.known(ids),
+        }
+    }
+
+    /// Ids of a file, refused where the tokenizer has no such token.
+    fn known(&self, ids: &[u32]) -> Result<Vec<u32>> {
+        match ids.iter().find(|id| **id as usize >= self.vocab_size()) {
+            Some(id) => Err(Error::data(format!(
+                "the token id {id} is outside the vocabulary of {} tokens",
+                self.vocab_size()
+            ))
+            .hint("the ids are of another tokenizer; give text or messages instead")),
+            None => Ok(ids.to_vec()),
         }
     }
 

@@ -60,8 +60,10 @@ impl Checkpoints {
         let file = path.join(STATE);
         let text = std::fs::read_to_string(&file).map_err(|e| Error::io(&file, "read", e))?;
         let state: State = serde_json::from_str(&text).map_err(|e| {
-            Error::data(format!("{} is damaged: {e}", file.display()))
-                .hint(format!("delete {} and run again: the stage goes on from an earlier point", path.display()))
+            Error::data(format!("{} is damaged: {e}", file.display())).hint(format!(
+                "delete {} and run again: the stage goes on from an earlier point",
+                path.display()
+            ))
         })?;
         Ok(Some(Saved {
             path,
@@ -105,7 +107,7 @@ impl Checkpoints {
         })?;
         let all = self.all()?;
         for (_, old) in all.iter().rev().skip(self.keep) {
-            std::fs::remove_dir_all(old).map_err(|e| Error::io(old, "remove", e))?;
+            remove(old)?;
         }
         Ok(())
     }
@@ -115,10 +117,7 @@ impl Checkpoints {
     /// # Errors
     /// When a folder cannot be removed.
     pub fn clear(&self) -> Result<()> {
-        for (_, path) in self.all()? {
-            std::fs::remove_dir_all(&path).map_err(|e| Error::io(&path, "remove", e))?;
-        }
-        Ok(())
+        self.all()?.iter().try_for_each(|(_, path)| remove(path))
     }
 
     /// By step, oldest first.
@@ -135,6 +134,14 @@ impl Checkpoints {
         found.sort();
         Ok(found)
     }
+}
+
+/// Takes the folder's name away first: a kill in the middle leaves nothing that looks like a checkpoint.
+fn remove(path: &Path) -> Result<()> {
+    let gone = path.with_extension("removed");
+    std::fs::rename(path, &gone)
+        .and_then(|()| std::fs::remove_dir_all(&gone))
+        .map_err(|e| Error::io(path, "remove", e))
 }
 
 /// The N of `checkpoint-N`.

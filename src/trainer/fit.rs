@@ -83,7 +83,11 @@ impl Fit<'_> {
         let _entered = span.enter();
         for step in first..plan.steps {
             let began = Instant::now();
-            let rows: Vec<&Example> = plan.rows_of(step).iter().map(|&i| &self.examples[i]).collect();
+            let rows: Vec<&Example> = plan
+                .rows_of(step)
+                .iter()
+                .map(|&i| &self.examples[i])
+                .collect();
 
             // ---- one optimiser step ----
             let lr = schedule.at(step);
@@ -104,7 +108,12 @@ impl Fit<'_> {
             tally.push("num_tokens", tokens as f64);
             tally.push("seconds", began.elapsed().as_secs_f64());
             let last = step + 1 == plan.steps;
-            if self.train.eval_steps.is_some_and(|every| (step + 1) % every == 0) || last {
+            if self
+                .train
+                .eval_steps
+                .is_some_and(|every| (step + 1) % every == 0)
+                || last
+            {
                 tally.extend("eval_", self.evaluate(&decoder)?);
             }
             (self.sink)(&StepRecord {
@@ -165,7 +174,12 @@ impl Fit<'_> {
             return Ok(Vec::new());
         }
         let rows: Vec<&Example> = self.held_out.iter().collect();
-        evaluate(self.objective, &decoder.untracked(), &rows, self.train.max_tokens_per_batch)
+        evaluate(
+            self.objective,
+            &decoder.untracked(),
+            &rows,
+            self.train.max_tokens_per_batch,
+        )
     }
 }
 

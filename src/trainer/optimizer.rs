@@ -121,7 +121,12 @@ impl Remap for Update<'_> {
         let count: usize = shape.iter().product();
         let value = value.inner().reshape([count]);
         let device = value.device();
-        let fresh = || (Tensor::zeros([count], &device), Tensor::zeros([count], &device));
+        let fresh = || {
+            (
+                Tensor::zeros([count], &device),
+                Tensor::zeros([count], &device),
+            )
+        };
         let optimizer = &mut self.optimizer;
         let (first, second) = optimizer.moments.remove(name).unwrap_or_else(fresh);
         let how = ops::AdamW {

@@ -16,7 +16,11 @@ pub struct Schedule {
 impl Schedule {
     /// The schedule of a recipe over `total` optimiser steps.
     pub fn of(train: &Train, total: usize) -> Self {
-        let warmup = warmup_steps(train.warmup_steps, train.warmup_ratio, total);
+        // A training of a single step would have the rate 0 all along: it gets no warm-up.
+        let warmup = match total {
+            1 => 0,
+            _ => warmup_steps(train.warmup_steps, train.warmup_ratio, total),
+        };
         Self::new(train.lr_scheduler_type, train.learning_rate, warmup, total)
     }
 

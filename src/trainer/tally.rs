@@ -16,7 +16,10 @@ pub struct Tally {
 impl Tally {
     /// Adds a micro-batch: its share of the loss `[1]`, its metrics, its trie's tokens.
     pub fn add(&mut self, loss: Tensor<1>, metrics: Vec<Metric>, tokens: usize) {
-        let metrics: Vec<Metric> = metrics.into_iter().filter(|m| m.values.dims()[0] > 0).collect();
+        let metrics: Vec<Metric> = metrics
+            .into_iter()
+            .filter(|m| m.values.dims()[0] > 0)
+            .collect();
         let mut numbers = vec![plain(loss)];
         for metric in &metrics {
             let values = plain(metric.values.clone());
@@ -30,7 +33,12 @@ impl Tally {
         self.loss += f64::from(numbers[0]);
         self.tokens += tokens;
         for (metric, &number) in metrics.iter().zip(&numbers[1..]) {
-            self.merge(metric.name, metric.reduce, f64::from(number), metric.values.dims()[0]);
+            self.merge(
+                metric.name,
+                metric.reduce,
+                f64::from(number),
+                metric.values.dims()[0],
+            );
         }
     }
 
@@ -65,7 +73,9 @@ impl Tally {
 
     /// Adds numbers under a prefix.
     pub fn extend(&mut self, prefix: &str, values: Vec<(String, f64)>) {
-        let named = values.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value));
+        let named = values
+            .into_iter()
+            .map(|(name, value)| (format!("{prefix}{name}"), value));
         self.extra.extend(named);
     }
 

@@ -246,12 +246,22 @@ mod tests {
 
     #[test]
     fn a_pair_stores_its_prompt_once() {
-        let trie = Trie::new(&[sequence(&[1, 2, 3], &[4, 5]), sequence(&[1, 2, 3], &[4, 6, 7])]);
+        let trie = Trie::new(&[
+            sequence(&[1, 2, 3], &[4, 5]),
+            sequence(&[1, 2, 3], &[4, 6, 7]),
+        ]);
         assert_eq!(trie.tokens, [1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(trie.positions, [0, 1, 2, 3, 4, 4, 5]);
         assert_eq!(trie.last, [4, 6]);
-        let targets: Vec<_> = trie.targets.iter().map(|t| (t.row, t.token, t.sequence)).collect();
-        assert_eq!(targets, [(2, 4, 0), (3, 5, 0), (2, 4, 1), (3, 6, 1), (5, 7, 1)]);
+        let targets: Vec<_> = trie
+            .targets
+            .iter()
+            .map(|t| (t.row, t.token, t.sequence))
+            .collect();
+        assert_eq!(
+            targets,
+            [(2, 4, 0), (3, 5, 0), (2, 4, 1), (3, 6, 1), (5, 7, 1)]
+        );
     }
 
     #[test]

@@ -26,7 +26,9 @@ impl Sequence {
         let mut tokens = Vec::with_capacity(prompt.len() + response.len());
         tokens.extend_from_slice(prompt);
         tokens.extend_from_slice(response);
-        let scored = (0..tokens.len()).map(|i| i >= prompt.len().max(1)).collect();
+        let scored = (0..tokens.len())
+            .map(|i| i >= prompt.len().max(1))
+            .collect();
         Self { tokens, scored }
     }
 

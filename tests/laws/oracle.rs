@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 fn golden(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -59,13 +61,20 @@ fn logps(decoder: &Decoder, sequences: &[Sequence]) -> Vec<f64> {
 fn wanted(golden: &Value) -> Vec<f64> {
     let chosen = floats(&golden["seq_logps_chosen_f64"]);
     let rejected = floats(&golden["seq_logps_rejected_f64"]);
-    chosen.into_iter().zip(rejected).flat_map(|(c, r)| [c, r]).collect()
+    chosen
+        .into_iter()
+        .zip(rejected)
+        .flat_map(|(c, r)| [c, r])
+        .collect()
 }
 
 fn all_near(found: &[f64], wanted: &[f64], tolerance: f64) {
     assert_eq!(found.len(), wanted.len());
     for (found, wanted) in found.iter().zip(wanted) {
-        assert!((found - wanted).abs() <= tolerance, "{found} is not {wanted}");
+        assert!(
+            (found - wanted).abs() <= tolerance,
+            "{found} is not {wanted}"
+        );
     }
 }
 
@@ -78,7 +87,11 @@ fn reference() -> Decoder {
             name: &str,
             value: burn::tensor::Tensor<D>,
         ) -> burn::tensor::Tensor<D> {
-            if D == 2 && name.contains(".layers.") { value * 1.01 } else { value }
+            if D == 2 && name.contains(".layers.") {
+                value * 1.01
+            } else {
+                value
+            }
         }
     }
     smollm2().decoder.clone().remap(&mut Louder)
@@ -105,8 +118,16 @@ fn examples() -> Vec<Example> {
 fn log_probs_are_those_of_transformers() {
     let sequences: Vec<Sequence> = pairs().into_iter().flatten().collect();
     let golden = golden("logps.json");
-    all_near(&logps(&smollm2().decoder, &sequences), &wanted(&golden["policy"]), 1e-4);
-    all_near(&logps(&reference(), &sequences), &wanted(&golden["reference"]), 1e-4);
+    all_near(
+        &logps(&smollm2().decoder, &sequences),
+        &wanted(&golden["policy"]),
+        1e-4,
+    );
+    all_near(
+        &logps(&reference(), &sequences),
+        &wanted(&golden["reference"]),
+        1e-4,
+    );
 }
 
 #[test]
@@ -138,10 +159,16 @@ fn greedy_responses_are_those_of_transformers_token_by_token() {
     engine
         .generate(&prompts, Key::new(0), &mut |_, drawn| {
             let mut wanted = ids(&results[at]["greedy_ids"]);
-            if wanted.last().is_some_and(|last| model.chat.stop_ids().contains(last)) {
+            if wanted
+                .last()
+                .is_some_and(|last| model.chat.stop_ids().contains(last))
+            {
                 wanted.pop();
             }
-            assert!(drawn.iter().all(|drawn| drawn.tokens == wanted), "prompt {at}");
+            assert!(
+                drawn.iter().all(|drawn| drawn.tokens == wanted),
+                "prompt {at}"
+            );
             at += 1;
             Ok(())
         })
@@ -164,8 +191,7 @@ fn three_adamw_steps_of_dpo_are_those_of_trl() {
         let mut loss = 0.0;
         objective.begin_step(&rows);
         for batch in rows.chunks(3) {
-            let sequences: Vec<Sequence> =
-                batch.iter().flat_map(|e| e.sequences.clone()).collect();
+            let sequences: Vec<Sequence> = batch.iter().flat_map(|e| e.sequences.clone()).collect();
             let trie = Trie::new(&sequences);
             let value = objective.loss(&decoder, batch, &trie).loss / rows.len() as f64;
             loss += value.clone().into_scalar::<f64>();
@@ -174,7 +200,10 @@ fn three_adamw_steps_of_dpo_are_those_of_trl() {
         let norm = global_norm(&gradients);
         let near = |found: f64, key: &str| {
             let wanted = step[key].as_f64().unwrap();
-            assert!((found / wanted - 1.0).abs() < 1e-3, "{key}: {found} is not {wanted}");
+            assert!(
+                (found / wanted - 1.0).abs() < 1e-3,
+                "{key}: {found} is not {wanted}"
+            );
         };
         near(loss, "loss");
         near(norm, "grad_norm_before_clip");
@@ -212,8 +241,14 @@ fn sft_loss_and_gradient_norm_are_those_of_transformers() {
         let mut gradients = Gradients::new();
         let value = loss.clone().into_scalar::<f64>();
         accumulate(&decoder, loss.backward(), &mut gradients);
-        assert!((value - row["loss"].as_f64().unwrap()).abs() < 1e-4, "{key}: {value}");
+        assert!(
+            (value - row["loss"].as_f64().unwrap()).abs() < 1e-4,
+            "{key}: {value}"
+        );
         let norm = global_norm(&gradients);
-        assert!((norm / row["grad_norm"].as_f64().unwrap() - 1.0).abs() < 1e-3, "{key}: {norm}");
+        assert!(
+            (norm / row["grad_norm"].as_f64().unwrap() - 1.0).abs() < 1e-3,
+            "{key}: {norm}"
+        );
     }
 }

@@ -66,12 +66,15 @@ impl<B: Backend, C: CheckpointStrategy> Linear for Autodiff<B, C> {
             }
         }
 
-        let forward =
-            |x, weight| B::float_matmul(x, B::float_transpose(weight));
+        let forward = |x, weight| B::float_matmul(x, B::float_transpose(weight));
         let (x_tracked, weight_tracked) = (x.is_tracked(), weight.is_tracked());
         let nodes = [x.node(), weight.node()];
         let (x, weight) = (x.into_primitive(), weight.into_primitive());
-        match LinearBackward.prepare::<C>(nodes).compute_bound().stateful() {
+        match LinearBackward
+            .prepare::<C>(nodes)
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(prep) => {
                 let state = (
                     weight_tracked.then(|| x.clone()),

@@ -88,22 +88,26 @@ impl RmsNormBackward for Flex {
         let [rows, width] = cpu::dims2(&x);
         let (xs, w, gs) = (cpu::slice(&x), cpu::slice(&weight), cpu::slice(&grad));
         let mut dx = vec![0.0f32; rows * width];
-        let task = cpu::rows_per_task(rows, width);
+        // Fixed pieces: the same sums for any number of threads.
+        let task = (16_384 / width.max(1)).max(1);
         let tasks = rows.div_ceil(task).max(1);
         // One partial sum of dw per task, added in the order of the rows.
         let mut partial = vec![0.0f32; tasks * width];
         let out = Shared(dx.as_mut_ptr());
-        partial.par_chunks_mut(width).enumerate().for_each(|(t, dw)| {
-            let rows = t * task..((t + 1) * task).min(rows);
-            simd::vectorize(|| {
-                for row in rows {
-                    let at = row * width;
-                    // SAFETY: each row belongs to one task.
-                    let dx = unsafe { out.at(at, width) };
-                    backward_row(&xs[at..at + width], w, &gs[at..at + width], eps, dx, dw);
-                }
+        partial
+            .par_chunks_mut(width)
+            .enumerate()
+            .for_each(|(t, dw)| {
+                let rows = t * task..((t + 1) * task).min(rows);
+                simd::vectorize(|| {
+                    for row in rows {
+                        let at = row * width;
+                        // SAFETY: each row belongs to one task.
+                        let dx = unsafe { out.at(at, width) };
+                        backward_row(&xs[at..at + width], w, &gs[at..at + width], eps, dx, dw);
+                    }
+                });
             });
-        });
         let mut dw = vec![0.0f32; width];
         for part in partial.chunks_exact(width) {
             simd::axpy(&mut dw, 1.0, part);

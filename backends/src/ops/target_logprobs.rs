@@ -193,7 +193,11 @@ impl TargetLogprobsOp for Flex {
             .iter()
             .flat_map(|r| {
                 let top1 = if r.target >= r.max { 1.0 } else { 0.0 };
-                [r.log_sum() - r.weighted / r.sum, r.logits / vocab as f32, top1]
+                [
+                    r.log_sum() - r.weighted / r.sum,
+                    r.logits / vocab as f32,
+                    top1,
+                ]
             })
             .collect();
         (cpu::tensor(logps, &[rows]), cpu::tensor(notes, &[rows, 3]))
@@ -309,8 +313,9 @@ impl<C: CheckpointStrategy> TargetLogprobsOp for Autodiff<Flex, C> {
         let nodes = [hidden.node(), weight.node()];
         let hidden = cpu::dense(hidden.into_primitive());
         let weight = cpu::dense(weight.into_primitive());
-        let forward =
-            |hidden, weight, targets| <Flex as TargetLogprobsOp>::target_logprobs(hidden, weight, targets);
+        let forward = |hidden, weight, targets| {
+            <Flex as TargetLogprobsOp>::target_logprobs(hidden, weight, targets)
+        };
         let kind = Score.prepare::<C>(nodes).compute_bound().stateful();
         let (logps, notes) = forward(hidden.clone(), weight.clone(), targets.clone());
         let logps = match kind {

@@ -19,6 +19,7 @@ pub fn write_rows(into: Tensor<2>, new: Tensor<2>, rows: Arc<Vec<u32>>) -> Tenso
 }
 
 /// The same in plain tensor ops.
+#[allow(clippy::single_range_in_vec_init)] // one range for the first dimension is what is meant
 pub fn reference(mut into: Tensor<2>, new: Tensor<2>, rows: &[u32]) -> Tensor<2> {
     for (i, &row) in rows.iter().enumerate() {
         let at = row as usize;

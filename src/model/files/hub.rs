@@ -184,8 +184,12 @@ impl Hub {
     }
 
     fn not_cached(&self, id: &Id, cache: &Path) -> Error {
-        Error::user(format!("{} is not in the cache {}, and duel is offline", id.display(), cache.display()))
-            .hint("unset HF_HUB_OFFLINE (or drop --offline) once to download it, or give a local directory")
+        Error::user(format!(
+            "{} is not in the cache {}, and duel is offline",
+            id.display(),
+            cache.display()
+        ))
+        .hint("unset HF_HUB_OFFLINE once to download it, or give a local directory")
     }
 }
 

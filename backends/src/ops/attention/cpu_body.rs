@@ -65,7 +65,11 @@ impl Block<'_> {
     }
 
     fn tiles(&self, spans: &Spans) -> Vec<Tile> {
-        spans.tiles(self.segment, self.depth(0)..self.depth(self.rows.len()), TILE)
+        spans.tiles(
+            self.segment,
+            self.depth(0)..self.depth(self.rows.len()),
+            TILE,
+        )
     }
 }
 
@@ -105,7 +109,13 @@ fn against(scores: &mut [f32], a: &[f32], b: &[f32], tile: Tile, head: usize, si
         }
     } else {
         let out = (scores, tile.len, 1);
-        cpu::gemm([rows, tile.len, dim], out, (a, dim, 1), (b, 1, stride), Write::Over);
+        cpu::gemm(
+            [rows, tile.len, dim],
+            out,
+            (a, dim, 1),
+            (b, 1, stride),
+            Write::Over,
+        );
     }
 }
 
@@ -123,7 +133,13 @@ fn mix(out: &mut [f32], p: &[f32], b: &[f32], tile: Tile, head: usize, sizes: Si
         }
     } else {
         let a = (p, tile.len, 1);
-        cpu::gemm([rows, dim, tile.len], (out, dim, 1), a, (b, stride, 1), Write::Add);
+        cpu::gemm(
+            [rows, dim, tile.len],
+            (out, dim, 1),
+            a,
+            (b, stride, 1),
+            Write::Add,
+        );
     }
 }
 
@@ -201,7 +217,14 @@ fn attend(
     sizes: Sizes,
     spans: &Spans,
 ) {
-    gather(&mut scratch.q, q, block.rows.clone(), head, sizes, sizes.scale());
+    gather(
+        &mut scratch.q,
+        q,
+        block.rows.clone(),
+        head,
+        sizes,
+        sizes.scale(),
+    );
     let rows = block.rows.len() * sizes.group;
     scratch.scores.resize(rows * TILE, 0.0);
     reset(&mut scratch.out, rows * sizes.dim, 0.0);
@@ -334,9 +357,30 @@ fn backward_block(
 ) {
     let dim = sizes.dim;
     let rows = block.rows.len() * sizes.group;
-    gather(&mut work.q, inputs.q, block.rows.clone(), head, sizes, sizes.scale());
-    gather(&mut work.grad, inputs.grad, block.rows.clone(), head, sizes, 1.0);
-    gather(&mut work.out, inputs.out, block.rows.clone(), head, sizes, 1.0);
+    gather(
+        &mut work.q,
+        inputs.q,
+        block.rows.clone(),
+        head,
+        sizes,
+        sizes.scale(),
+    );
+    gather(
+        &mut work.grad,
+        inputs.grad,
+        block.rows.clone(),
+        head,
+        sizes,
+        1.0,
+    );
+    gather(
+        &mut work.out,
+        inputs.out,
+        block.rows.clone(),
+        head,
+        sizes,
+        1.0,
+    );
     work.p.resize(rows * TILE, 0.0);
     work.dp.resize(rows * TILE, 0.0);
     reset(&mut work.dq, rows * dim, 0.0);

@@ -53,8 +53,13 @@ pub fn reference(
     let ([queries, width], [keys, kv_width]) = (q.dims(), k.dims());
     let (heads, kv_heads) = (width / head_dim, kv_width / head_dim);
     let group = heads / kv_heads;
-    let q = q.reshape([queries, kv_heads, group, head_dim]).permute([1, 2, 0, 3]);
-    let spread = |x: Tensor<2>| x.reshape([keys, kv_heads, 1, head_dim]).permute([1, 2, 0, 3]);
+    let q = q
+        .reshape([queries, kv_heads, group, head_dim])
+        .permute([1, 2, 0, 3]);
+    let spread = |x: Tensor<2>| {
+        x.reshape([keys, kv_heads, 1, head_dim])
+            .permute([1, 2, 0, 3])
+    };
     let hidden = Tensor::<2, Bool>::from_data(
         TensorData::new(spans.hidden_mask(queries, keys), [queries, keys]),
         &q.device(),
@@ -124,8 +129,13 @@ impl Attention for Flex {
         let [queries, width] = cpu::dims2(&q);
         let kv_width = cpu::dims2(&k)[1];
         let sizes = cpu_body::Sizes::new(width, kv_width, head_dim);
-        let (out, log_sums) =
-            cpu_body::forward(cpu::slice(&q), cpu::slice(&k), cpu::slice(&v), sizes, &spans);
+        let (out, log_sums) = cpu_body::forward(
+            cpu::slice(&q),
+            cpu::slice(&k),
+            cpu::slice(&v),
+            sizes,
+            &spans,
+        );
         (
             cpu::tensor(out, &[queries, width]),
             cpu::tensor(log_sums, &[queries, width / head_dim]),

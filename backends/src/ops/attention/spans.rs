@@ -63,7 +63,9 @@ impl Spans {
         depths: Range<usize>,
         width: usize,
     ) -> Vec<Tile> {
-        let oldest = self.window.map_or(0, |w| (depths.start + 1).saturating_sub(w));
+        let oldest = self
+            .window
+            .map_or(0, |w| (depths.start + 1).saturating_sub(w));
         let mut tiles = Vec::new();
         for span in &segment.keys {
             let skipped = oldest.saturating_sub(span.depth).min(span.rows.len());

@@ -1,0 +1,308 @@
+//! `duel data check`: what a file holds, every row that cannot be read, and how long the rows are in tokens.
+
+use super::super::{Global, output};
+use super::rows::{self, Encoded, Rows, Tokens};
+use super::{Reading, chat, file};
+use crate::data::{LoadOptions, Report, summary};
+use crate::error::{Error, Result};
+use crate::text::{Chat, Fit, Limits};
+use clap::Args;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Say what files hold: the kind of rows, counts, and each bad row with its line, its field and the mend
+///
+/// Exit code 1 when there are malformed rows, unless --skip-bad says that they are no failure. With a model also the
+/// lengths in tokens; with --max-length what the limit does to them. With --json one line a file.
+///
+/// Example: duel data check pairs.jsonl --model HuggingFaceTB/SmolLM2-135M-Instruct --max-length 512
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Files of rows: jsonl or parquet, or `quickstart:NAME`
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
+    /// Whose tokenizer and chat template count the tokens
+    #[arg(long)]
+    model: Option<String>,
+    /// Prompt and response together, in tokens: what is longer loses the head of its prompt
+    #[arg(long, requires = "model", value_name = "N")]
+    max_length: Option<usize>,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+/// How many malformed rows a person is shown; `--json` lists all.
+const LISTED: usize = 20;
+
+/// What one file holds.
+#[derive(Serialize)]
+struct Checked {
+    file: String,
+    kind: &'static str,
+    rows: usize,
+    malformed: Vec<Malformed>,
+    dropped: BTreeMap<&'static str, usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<Measured>,
+    #[serde(skip)]
+    summary: String,
+}
+
+#[derive(Serialize)]
+struct Malformed {
+    line: usize,
+    reason: String,
+}
+
+/// The rows of a file in tokens.
+#[derive(Default, Serialize)]
+struct Measured {
+    lengths: Vec<Lengths>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<Limited>,
+    /// Pairs whose responses are the same tokens, after truncation where there is a limit.
+    equal: usize,
+}
+
+/// The lengths of one part of the rows, in tokens.
+#[derive(Serialize)]
+struct Lengths {
+    of: &'static str,
+    mean: f64,
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    max: f64,
+}
+
+/// What a limit does.
+#[derive(Serialize)]
+struct Limited {
+    max_length: usize,
+    over: usize,
+    over_share: f64,
+    prompt_truncated: usize,
+    dropped: BTreeMap<&'static str, usize>,
+}
+
+impl Check {
+    /// Runs the command.
+    pub fn run(&self, global: &Global) -> Result<()> {
+        let chat = self.model.as_deref().map(chat).transpose()?;
+        let mut malformed = 0;
+        for name in &self.files {
+            let checked = self.check(name, chat.as_ref())?;
+            malformed += checked.malformed.len();
+            match global.json {
+                true => output::json(&checked)?,
+                false => output::print(&checked.text())?,
+            }
+        }
+        match malformed {
+            0 => Ok(()),
+            _ if self.reading.skip_bad => Ok(()),
+            1 => Err(Error::data("1 row is malformed")),
+            count => Err(Error::data(format!("{count} rows are malformed"))),
+        }
+        .map_err(|error| {
+            error.hint("mend the rows, or leave such rows out with `--skip-bad`: they are counted and listed")
+        })
+    }
+
+    fn check(&self, name: &str, chat: Option<&Chat>) -> Result<Checked> {
+        // All bad rows are listed, whether or not they are a failure.
+        let options = LoadOptions {
+            skip_bad: true,
+            ..self.reading.options()
+        };
+        let (rows, mut report) = rows::load(file(name)?, self.reading.kind, &options)?;
+        let tokens = match chat {
+            Some(chat) => Some(self.measure(&rows, chat, &mut report)?),
+            None => None,
+        };
+        let malformed = report.skipped.iter().map(|(origin, reason)| Malformed {
+            line: origin.line,
+            reason: reason.clone(),
+        });
+        Ok(Checked {
+            file: name.to_owned(),
+            kind: rows.kind(),
+            rows: report.kept,
+            malformed: malformed.collect(),
+            summary: report.summary(),
+            dropped: report.dropped,
+            tokens,
+        })
+    }
+
+    /// Counts tokens. A row that has none because the chat template refuses it becomes a malformed one.
+    fn measure(&self, rows: &Rows, chat: &Chat, report: &mut Report) -> Result<Measured> {
+        let mut parts = Parts::default();
+        let mut tally = Tally::default();
+        for Encoded { origin, tokens, .. } in rows.encode(chat) {
+            match tokens {
+                Ok(tokens) => {
+                    parts.add(&tokens);
+                    tally.add(tokens, self.max_length, chat);
+                }
+                // Without a template every conversation fails for the one reason.
+                Err(error) if !chat.has_template() => return Err(error.at(origin)),
+                Err(error) => {
+                    report.kept -= 1;
+                    report.skipped.push((origin.clone(), error.message));
+                }
+            }
+        }
+        let over = tally.prompt_truncated + tally.dropped.values().sum::<usize>();
+        Ok(Measured {
+            lengths: parts.lengths(),
+            limit: self.max_length.map(|max_length| Limited {
+                max_length,
+                over,
+                over_share: over as f64 / report.kept.max(1) as f64,
+                prompt_truncated: tally.prompt_truncated,
+                dropped: tally.dropped,
+            }),
+            equal: tally.equal,
+        })
+    }
+}
+
+/// Lengths by part, in the order in which the parts were first seen.
+#[derive(Default)]
+struct Parts(Vec<(&'static str, Vec<f64>)>);
+
+impl Parts {
+    fn add(&mut self, tokens: &Tokens) {
+        match tokens {
+            Tokens::Pair(pair) => {
+                self.push("prompt", pair.prompt.len());
+                self.push("chosen", pair.chosen.len());
+                self.push("rejected", pair.rejected.len());
+                let longer = pair.chosen.len().max(pair.rejected.len());
+                self.push("prompt and longer response", pair.prompt.len() + longer);
+            }
+            Tokens::Learned(spans) => {
+                self.push("sequence", spans.ids.len());
+                self.push("learned", spans.targets());
+            }
+            Tokens::Prompt(ids) => self.push("prompt", ids.len()),
+        }
+    }
+
+    fn push(&mut self, name: &'static str, length: usize) {
+        let length = length as f64;
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, lengths)) => lengths.push(length),
+            None => self.0.push((name, vec![length])),
+        }
+    }
+
+    fn lengths(&self) -> Vec<Lengths> {
+        let quantile = |lengths: &[f64], p| summary::quantile(lengths, p).unwrap_or_default();
+        self.0
+            .iter()
+            .map(|(of, lengths)| Lengths {
+                of,
+                mean: summary::mean(lengths).unwrap_or_default(),
+                p50: quantile(lengths, 0.5),
+                p90: quantile(lengths, 0.9),
+                p99: quantile(lengths, 0.99),
+                max: quantile(lengths, 1.0),
+            })
+            .collect()
+    }
+}
+
+/// What the limit did to the rows.
+#[derive(Default)]
+struct Tally {
+    prompt_truncated: usize,
+    dropped: BTreeMap<&'static str, usize>,
+    equal: usize,
+}
+
+impl Tally {
+    fn add(&mut self, mut tokens: Tokens, max_length: Option<usize>, chat: &Chat) {
+        let fit = match max_length {
+            None => Fit::Whole,
+            Some(max_length) => {
+                let limits = Limits {
+                    leading_bos: chat.leading_bos(),
+                    ..Limits::new(max_length)
+                };
+                match &mut tokens {
+                    Tokens::Pair(pair) => limits.pair(pair),
+                    Tokens::Learned(spans) => limits.spans(spans),
+                    Tokens::Prompt(ids) => limits.prompt(ids, 0),
+                }
+            }
+        };
+        match fit {
+            Fit::Whole => {}
+            Fit::Truncated(_) => self.prompt_truncated += 1,
+            Fit::Dropped(reason) => *self.dropped.entry(reason).or_default() += 1,
+        }
+        if let Tokens::Pair(pair) = &tokens {
+            self.equal += usize::from(pair.chosen == pair.rejected);
+        }
+    }
+}
+
+impl Checked {
+    fn text(&self) -> String {
+        let mut text = format!("{}: {}: {}", self.file, self.kind, self.summary);
+        for row in self.malformed.iter().take(LISTED) {
+            let _ = write!(text, "\n  {}:{}: {}", self.file, row.line, row.reason);
+        }
+        if self.malformed.len() > LISTED {
+            let _ = write!(
+                text,
+                "\n  and {} more; `--json` lists all",
+                self.malformed.len() - LISTED
+            );
+        }
+        if let Some(tokens) = &self.tokens {
+            let _ = write!(text, "\n{}", tokens.text(self.rows, self.kind));
+        }
+        text
+    }
+}
+
+impl Measured {
+    fn text(&self, rows: usize, kind: &str) -> String {
+        let lines = self.lengths.iter().map(|part| {
+            let [mean, p50, p90, p99, max] =
+                [part.mean, part.p50, part.p90, part.p99, part.max].map(|n| format!("{n:.0}"));
+            vec![part.of.to_owned(), mean, p50, p90, p99, max]
+        });
+        let header = ["tokens of", "mean", "50 %", "90 %", "99 %", "longest"];
+        let mut text = output::table(&header, lines.collect());
+        if let Some(limit) = &self.limit {
+            let _ = write!(
+                text,
+                "\nover {} tokens: {} of {rows} rows ({:.1} %); {} lose the head of their prompt",
+                limit.max_length,
+                limit.over,
+                100.0 * limit.over_share,
+                limit.prompt_truncated
+            );
+            for (reason, count) in &limit.dropped {
+                let _ = write!(text, ", {count} would be dropped ({reason})");
+            }
+        }
+        if kind == "preference" {
+            let when = match self.limit {
+                Some(_) => " after truncation",
+                None => "",
+            };
+            let _ = write!(
+                text,
+                "\nchosen and rejected are equal{when}: {}",
+                self.equal
+            );
+        }
+        text
+    }
+}

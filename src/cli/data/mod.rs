@@ -1,0 +1,107 @@
+//! `duel data`: look at rows before anything is trained on them.
+
+mod check;
+mod list;
+mod rows;
+mod show;
+
+use super::{Global, setup};
+use crate::data::LoadOptions;
+use crate::error::Result;
+use crate::model::files::{Checkpoint, hub, peft};
+use crate::pipeline::embedded;
+use crate::text::{Chat, TokenizerFiles};
+use clap::{Args, Subcommand};
+use rows::As;
+use std::path::{Path, PathBuf};
+
+/// Look at rows before anything is trained on them
+///
+/// Example: duel data check pairs.jsonl
+#[derive(Debug, Args)]
+pub struct Data {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Show(show::Show),
+    Check(check::Check),
+    List(list::List),
+}
+
+impl Data {
+    /// Runs the command.
+    pub fn run(&self, global: &Global) -> Result<()> {
+        match &self.command {
+            Command::Show(command) => command.run(global),
+            Command::Check(command) => command.run(global),
+            Command::List(command) => command.run(global),
+        }
+    }
+}
+
+/// How the rows of a file are read.
+#[derive(Debug, Args)]
+struct Reading {
+    /// What the rows are: `auto` takes the first of the three that some row is
+    #[arg(long = "as", value_enum, default_value_t = As::Auto, value_name = "KIND")]
+    kind: As,
+    /// Count and list rows that cannot be read: they are no failure
+    #[arg(long)]
+    skip_bad: bool,
+    /// Take text prompts as a user's turn
+    #[arg(long)]
+    chat: bool,
+    /// The file's name of a column: `prompt=question`; may be repeated
+    #[arg(long, value_name = "NAME=COLUMN", value_parser = renamed)]
+    column: Vec<(String, String)>,
+}
+
+impl Reading {
+    fn options(&self) -> LoadOptions {
+        LoadOptions {
+            skip_bad: self.skip_bad,
+            columns: self.column.iter().cloned().collect(),
+            text_as_chat: self.chat,
+            ..LoadOptions::default()
+        }
+    }
+}
+
+fn renamed(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(name, column)| (name.to_owned(), column.to_owned()))
+        .ok_or_else(|| "write `prompt=question`".to_owned())
+}
+
+/// The path of a file of rows, or of the sample inside the binary that `quickstart:NAME` names.
+fn file(name: &str) -> Result<PathBuf> {
+    match name.strip_prefix(crate::recipe::Data::EMBEDDED) {
+        Some(sample) => embedded::data(sample),
+        None => Ok(name.into()),
+    }
+}
+
+/// Tokenizer and chat template of a model that is named on the command line; no weights are read.
+fn chat(model: &str) -> Result<Chat> {
+    let path = setup::model_path(model)?;
+    Chat::new(&tokenizer(&path)?).map_err(|error| error.at(path.display()))
+}
+
+fn tokenizer(path: &Path) -> Result<TokenizerFiles> {
+    if !path.is_dir() {
+        let inside = Checkpoint::open(path)?.tokenizer_files();
+        return inside.unwrap_or_else(|| TokenizerFiles::read(path));
+    }
+    let adapter =
+        path.join("adapter_config.json").exists() && !path.join("tokenizer.json").exists();
+    match peft::read_config(path) {
+        Ok(peft::AdapterConfig {
+            base_model_name_or_path: Some(base),
+            ..
+        }) if adapter => TokenizerFiles::read(&hub::resolve(&base, None, false)?),
+        _ => TokenizerFiles::read(path),
+    }
+}

@@ -1,0 +1,87 @@
+//! `duel runs`: found by name or path, shown and compared.
+#![allow(clippy::unwrap_used)]
+
+use super::{duel, folder};
+use insta::assert_snapshot;
+use serde_json::json;
+use tempfile::TempDir;
+
+#[test]
+fn no_runs_are_no_error() {
+    let folder = folder(&[]);
+    let said = duel(&folder, &["runs", "list"]);
+    assert_eq!((said.code, said.out.as_str()), (0, ""));
+    assert_snapshot!(said.err, @"
+    no runs in runs
+
+    hint: `duel quickstart` makes one; `--output-dir` names another folder
+    ");
+    let said = duel(&folder, &["runs", "list", "--json"]);
+    assert_eq!(
+        (said.code, said.out.as_str(), said.err.as_str()),
+        (0, "", "")
+    );
+    let said = duel(&folder, &["runs", "show", "mine"]);
+    assert_eq!(said.code, 2);
+    assert_snapshot!(said.err, @"
+    error: no run called `mine` in runs
+
+    hint: `duel runs list` shows the runs there are
+    ");
+}
+
+/// A finished run of one stage.
+fn run(folder: &TempDir, name: &str, beta: f64) {
+    let path = folder.path().join("runs").join(name);
+    let mut run =
+        duel::run::RunDir::create(&path, &format!("seed = 1\n[dpo]\nbeta = {beta}\n")).unwrap();
+    let key = duel::run::stage_key(&beta, &[]).unwrap();
+    let stage = run
+        .stage(&run.layout().round(1).stage("eval"), key)
+        .unwrap();
+    let round = duel::run::RoundSummary {
+        round: 1,
+        win_rate: Some(0.625),
+        low: Some(0.5),
+        high: Some(0.75),
+        ..duel::run::RoundSummary::default()
+    };
+    stage.complete(|_| run.write_round(&round)).unwrap();
+    run.end(Ok(())).unwrap();
+}
+
+#[test]
+fn runs_are_found_by_name_or_path_and_compared() {
+    let folder = folder(&[]);
+    run(&folder, "mine", 0.1);
+    run(&folder, "other", 0.05);
+    let listed = duel(&folder, &["runs", "list"]).out;
+    assert!(
+        listed.contains("mine") && listed.contains("62 % (50 to 75)"),
+        "{listed}"
+    );
+    for name in ["mine", "runs/mine"] {
+        let said = duel(&folder, &["runs", "show", name, "--json"]);
+        assert_eq!(
+            said.json()[0]["stages_done"],
+            json!(["round-1/eval"]),
+            "{}",
+            said.err
+        );
+    }
+    let table = duel(&folder, &["runs", "compare", "mine", "other"]).out;
+    let beta = table
+        .lines()
+        .find(|line| line.contains("dpo.beta"))
+        .expect("what differs");
+    assert!(beta.contains("0.1") && beta.contains("0.05"), "{beta}");
+    assert!(!table.contains("seed"), "{table}");
+    let report = duel(&folder, &["runs", "report", "mine"]).out;
+    assert!(folder.path().join(report.trim()).is_file(), "{report}");
+    let typo = duel(&folder, &["runs", "show", "mina"]);
+    assert_eq!(typo.code, 2);
+    assert_eq!(
+        typo.err,
+        "error: no run called `mina` in runs\n\nhint: did you mean `mine`?\n"
+    );
+}

@@ -1,0 +1,38 @@
+//! The references in docs/ say what the code says.
+
+use std::path::Path;
+
+#[test]
+fn the_command_reference_is_generated_from_the_commands() {
+    agrees("docs/cli.md", &duel::cli::reference::markdown());
+}
+
+#[test]
+fn the_recipe_reference_is_generated_from_the_schema() {
+    agrees("docs/recipes.md", &duel::recipe::reference_markdown());
+}
+
+/// Compares a file of the repository with what is generated, or with `UPDATE_DOCS=1` writes it.
+fn agrees(path: &str, generated: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&file, generated).expect("docs/ can be written");
+        return;
+    }
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    // Git may check text out with the line ends of Windows.
+    let written = written.replace("\r\n", "\n");
+    let line = written
+        .lines()
+        .zip(generated.lines())
+        .position(|(written, generated)| written != generated)
+        .unwrap_or(written.lines().count().min(generated.lines().count()));
+    assert!(
+        written == generated,
+        "{path}:{} is not what the code says; write it anew with `UPDATE_DOCS=1 cargo test --test laws docs`\n\
+         written:   {}\ngenerated: {}",
+        line + 1,
+        written.lines().nth(line).unwrap_or("(the end)"),
+        generated.lines().nth(line).unwrap_or("(the end)"),
+    );
+}

@@ -1,0 +1,229 @@
+//! What duel writes, transformers and PEFT read with the same numbers, and the other way round.
+
+use crate::tiny;
+use burn::tensor::{Device, Tensor, TensorData};
+use duel::data::Key;
+use duel::model::files::StoreDtype;
+use duel::model::files::config::HfConfig;
+use duel::model::init::Random;
+use duel::model::params::{Remap, is_adapter};
+use duel::model::{Decoder, LoraShape, Model};
+use duel::trie::{Sequence, Trie};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// A Llama with biases, grouped queries and a head of its own.
+fn model(path: &Path) -> Model {
+    let chat = tiny::chat();
+    let config = json!({
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": chat.vocab_size(),
+        "hidden_size": 16,
+        "intermediate_size": 20,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+        "attention_bias": true,
+        "hidden_act": "silu",
+        "initializer_range": 0.5,
+        "tie_word_embeddings": false,
+        "eos_token_id": 0,
+    });
+    let spec = HfConfig::from_value(config.clone())
+        .unwrap()
+        .resolve()
+        .unwrap();
+    Model {
+        decoder: tiny::decoder(&spec, 40),
+        chat,
+        config,
+        tokenizer: tiny::tokenizer(),
+        path: path.to_owned(),
+    }
+}
+
+fn lora() -> LoraShape {
+    LoraShape {
+        r: 3,
+        alpha: 5.0,
+        rank_stabilised: false,
+        targets: ["q_proj", "o_proj", "gate_proj"].map(String::from).into(),
+    }
+}
+
+/// An adapter whose second factor is no longer zero.
+fn adapted(decoder: &Decoder) -> Decoder {
+    struct Trained(u64);
+    impl Remap for Trained {
+        fn remap<const D: usize>(&mut self, name: &str, value: Tensor<D>) -> Tensor<D> {
+            if !is_adapter(name) {
+                return value;
+            }
+            self.0 += 1;
+            let (shape, count) = (value.dims(), value.dims().iter().product::<usize>());
+            let wave = (0..count).map(|i| (i as f32 * 1.7 + self.0 as f32).sin() * 0.4);
+            let wave: Vec<f32> = wave.collect();
+            Tensor::from_data(TensorData::new(wave, shape), &value.device())
+        }
+    }
+    let mut fresh = Random::new(Key::new(2), 0.0);
+    decoder
+        .clone()
+        .adapt(&lora(), &mut fresh)
+        .unwrap()
+        .remap(&mut Trained(0))
+}
+
+/// Everything that is written, and the decoders it was written from.
+struct Written {
+    folder: tempfile::TempDir,
+    decoders: [(&'static str, Decoder); 4],
+}
+
+fn write() -> Written {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let language = model(&at("model"));
+    let reward = || {
+        model(&at("model"))
+            .with_score_head(Key::new(41), &Device::flex())
+            .unwrap()
+    };
+    let save = |model: &Model, name, decoder: &Decoder, lora: Option<&LoraShape>| {
+        model
+            .save(&at(name), decoder, lora, StoreDtype::F32)
+            .unwrap();
+    };
+    let adapter = adapted(&language.decoder);
+    let reward_adapter = adapted(&reward().decoder);
+    save(&language, "model", &language.decoder, None);
+    save(&reward(), "reward", &reward().decoder, None);
+    save(&language, "adapter", &adapter, Some(&lora()));
+    save(&reward(), "reward-adapter", &reward_adapter, Some(&lora()));
+    let decoders = [
+        ("model", language.decoder),
+        ("reward", reward().decoder),
+        ("adapter", adapter),
+        ("reward-adapter", reward_adapter),
+    ];
+    Written { folder, decoders }
+}
+
+/// Ids from 2: neither the end marker nor the padding, which transformers looks for in reward models.
+fn sequences() -> Vec<Vec<u32>> {
+    let ids = |n: u32| (0..n).map(|i| 2 + (i * i * 31 + i * 7 + n) % 250).collect();
+    [1, 7, 40].map(ids).into()
+}
+
+/// Log-probs of all tokens, or the rewards of a model that has a head for them.
+fn scores(decoder: &Decoder) -> Vec<f64> {
+    let rows: Vec<Sequence> = sequences()
+        .iter()
+        .map(|ids| Sequence::response(&[], ids))
+        .collect();
+    let trie = Trie::new(&rows);
+    match decoder.score {
+        Some(_) => tiny::numbers(decoder.rewards(&trie)),
+        None => tiny::token_logps(decoder, &trie),
+    }
+}
+
+fn load(path: &Path) -> Decoder {
+    Model::load(path, &Device::flex()).unwrap().decoder
+}
+
+#[test]
+fn what_is_saved_is_loaded_bit_for_bit() {
+    let written = write();
+    for (name, decoder) in &written.decoders {
+        let loaded = load(&written.folder.path().join(name));
+        assert!(tiny::weights(&loaded) == tiny::weights(decoder), "{name}");
+        assert_eq!(loaded.spec, decoder.spec, "{name}");
+        assert_eq!(scores(&loaded), scores(decoder), "{name}");
+    }
+}
+
+#[test]
+fn a_whole_model_is_saved_with_its_adapters_merged() {
+    let written = write();
+    let adapter = Model::load(&written.folder.path().join("adapter"), &Device::flex()).unwrap();
+    let merged = written.folder.path().join("merged");
+    adapter
+        .save(&merged, &adapter.decoder, None, StoreDtype::F32)
+        .unwrap();
+    let error = tiny::distance(&scores(&load(&merged)), &scores(&adapter.decoder));
+    assert!(error < 1e-5, "{error}");
+}
+
+/// The head of a reward model goes on learning beside its adapter: the adapter's head is the one that counts.
+#[test]
+fn an_adapter_brings_its_own_score_head() {
+    let written = write();
+    let base = written.folder.path().join("reward");
+    let mut reward = Model::load(&base, &Device::flex()).unwrap();
+    let values: Vec<f32> = (0..16).map(|i| i as f32 / 8.0).collect();
+    let spec = (*reward.decoder.spec).clone();
+    let trained = adapted(&reward.decoder).with_score(spec, values, &Device::flex());
+    reward.decoder = reward.decoder.clone().without_adapters();
+    let path = written.folder.path().join("later");
+    reward
+        .save(&path, &trained, Some(&lora()), StoreDtype::F32)
+        .unwrap();
+    assert_eq!(scores(&load(&path)), scores(&trained));
+}
+
+#[test]
+fn an_adapter_of_another_model_is_refused() {
+    let written = write();
+    let config = written.folder.path().join("model/config.json");
+    let mut shorter: Value =
+        serde_json::from_str(&std::fs::read_to_string(&config).unwrap()).unwrap();
+    shorter["num_hidden_layers"] = json!(1);
+    std::fs::write(&config, shorter.to_string()).unwrap();
+    let error = Model::load(&written.folder.path().join("adapter"), &Device::flex())
+        .err()
+        .unwrap();
+    let wanted =
+        "the adapter's model.layers.1.mlp.gate_proj.lora_A belongs to no layer that duel adapts";
+    assert!(error.to_string().contains(wanted), "{error}");
+}
+
+#[test]
+#[ignore = "needs Python with transformers and peft: set DUEL_PYTHON"]
+fn transformers_and_peft_agree_both_ways() {
+    let python = std::env::var("DUEL_PYTHON").expect("set DUEL_PYTHON to a python");
+    let written = write();
+    let folder = written.folder.path();
+    std::fs::write(
+        folder.join("sequences.json"),
+        json!(sequences()).to_string(),
+    )
+    .unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/check_interchange.py");
+    // -P: statistics.py beside the script is not Python's.
+    let output = std::process::Command::new(python)
+        .arg("-P")
+        .arg(script)
+        .arg(folder)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["eos"], 0);
+    let agree = |name: &str, decoder: &Decoder| {
+        let theirs: Vec<f64> = serde_json::from_value(found[name].clone()).unwrap();
+        let error = tiny::distance(&scores(decoder), &theirs);
+        assert!(error < 1e-4, "{name}: {error}");
+    };
+    for (name, decoder) in &written.decoders {
+        agree(name, decoder);
+    }
+    for name in ["by-peft", "by-peft-reward", "by-transformers"] {
+        agree(name, &load(&folder.join(name)));
+    }
+}

@@ -1,0 +1,118 @@
+//! Training learns, and takes no more memory the longer it lasts.
+
+use crate::fitting::{all, bradley_terry, dpo, fit, language_model, pairs, reward_model, train};
+use crate::tiny;
+use duel::data::Key;
+use duel::objective::{Example, Sft};
+use duel::recipe::Train;
+use duel::recipe::loss::LossType;
+use duel::trainer::{Fit, StepRecord};
+use duel::trie::Sequence;
+
+#[test]
+fn sft_learns_eight_sequences_by_heart() {
+    let rows: Vec<Example> = pairs(8)
+        .into_iter()
+        .enumerate()
+        .map(|(i, mut row)| {
+            // The first token tells the rows apart.
+            let response = row.sequences[0].tokens.repeat(2);
+            row.sequences = vec![Sequence::response(&[i as u32], &response)];
+            row
+        })
+        .collect();
+    let train = Train {
+        learning_rate: 1e-2,
+        ..train(200)
+    };
+    let trained = fit(all(&language_model(28)), Box::new(Sft), &rows, &train, None);
+    assert!(trained.first("loss") > 3.0, "{}", trained.first("loss"));
+    assert!(trained.last("loss") < 0.1, "{}", trained.last("loss"));
+    assert_eq!(trained.last("mean_token_accuracy"), 1.0);
+}
+
+#[test]
+fn dpo_raises_the_margin_and_reward_models_tell_apart() {
+    let mut rows = pairs(8);
+    let start = language_model(29);
+    for row in &mut rows {
+        let sums = tiny::sequence_logps(&start, &row.sequences);
+        row.reference = sums.iter().map(|&sum| sum as f32).collect();
+    }
+    let trained = fit(all(&start), dpo(LossType::Sigmoid), &rows, &train(60), None);
+    let (first, last) = (
+        trained.first("rewards/margins"),
+        trained.last("rewards/margins"),
+    );
+    assert!(first.abs() < 1e-5 && last > 0.3, "{first} {last}");
+    assert!((trained.first("loss") - std::f64::consts::LN_2).abs() < 1e-5);
+    assert_eq!(trained.last("rewards/accuracies"), 1.0);
+
+    let trained = fit(
+        all(&reward_model(29)),
+        bradley_terry(),
+        &rows,
+        &train(60),
+        None,
+    );
+    assert_eq!(trained.last("accuracy"), 1.0);
+    assert!(trained.last("margin") > trained.first("margin") + 1.0);
+}
+
+/// The process's resident memory in KiB.
+#[cfg(target_os = "linux")]
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Between step 200 and step 1,000 the process grows by less than 4 MiB. It runs alone, in a process of its
+/// own: other tests take memory too.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_stays_flat_over_a_thousand_steps() {
+    const ALONE: &str = "DUEL_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let name = "learning::memory_stays_flat_over_a_thousand_steps";
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(ALONE, "1")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        return;
+    }
+    let rows = pairs(8);
+    let train = train(1000);
+    let (mut early, mut late) = (0, 0);
+    let mut objective = dpo(LossType::Sigmoid);
+    let mut sink = |record: &StepRecord| {
+        match record.step {
+            200 => early = resident(),
+            1000 => late = resident(),
+            _ => {}
+        }
+        Ok(())
+    };
+    let fit = Fit {
+        stage: "test",
+        objective: &mut *objective,
+        examples: &rows,
+        held_out: &[],
+        train: &train,
+        key: Key::new(4),
+        checkpoints: None,
+        sink: &mut sink,
+        resumed: &mut |_| Ok(()),
+    };
+    fit.run(all(&language_model(30))).unwrap();
+    assert!(
+        early > 0 && late < early + 4096,
+        "{early} KiB, then {late} KiB"
+    );
+}
