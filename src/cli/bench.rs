@@ -11,6 +11,7 @@ use crate::pipeline::judges::score_with;
 use crate::pipeline::responses::GroupRow;
 use crate::pipeline::{examples, pairs, reward};
 use crate::recipe::{Lora, LrSchedulerType, Overlong, PairLoss, Sampling, Train};
+use crate::run::peak_rss_mib;
 use crate::trainer::Fit;
 use crate::trie::Sequence;
 use clap::{Args, ValueEnum};
@@ -328,12 +329,4 @@ fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// The most memory the process ever held, where the system tells it.
-fn peak_rss_mib() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib / 1024.0)
 }

@@ -2,7 +2,7 @@
 
 use super::output;
 use crate::pipeline::{Measured, Outcome};
-use crate::run::{RoundSummary, Sample};
+use crate::run::{RoundSummary, Sample, peak_rss_mib};
 use serde_json::{Value, json};
 
 /// Tables, samples and paths.
@@ -17,8 +17,11 @@ pub fn text(outcome: &Outcome) -> String {
         }
         parts.extend(measured.samples.iter().take(3).map(sample));
     }
+    let memory = peak_rss_mib().map_or(String::new(), |mib| {
+        format!("\nmemory  {mib:.0} MiB at its peak")
+    });
     parts.push(format!(
-        "model   {}\nreport  {}\ntime    {}",
+        "model   {}\nreport  {}\ntime    {}{memory}",
         outcome.model.display(),
         outcome.report.display(),
         duration(outcome.seconds)
@@ -36,6 +39,7 @@ pub fn json(outcome: &Outcome) -> Value {
         "judge": headline.map(|o| o.judge.clone()),
         "kl": outcome.measured.as_ref().and_then(|m| m.kl),
         "seconds": outcome.seconds,
+        "peak_rss_mib": peak_rss_mib(),
         "model": outcome.model,
         "report": outcome.report,
         "run": outcome.run,
