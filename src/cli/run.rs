@@ -110,7 +110,7 @@ pub fn execute(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
     let start = Start {
         command: std::env::args().collect::<Vec<_>>().join(" "),
         about: recipe.description.clone(),
-        machine: pipeline::machine(backend),
+        machine: pipeline::machine(&setup::opened(backend)),
     };
     let outcome = pipeline::run(loaded, &directory, device, start, until)?;
     match global.json {

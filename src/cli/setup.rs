@@ -80,6 +80,17 @@ pub fn device(global: &Global) -> Result<Device> {
     open_device(&global.backend, global.device)
 }
 
+/// What `auto` comes to on this machine; every other name is itself.
+pub fn opened(backend: &str) -> String {
+    let chosen = duel_backends::device::list()
+        .into_iter()
+        .find(|device| device.chosen);
+    match (backend, chosen) {
+        ("auto", Some(device)) => format!("{} ({})", device.backend, device.name),
+        _ => backend.to_owned(),
+    }
+}
+
 /// A device by name and number.
 pub fn open_device(backend: &str, index: usize) -> Result<Device> {
     duel_backends::device::open(backend, index)

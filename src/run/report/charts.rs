@@ -178,7 +178,16 @@ impl Axes {
         let mut svg = String::new();
         let ticks = self.y.ticks(4);
         let names = match chart.share {
-            true => ticks.iter().map(|t| format!("{:.0}%", t * 100.0)).collect(),
+            true => {
+                // Small shares need a digit more, or every tick reads alike.
+                let step = ticks
+                    .windows(2)
+                    .map(|pair| pair[1] - pair[0])
+                    .fold(1.0, f64::min);
+                let digits = usize::from(step < 0.01) + usize::from(step < 0.001);
+                let label = |t: &f64| format!("{:.digits$}%", t * 100.0);
+                ticks.iter().map(label).collect()
+            }
             false => labels(&ticks),
         };
         for (tick, name) in ticks.iter().zip(names) {
