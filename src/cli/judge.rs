@@ -90,13 +90,7 @@ impl Judge {
         let lines = groups.iter().zip(pairs).map(|(row, pair)| line(row, pair));
         match &self.out {
             None => lines.into_iter().try_for_each(|line| output::json(&line)),
-            Some(path) => crate::run::write_atomic_with(path, |out| {
-                for row in &groups {
-                    serde_json::to_writer(&mut *out, row)?;
-                    out.write_all(b"\n")?;
-                }
-                Ok(())
-            }),
+            Some(path) => crate::run::write_rows(path, &groups),
         }
     }
 }

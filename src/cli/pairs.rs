@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::judge::{Choose, PairRule};
 use crate::pipeline::pairs;
 use crate::pipeline::responses::GroupRow;
-use crate::run::write_atomic_with;
+use crate::run::write_rows;
 use clap::Args;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -92,13 +92,7 @@ impl Pairs {
             key: Key::new(self.seed).fold("pairs"),
         };
         let (found, counts) = pairs::choose(&rows, &rule)?;
-        write_atomic_with(&self.out, |out| {
-            for row in &found {
-                serde_json::to_writer(&mut *out, row)?;
-                out.write_all(b"\n")?;
-            }
-            Ok(())
-        })?;
+        write_rows(&self.out, &found)?;
         match global.json {
             true => output::json(&counts),
             false => output::print(&format!("{counts} -> {}", self.out.display())),

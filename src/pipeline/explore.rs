@@ -49,13 +49,7 @@ pub fn respond(
         .iter()
         .map(|row| best_of(row, k - explored, table.best_of_n))
         .collect();
-    crate::run::write_atomic_with(&round.responses(), |out| {
-        for row in &kept {
-            serde_json::to_writer(&mut *out, row)?;
-            out.write_all(b"\n")?;
-        }
-        Ok(())
-    })
+    crate::run::write_rows(&round.responses(), &kept)
 }
 
 /// The first `plain` responses as they are, then of each run of `n` the one with the highest reward.

@@ -16,10 +16,9 @@ use crate::data::PromptRow;
 use crate::error::{Error, Result};
 use crate::objective::Preference;
 use crate::recipe::{History, Online, Reference, hash_of};
-use crate::run::{Journal, RoundLayout, StageDir, read_rows, stage_key};
+use crate::run::{Journal, RoundLayout, StageDir, read_rows, stage_key, write_rows};
 use blake3::Hash;
 use rand::seq::SliceRandom;
-use std::path::Path;
 
 /// Runs all rounds, beginning with `start`; `rewards` are the run's own reward models.
 ///
@@ -177,7 +176,7 @@ fn score(
     cx.run.stage(&round.stage("scores"), key)?.complete(|_| {
         let mut rows = read_rows::<GroupRow>(&round.responses())?;
         judge.score(cx, &mut rows, table.max_length)?;
-        write(&round.scores(), &rows)
+        write_rows(&round.scores(), &rows)
     })
 }
 
@@ -202,7 +201,7 @@ fn pair(
                 "draw more responses (num_generations), raise the temperature, or lower min_margin",
             ));
         }
-        write(&round.pairs(), &found)
+        write_rows(&round.pairs(), &found)
     })
 }
 
@@ -248,7 +247,7 @@ fn train(
         .stage(&round.stage("reference"), key)?
         .complete(|_| {
             if !table.loss.needs_reference() {
-                return write::<PairRow>(&round.reference(), &[]);
+                return write_rows::<PairRow>(&round.reference(), &[]);
             }
             let reference = reference.load(&cx.device)?;
             let budget = table.train.max_tokens_per_batch;
@@ -288,15 +287,4 @@ fn train(
         training.run(cx, &model).map(|_| ())
     })?;
     Ok(trained(&done, &out))
-}
-
-/// Rows of a stage that is computed in one go.
-fn write<T: serde::Serialize>(path: &Path, rows: &[T]) -> Result<()> {
-    crate::run::write_atomic_with(path, |out| {
-        for row in rows {
-            serde_json::to_writer(&mut *out, row)?;
-            out.write_all(b"\n")?;
-        }
-        Ok(())
-    })
 }

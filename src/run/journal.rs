@@ -101,6 +101,20 @@ impl<T: Keyed + Serialize + DeserializeOwned> Journal<T> {
     }
 }
 
+/// Writes rows that are known all at once: the file appears whole or not at all.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_rows<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
+    super::write_atomic_with(path, |out| {
+        for row in rows {
+            serde_json::to_writer(&mut *out, row)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    })
+}
+
 /// Reads the whole rows of a journal without touching the file, also while another process writes it.
 pub fn read_rows<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let kept = super::lines::read_complete(path)?;

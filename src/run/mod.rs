@@ -30,7 +30,7 @@ mod tensorboard;
 pub use atomic::{write_atomic, write_atomic_with, write_folder_atomic};
 pub use dir::RunDir;
 pub use info::{RunInfo, Start, Status};
-pub use journal::{Journal, Keyed, read_rows};
+pub use journal::{Journal, Keyed, read_rows, write_rows};
 pub use layout::{Layout, RoundLayout};
 pub use memory::peak_rss_mib;
 pub use metrics::{History, Metrics, Record};
