@@ -267,7 +267,7 @@ impl Bench {
             Some(_) => model,
             None => model.with_score_head(Key::new(0), &setup::device(global)?)?,
         };
-        let mut groups: Vec<GroupRow> = rows
+        let groups: Vec<GroupRow> = rows
             .iter()
             .take(self.pairs)
             .map(|row| GroupRow {
@@ -291,9 +291,13 @@ impl Bench {
             })
             .collect();
         let began = Instant::now();
-        score_with(&mut RewardJudge::new(&model, 2048, 4096)?, &mut groups)?;
+        let mut judged = 0;
+        let mut judge = RewardJudge::new(&model, 2048, 4096)?;
+        score_with(&mut judge, groups, &mut |row| {
+            judged += row.rewards.len();
+            Ok(())
+        })?;
         let seconds = began.elapsed().as_secs_f64();
-        let judged: usize = groups.iter().map(|row| row.rewards.len()).sum();
         Ok(json!({
             "kind": "judge",
             "responses": judged,

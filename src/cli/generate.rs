@@ -144,7 +144,7 @@ impl Generate {
             how: &how,
         };
         let key = crate::data::Key::new(self.seed);
-        let written: Vec<GroupRow> = responses::generate(&engine, &rows, key, &self.out)?;
+        let written: Vec<GroupRow> = responses::generate(&engine, &rows, None, key, &self.out)?;
         let drawn: usize = written.iter().map(|row| row.responses.len()).sum();
         output::note(&format!(
             "{drawn} responses to {} prompts in {}",

@@ -72,13 +72,20 @@ impl Judge {
         }
         let mut groups: Vec<GroupRow> = rows.iter().map(group).collect();
         self.keep_what_is_known(&mut groups);
+        let mut scored = Vec::with_capacity(groups.len());
+        let mut keep = |row| {
+            scored.push(row);
+            Ok(())
+        };
         match (&self.model, &self.rule) {
-            (_, Some(rule)) => score_with(&mut RuleJudge(rule.parse::<Rule>()?), &mut groups)?,
+            (_, Some(rule)) => {
+                score_with(&mut RuleJudge(rule.parse::<Rule>()?), groups, &mut keep)?
+            }
             (Some(name), None) => {
                 let model = setup::model(name, global)?;
                 let mut judge =
                     RewardJudge::new(&model, self.max_length, self.max_tokens_per_batch)?;
-                score_with(&mut judge, &mut groups)?;
+                score_with(&mut judge, groups, &mut keep)?;
             }
             (None, None) => {
                 return Err(
@@ -87,10 +94,10 @@ impl Judge {
             }
         }
         let pairs = rows.iter().map(|row| row.is_pair);
-        let lines = groups.iter().zip(pairs).map(|(row, pair)| line(row, pair));
+        let lines = scored.iter().zip(pairs).map(|(row, pair)| line(row, pair));
         match &self.out {
             None => lines.into_iter().try_for_each(|line| output::json(&line)),
-            Some(path) => crate::run::write_rows(path, &groups),
+            Some(path) => crate::run::write_rows(path, &scored),
         }
     }
 }

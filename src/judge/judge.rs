@@ -20,12 +20,15 @@ pub struct Group {
 
 /// Scores responses; higher is better.
 pub trait Judge {
-    /// One score a response, group by group. `done` is told how many groups are through.
+    /// One score a response, handed to `done` group by group, in order.
     ///
     /// # Errors
-    /// When a group cannot be scored.
-    fn scores(&mut self, groups: &[Group], done: &mut dyn FnMut(usize)) -> Result<Vec<Vec<f32>>>;
+    /// When a group cannot be scored, or whatever `done` reports.
+    fn scores(&mut self, groups: &[Group], done: &mut Scores) -> Result<()>;
 }
+
+/// Takes the scores of one group.
+pub type Scores<'a> = dyn FnMut(&Group, Vec<f32>) -> Result<()> + 'a;
 
 /// A Bradley-Terry model: the score head at the last token of prompt and response.
 pub struct RewardJudge<'a> {
@@ -83,13 +86,12 @@ impl<'a> RewardJudge<'a> {
 }
 
 impl Judge for RewardJudge<'_> {
-    fn scores(&mut self, groups: &[Group], done: &mut dyn FnMut(usize)) -> Result<Vec<Vec<f32>>> {
+    fn scores(&mut self, groups: &[Group], done: &mut Scores) -> Result<()> {
         let rows: Vec<Vec<Sequence>> = groups
             .iter()
             .map(|group| self.sequences(group))
             .collect::<Result<_>>()?;
         let sizes: Vec<usize> = rows.iter().map(|row| Trie::new(row).len()).collect();
-        let mut scores = Vec::with_capacity(groups.len());
         for run in pack(&sizes, self.max_tokens_per_batch) {
             let batch = &rows[run.clone()];
             let flat: Vec<Sequence> = batch.iter().flatten().cloned().collect();
@@ -112,14 +114,13 @@ impl Judge for RewardJudge<'_> {
                     ))
                     .hint("look at the reward model: its training may have diverged"));
                 }
-                scores.push(rewards);
+                done(group, rewards)?;
             }
             if interrupt::requested() && run.end < groups.len() {
                 return Err(interrupt::error("stopped while judging"));
             }
-            done(run.end);
         }
-        Ok(scores)
+        Ok(())
     }
 }
 
@@ -127,11 +128,10 @@ impl Judge for RewardJudge<'_> {
 pub struct RuleJudge(pub Rule);
 
 impl Judge for RuleJudge {
-    fn scores(&mut self, groups: &[Group], done: &mut dyn FnMut(usize)) -> Result<Vec<Vec<f32>>> {
+    fn scores(&mut self, groups: &[Group], done: &mut Scores) -> Result<()> {
         let score = |text: &String| self.0.score(text) as f32;
-        let of_group = |group: &Group| group.responses.iter().map(score).collect();
-        let scores = groups.iter().map(of_group).collect();
-        done(groups.len());
-        Ok(scores)
+        groups
+            .iter()
+            .try_for_each(|group| done(group, group.responses.iter().map(score).collect()))
     }
 }

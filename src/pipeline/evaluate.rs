@@ -1,19 +1,20 @@
 //! The trained policy against the one it started from, on prompts of its own.
 
 use super::context::{Context, Policy};
+use super::examples;
 use super::judges::Seat;
 use super::pairs::logps;
 use super::responses::{self, GroupRow};
-use super::{examples, explore};
 use crate::data::PromptRow;
 use crate::error::{Error, Result};
 use crate::eval::{Matchup, WinRate};
 use crate::generate::Engine;
 use crate::judge::{Audit, Scored};
+use crate::model::{Decoder, Model};
 use crate::objective::Example;
 use crate::recipe::{Eval, hash_of};
 use crate::run::{RoundLayout, RoundSummary, Sample, read_rows, stage_key, stages, write_atomic};
-use crate::text::Prompt;
+use crate::text::{Fit, Limits, Prompt};
 use crate::trainer::diagnose::{Diagnoser, RoundAudit, Watched};
 use crate::trie::Sequence;
 use serde::{Deserialize, Serialize};
@@ -82,11 +83,18 @@ impl Evaluation {
             for (name, policy) in ["reward", "reward-second"].iter().zip(rewards) {
                 judges.push(((*name).to_owned(), Seat::Reward(policy.clone())));
             }
+            // The loop's own judge has a say even where the run did not train it.
+            let own = cx.recipe.online.as_ref().map(|online| &online.judge);
+            if let Some(Some(reward)) = own.map(|judge| &judge.reward)
+                && reward.model_name_or_path.is_some()
+            {
+                judges.push(("judge".to_owned(), Seat::reward(reward, rewards)?));
+            }
             if let Some(reward) = &table.reward {
                 let name = reward
                     .model_name_or_path
                     .clone()
-                    .unwrap_or_else(|| "judge".into());
+                    .unwrap_or_else(|| "reward".into());
                 judges.push((name, Seat::reward(reward, rewards)?));
             }
             let (rows, report) = examples::prompts(&table.prompts)?;
@@ -178,7 +186,7 @@ impl Evaluation {
         };
         // The start's digest is in the name: a recipe may compare with two starts, and neither undoes the other.
         let name_of_start = format!("eval-start-{}", &self.start.digest.to_hex()[..8]);
-        let before = self.responses(cx, table, &name_of_start, &self.start.clone())?;
+        let before = self.before(cx, table, &name_of_start)?;
         let mut inputs = vec![
             policy.digest,
             self.start.digest,
@@ -196,7 +204,9 @@ impl Evaluation {
         stage.complete(|stage| {
             stage.folder()?;
             let after = self.draw(cx, table, policy, &folder.join("responses.jsonl"))?;
-            let measured = self.compare(cx, table, policy, before, after)?;
+            let kl = self.kl(cx, table, policy, &after)?;
+            let after = self.judged(cx, table, &after, &folder)?;
+            let measured = self.compare(table, kl, &before, &after)?;
             let text = serde_json::to_vec_pretty(&measured)
                 .map_err(|e| Error::internal(format!("cannot write the evaluation: {e}")))?;
             write_atomic(&result, &text)
@@ -205,28 +215,47 @@ impl Evaluation {
         serde_json::from_slice(&text).map_err(|e| Error::data(format!("{}: {e}", result.display())))
     }
 
-    /// The responses of a policy to the evaluation's prompts, as a stage of its own.
-    fn responses(
-        &self,
-        cx: &mut Context,
-        table: &Eval,
-        name: &str,
-        policy: &Policy,
-    ) -> Result<Vec<GroupRow>> {
+    /// The start's responses to the evaluation's prompts, and what each judge gives them: two stages, for all rounds.
+    fn before(&self, cx: &mut Context, table: &Eval, name: &str) -> Result<Vec<Vec<GroupRow>>> {
         let part = (hash_of(&table.generate).to_string(), table.max_length);
         let inputs = [
-            policy.digest,
+            self.start.digest,
             examples::hash(&table.prompts)?,
             hash_of(&cx.recipe.seed),
         ];
         let file = cx.run.layout().root().join(format!("{name}.jsonl"));
-        cx.run
+        let drawn = cx
+            .run
             .stage(name, stage_key(&part, &inputs)?)?
-            .complete(|_| {
-                self.draw(cx, table, policy, &file)?;
-                Ok(())
-            })?;
-        read_rows(&file)
+            .complete(|_| self.draw(cx, table, &self.start, &file).map(|_| ()))?;
+        let rows: Vec<GroupRow> = read_rows(&file)?;
+        let name = format!("{name}-scores");
+        let mut inputs = vec![drawn.digest()];
+        inputs.extend(self.judges.iter().map(|(_, seat)| seat.digest()));
+        let stage = cx
+            .run
+            .stage(&name, stage_key(&table.max_length, &inputs)?)?;
+        let folder = cx.run.layout().root().join(&name);
+        stage.complete(|stage| {
+            stage.folder()?;
+            self.judged(cx, table, &rows, &folder).map(|_| ())
+        })?;
+        self.judged(cx, table, &rows, &folder)
+    }
+
+    /// The rows as each judge sees them, in the judges' order; files in `folder` keep what is judged already.
+    fn judged(
+        &self,
+        cx: &Context,
+        table: &Eval,
+        rows: &[GroupRow],
+        folder: &Path,
+    ) -> Result<Vec<Vec<GroupRow>>> {
+        let of_judge = |(at, (_, judge)): (usize, &(String, Seat))| {
+            let file = folder.join(format!("scores-{}.jsonl", at + 1));
+            judge.score(cx, rows, table.max_length, &file)
+        };
+        self.judges.iter().enumerate().map(of_judge).collect()
     }
 
     fn draw(
@@ -237,59 +266,53 @@ impl Evaluation {
         file: &Path,
     ) -> Result<Vec<GroupRow>> {
         let model = policy.load(&cx.device)?;
-        let limits = examples::limits(table.max_length, table.overlong, &model);
-        let prompts = explore::fitted(
-            &self.prompts,
-            &model,
-            &limits,
-            table.generate.max_new_tokens,
-        )?;
+        let limits = limits(table, &model);
         let engine = Engine {
             decoder: &model.decoder,
             chat: &model.chat,
             how: &table.generate,
         };
-        responses::generate(&engine, &prompts, cx.key.fold("eval"), file)
+        let key = cx.key.fold("eval");
+        responses::generate(&engine, &self.prompts, Some(&limits), key, file)
     }
 
+    /// `before` and `after` hold the same responses once for each judge.
     fn compare(
         &self,
-        cx: &Context,
         table: &Eval,
-        policy: &Policy,
-        mut before: Vec<GroupRow>,
-        mut after: Vec<GroupRow>,
+        kl: f64,
+        before: &[Vec<GroupRow>],
+        after: &[Vec<GroupRow>],
     ) -> Result<Measured> {
-        let kl = self.kl(cx, policy, &after)?;
-        let mut opinions = Vec::new();
-        let mut samples = Vec::new();
-        for (name, judge) in &self.judges {
-            judge.score(cx, &mut before, table.max_length)?;
-            judge.score(cx, &mut after, table.max_length)?;
-            opinions.push(opinion(name, &before, &after, table.confidence)?);
-            if samples.is_empty() {
-                samples = shown(&before, &after);
-            }
-        }
+        let sides = before.iter().zip(after);
+        let opinions: Result<Vec<Opinion>> = self
+            .judges
+            .iter()
+            .zip(sides)
+            .map(|((name, _), (before, after))| opinion(name, before, after, table.confidence))
+            .collect();
+        let [first_before, first_after] =
+            [before, after].map(|side| side.first().map_or(&[][..], Vec::as_slice));
         Ok(Measured {
-            opinions,
+            opinions: opinions?,
             kl: Some(kl),
-            length_before: mean_length(&before),
-            length_after: mean_length(&after),
-            samples,
+            length_before: mean_length(first_before),
+            length_after: mean_length(first_after),
+            samples: shown(first_before, first_after),
         })
     }
 
     /// Mean over the policy's responses of log pi(y|x) - log start(y|x).
-    fn kl(&self, cx: &Context, policy: &Policy, after: &[GroupRow]) -> Result<f64> {
+    fn kl(&self, cx: &Context, table: &Eval, policy: &Policy, after: &[GroupRow]) -> Result<f64> {
         let model = policy.load(&cx.device)?;
-        let start = self.start.load(&cx.device)?;
+        let limits = limits(table, &model);
         let mut rows = Vec::new();
         for row in after {
             let prompt: Prompt = row.prompt.clone().into();
             for (k, (response, finished)) in row.responses.iter().zip(row.finished()).enumerate() {
-                let encoded = model.chat.response(&prompt, response, finished)?;
-                if encoded.answer.is_empty() {
+                let mut encoded = model.chat.response(&prompt, response, finished)?;
+                let fit = limits.response(&mut encoded);
+                if encoded.answer.is_empty() || matches!(fit, Fit::Dropped(_)) {
                     continue;
                 }
                 rows.push(Example {
@@ -301,7 +324,7 @@ impl Evaluation {
             }
         }
         let rows: Vec<&Example> = rows.iter().collect();
-        let sum = |decoder| -> Result<f64> {
+        let sum = |decoder: &Decoder| -> Result<f64> {
             let mut sum = 0.0;
             logps(
                 decoder,
@@ -315,9 +338,17 @@ impl Evaluation {
             )?;
             Ok(sum)
         };
-        let difference = sum(&model.decoder)? - sum(&start.decoder)?;
-        Ok(difference / rows.len().max(1) as f64)
+        let own = sum(&model.decoder)?;
+        drop(model);
+        let start = self.start.load(&cx.device)?;
+        Ok((own - sum(&start.decoder)?) / rows.len().max(1) as f64)
     }
+}
+
+/// A prompt leaves room for the longest response.
+fn limits(table: &Eval, model: &Model) -> Limits {
+    let room = table.generate.max_new_tokens;
+    examples::limits_of_responses(table.max_length, table.overlong, room, model)
 }
 
 /// The time of a round's stages, whenever they ran: a run that only skips them reports the same.

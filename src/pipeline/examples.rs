@@ -119,6 +119,21 @@ pub fn limits(max_length: usize, overlong: Overlong, model: &Model) -> Limits {
     }
 }
 
+/// The limit of prompts that a model is to answer: room for the response stays under `max_length`, and whoever reads
+/// the responses later (training, the reference, KL) cuts a prompt exactly where the model that answered it did.
+pub fn limits_of_responses(
+    max_length: usize,
+    overlong: Overlong,
+    max_new_tokens: usize,
+    model: &Model,
+) -> Limits {
+    let limits = limits(max_length, overlong, model);
+    Limits {
+        max_prompt_length: Some(limits.max_length.saturating_sub(max_new_tokens).max(1)),
+        ..limits
+    }
+}
+
 /// Examples with what became of the rows on the way.
 #[derive(Debug, Default)]
 pub struct Prepared {

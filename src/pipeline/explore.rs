@@ -10,7 +10,7 @@ use crate::generate::Engine;
 use crate::model::Model;
 use crate::recipe::{Online, Sampling};
 use crate::run::RoundLayout;
-use crate::text::{Fit, Limits, Prompt};
+use crate::text::Limits;
 
 /// Writes `responses.jsonl` of a round.
 ///
@@ -25,7 +25,6 @@ pub fn respond(
     judge: &Seat,
     round: &RoundLayout,
 ) -> Result<()> {
-    let asked = fitted(asked, model, limits, table.generate.max_new_tokens)?;
     let key = cx.key.fold("round").fold_index(round.number() as u64);
     let k = table.generate.num_generations;
     let explored = if table.best_of_n > 1 { k / 2 } else { 0 };
@@ -39,12 +38,13 @@ pub fn respond(
         how: &how,
     };
     if explored == 0 {
-        responses::generate(&engine, &asked, key, &round.responses())?;
+        responses::generate(&engine, asked, Some(limits), key, &round.responses())?;
         return Ok(());
     }
     let all = round.responses().with_file_name("responses.drawn.jsonl");
-    let mut drawn = responses::generate(&engine, &asked, key, &all)?;
-    judge.score(cx, &mut drawn, table.max_length)?;
+    let drawn = responses::generate(&engine, asked, Some(limits), key, &all)?;
+    let scores = all.with_file_name("responses.drawn-scores.jsonl");
+    let drawn = judge.score(cx, &drawn, table.max_length, &scores)?;
     let kept: Vec<GroupRow> = drawn
         .iter()
         .map(|row| best_of(row, k - explored, table.best_of_n))
@@ -73,42 +73,6 @@ fn best_of(row: &GroupRow, plain: usize, n: usize) -> GroupRow {
         rewards: Vec::new(),
         ..row.clone()
     }
-}
-
-/// Prompts that leave room for a response under the limit: long ones lose their beginning or are left out.
-///
-/// # Errors
-/// A prompt that cannot be rendered.
-pub fn fitted(
-    rows: &[PromptRow],
-    model: &Model,
-    limits: &Limits,
-    response: usize,
-) -> Result<Vec<PromptRow>> {
-    let mut kept = Vec::with_capacity(rows.len());
-    let mut left_out = 0;
-    for row in rows {
-        let mut tokens = model
-            .chat
-            .prompt(&row.prompt)
-            .map_err(|e| e.at(&row.origin))?;
-        match limits.prompt(
-            &mut tokens,
-            response.min(limits.max_length.saturating_sub(1)),
-        ) {
-            Fit::Whole => kept.push(row.clone()),
-            Fit::Truncated(_) => {
-                let mut row = row.clone();
-                row.prompt = Prompt::Ids(tokens);
-                kept.push(row);
-            }
-            Fit::Dropped(_) => left_out += 1,
-        }
-    }
-    if left_out > 0 {
-        tracing::warn!("{left_out} prompts are longer than max_length and were left out");
-    }
-    Ok(kept)
 }
 
 #[cfg(test)]

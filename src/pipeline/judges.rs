@@ -6,7 +6,9 @@ use crate::error::{Error, Result};
 use crate::judge::{Group, Judge, RewardJudge, Rule, RuleJudge};
 use crate::model::{Model, files::hub};
 use crate::recipe::{self, RewardJudge as RewardTable};
+use crate::run::Journal;
 use blake3::Hash;
+use std::path::Path;
 use tracing::info_span;
 use tracing_indicatif::span_ext::IndicatifSpanExt;
 
@@ -42,24 +44,43 @@ impl Seat {
         }
     }
 
-    /// Scores `rows` in place.
+    /// Gives `rows` their rewards and writes them to `file` as they come, so that a run that was stopped in the middle
+    /// judges only what is left.
     ///
     /// # Errors
-    /// What is wrong with the model, the rule or a row.
-    pub fn score(&self, cx: &Context, rows: &mut [GroupRow], max_length: usize) -> Result<()> {
+    /// What is wrong with the model, the rule or a row, or a file that cannot be written.
+    pub fn score(
+        &self,
+        cx: &Context,
+        rows: &[GroupRow],
+        max_length: usize,
+        file: &Path,
+    ) -> Result<Vec<GroupRow>> {
+        let (mut journal, mut scored) = Journal::<GroupRow>::open(file)?;
+        let open: Vec<GroupRow> = rows
+            .iter()
+            .filter(|row| !journal.contains(&row.id))
+            .cloned()
+            .collect();
+        let mut keep = |row: GroupRow| {
+            journal.append(&row)?;
+            scored.push(row);
+            Ok(())
+        };
         match self {
+            _ if open.is_empty() => {}
             Self::Reward(policy) => {
                 let model: Model = policy.load(&cx.device)?;
-                score_with(
-                    &mut RewardJudge::new(&model, max_length, TOKENS_PER_BATCH)?,
-                    rows,
-                )
+                let mut judge = RewardJudge::new(&model, max_length, TOKENS_PER_BATCH)?;
+                score_with(&mut judge, open, &mut keep)?;
             }
             Self::Rule(rule) => {
                 let rule: Rule = rule.formula.parse()?;
-                score_with(&mut RuleJudge(rule), rows)
+                score_with(&mut RuleJudge(rule), open, &mut keep)?;
             }
         }
+        journal.finish()?;
+        Ok(scored)
     }
 }
 
@@ -88,11 +109,15 @@ pub fn check_rules(recipe: &recipe::Recipe) -> Result<()> {
 /// Tokens that a judge computes at once.
 pub const TOKENS_PER_BATCH: usize = 4096;
 
-/// Scores `rows` in place with a judge that is ready.
+/// Hands `rows` with their rewards to `done`, by a judge that is ready.
 ///
 /// # Errors
-/// A row that cannot be scored.
-pub fn score_with(judge: &mut dyn Judge, rows: &mut [GroupRow]) -> Result<()> {
+/// A row that cannot be scored, or whatever `done` reports.
+pub fn score_with(
+    judge: &mut dyn Judge,
+    rows: Vec<GroupRow>,
+    done: &mut dyn FnMut(GroupRow) -> Result<()>,
+) -> Result<()> {
     let groups: Vec<Group> = rows
         .iter()
         .map(|row| Group {
@@ -105,9 +130,10 @@ pub fn score_with(judge: &mut dyn Judge, rows: &mut [GroupRow]) -> Result<()> {
     span.pb_set_message("judge");
     span.pb_set_length(groups.len() as u64);
     let _entered = span.enter();
-    let scores = judge.scores(&groups, &mut |done| span.pb_set_position(done as u64))?;
-    for (row, scores) in rows.iter_mut().zip(scores) {
-        row.rewards = scores;
-    }
-    Ok(())
+    let mut rest = rows.into_iter();
+    judge.scores(&groups, &mut |_, rewards| {
+        span.pb_inc(1);
+        let row = rest.next().expect("a judge answers each group once");
+        done(GroupRow { rewards, ..row })
+    })
 }

@@ -6,17 +6,20 @@
 
 use super::context::{Context, Policy};
 use super::evaluate::{Evaluation, audit};
+use super::examples::{self, Prepared};
+use super::explore;
 use super::judges::Seat;
 use super::pairs::{self, PairRow};
 use super::preference::guess_is_ln2;
 use super::responses::{self, GroupRow};
 use super::training::{Training, trained};
-use super::{examples, explore};
 use crate::data::PromptRow;
 use crate::error::{Error, Result};
+use crate::model::Model;
 use crate::objective::Preference;
 use crate::recipe::{History, Online, Reference, hash_of};
 use crate::run::{Journal, RoundLayout, StageDir, read_rows, stage_key, write_rows};
+use crate::text::Limits;
 use blake3::Hash;
 use rand::seq::SliceRandom;
 
@@ -159,7 +162,7 @@ fn respond(
         .stage(&round.stage("responses"), stage_key(&part, &inputs)?)?;
     stage.complete(|_| {
         let model = policy.load(&cx.device)?;
-        let limits = examples::limits(table.max_length, table.overlong, &model);
+        let limits = limits(table, &model);
         explore::respond(cx, &model, asked, table, &limits, judge, round)
     })
 }
@@ -174,9 +177,10 @@ fn score(
 ) -> Result<StageDir> {
     let key = stage_key(&table.max_length, &[answered.digest(), judge.digest()])?;
     cx.run.stage(&round.stage("scores"), key)?.complete(|_| {
-        let mut rows = read_rows::<GroupRow>(&round.responses())?;
-        judge.score(cx, &mut rows, table.max_length)?;
-        write_rows(&round.scores(), &rows)
+        let rows = read_rows::<GroupRow>(&round.responses())?;
+        judge
+            .score(cx, &rows, table.max_length, &round.scores())
+            .map(|_| ())
     })
 }
 
@@ -232,16 +236,6 @@ fn train(
         inputs.push(examples::hash(offline)?);
     }
     let key = stage_key(&part, &inputs)?;
-    let model = begin.load(&cx.device)?;
-    let limits = examples::limits(table.max_length, table.overlong, &model);
-    let mut prepared = pairs::examples(rows, &model.chat, &limits)?;
-    if let Some(offline) = &table.offline {
-        let fixed = examples::preferences(offline)?.0;
-        let fixed = examples::pairs(&fixed, &model.chat, &limits, true)?;
-        prepared.audit.rows += fixed.audit.rows;
-        prepared.examples.extend(fixed.examples);
-    }
-    let mut prepared = prepared.not_empty("pair", table.max_length)?;
     let referred = cx
         .run
         .stage(&round.stage("reference"), key)?
@@ -249,14 +243,9 @@ fn train(
             if !table.loss.needs_reference() {
                 return write_rows::<PairRow>(&round.reference(), &[]);
             }
-            let reference = reference.load(&cx.device)?;
-            let budget = table.train.max_tokens_per_batch;
-            pairs::reference(
-                &reference.decoder,
-                &mut prepared.examples,
-                budget,
-                &round.reference(),
-            )
+            let model = reference.load(&cx.device)?;
+            let mut prepared = prepare(table, rows, &model)?;
+            refer(table, &model, &mut prepared, round)
         })?;
     let stage = cx.run.stage(
         &round.stage("checkpoint"),
@@ -264,14 +253,11 @@ fn train(
     )?;
     let out = round.checkpoint();
     let done = stage.complete(|stage| {
+        let model = begin.load(&cx.device)?;
+        let mut prepared = prepare(table, rows, &model)?;
         if table.loss.needs_reference() {
-            // Read back where the stage before was skipped; nothing is computed again.
-            pairs::reference(
-                &model.decoder,
-                &mut prepared.examples,
-                1,
-                &round.reference(),
-            )?;
+            // Read back from the stage before; nothing is computed again.
+            refer(table, &model, &mut prepared, round)?;
         }
         let training = Training {
             stage,
@@ -284,7 +270,39 @@ fn train(
             lora: table.lora.as_ref(),
             key: cx.key.fold("dpo").fold_index(round.number() as u64),
         };
-        training.run(cx, &model).map(|_| ())
+        training.run(cx, model).map(|_| ())
     })?;
     Ok(trained(&done, &out))
+}
+
+/// The round's pairs, and those of a fixed file, as examples.
+fn prepare(table: &Online, rows: &[PairRow], model: &Model) -> Result<Prepared> {
+    let limits = limits(table, model);
+    let mut prepared = pairs::examples(rows, &model.chat, &limits)?;
+    if let Some(offline) = &table.offline {
+        let fixed = examples::preferences(offline)?.0;
+        let limits = examples::limits(table.max_length, table.overlong, model);
+        let fixed = examples::pairs(&fixed, &model.chat, &limits, true)?;
+        prepared.audit.rows += fixed.audit.rows;
+        prepared.examples.extend(fixed.examples);
+    }
+    prepared.not_empty("pair", table.max_length)
+}
+
+/// Fills in the reference's log-probs that `reference.jsonl` has, and computes the others with `model`.
+fn refer(
+    table: &Online,
+    model: &Model,
+    prepared: &mut Prepared,
+    round: &RoundLayout,
+) -> Result<()> {
+    let budget = table.train.max_tokens_per_batch;
+    let file = round.reference();
+    pairs::reference(&model.decoder, &mut prepared.examples, budget, &file)
+}
+
+/// A prompt leaves room for the longest response.
+fn limits(table: &Online, model: &Model) -> Limits {
+    let room = table.generate.max_new_tokens;
+    examples::limits_of_responses(table.max_length, table.overlong, room, model)
 }

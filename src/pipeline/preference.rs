@@ -81,7 +81,7 @@ pub fn dpo(cx: &mut Context, start: &Policy) -> Result<Policy> {
             lora: table.lora.as_ref(),
             key: cx.key.fold("dpo"),
         };
-        training.run(cx, &model)?;
+        training.run(cx, model)?;
         Ok(())
     })?;
     Ok(trained(&done, &out))

@@ -4,7 +4,7 @@ use crate::data::{Key, PromptRow};
 use crate::error::{Error, Result};
 use crate::generate::{Engine, Finish, Prompted};
 use crate::run::{Journal, Keyed};
-use crate::text::{Dialogue, Prompt};
+use crate::text::{Dialogue, Fit, Limits, Prompt};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tracing::info_span;
@@ -104,30 +104,43 @@ pub fn asked(row: &PromptRow) -> GroupRow {
 
 /// Draws responses for the prompts that `out` does not answer yet, and returns all rows in the prompts' order.
 ///
+/// Where `limits` are given, the model reads a long prompt without its beginning, or the prompt is left out. The file
+/// keeps it whole: whoever reads it next may have another tokenizer and other limits.
+///
 /// # Errors
 /// What the engine or the file reports; rows already written stay.
 pub fn generate(
     engine: &Engine,
     prompts: &[PromptRow],
+    limits: Option<&Limits>,
     key: Key,
     out: &Path,
 ) -> Result<Vec<GroupRow>> {
     let (mut journal, mut rows) = Journal::<GroupRow>::open(out)?;
     let mut open = Vec::new();
     let mut waiting = Vec::new();
+    let mut left_out = 0;
     for row in prompts.iter().filter(|row| !journal.contains(&row.id)) {
-        let tokens = engine
+        let mut tokens = engine
             .chat
             .prompt(&row.prompt)
             .map_err(|e| e.at(&row.origin))?;
         if tokens.is_empty() {
             return Err(Error::data("the prompt has no tokens").at(&row.origin));
         }
+        let fit = limits.map_or(Fit::Whole, |limits| limits.prompt(&mut tokens, 0));
+        if matches!(fit, Fit::Dropped(_)) {
+            left_out += 1;
+            continue;
+        }
         open.push(row);
         waiting.push(Prompted {
             id: row.id.clone(),
             tokens,
         });
+    }
+    if left_out > 0 {
+        tracing::warn!("{left_out} prompts are longer than max_length and were left out");
     }
     let span = info_span!("generate");
     span.pb_set_message("generate");

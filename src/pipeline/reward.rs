@@ -70,7 +70,7 @@ fn one(cx: &mut Context, base: &Policy, table: &Reward, name: &str, seed: u64) -
             lora: table.lora.as_ref(),
             key,
         };
-        training.run(cx, &model)?;
+        training.run(cx, model)?;
         Ok(())
     })?;
     let policy = trained(&done, &out);
@@ -140,7 +140,11 @@ pub fn accuracy(
         responses: vec![words(&row.chosen), words(&row.rejected)],
     };
     let groups: Vec<Group> = rows.iter().map(group).collect();
-    let scores = judge.scores(&groups, &mut |_| {})?;
+    let mut scores = Vec::with_capacity(groups.len());
+    judge.scores(&groups, &mut |_, of_group| {
+        scores.push(of_group);
+        Ok(())
+    })?;
     let pairs: Vec<ScoredPair> = groups
         .iter()
         .zip(&scores)

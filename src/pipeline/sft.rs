@@ -49,7 +49,7 @@ pub fn sft(cx: &mut Context, start: &Policy) -> Result<Policy> {
             lora: table.lora.as_ref(),
             key: cx.key.fold("sft"),
         };
-        training.run(cx, &model)?;
+        training.run(cx, model)?;
         Ok(())
     })?;
     Ok(trained(&done, &out))

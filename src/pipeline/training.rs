@@ -53,22 +53,22 @@ impl Training<'_> {
     ///
     /// # Errors
     /// A refused step, a failed write, or ^C.
-    pub fn run(self, cx: &mut Context, model: &Model) -> Result<Option<StepRecord>> {
+    pub fn run(self, cx: &mut Context, mut model: Model) -> Result<Option<StepRecord>> {
         let name = self.stage.name().to_owned();
         let shape = self.lora.map(lora_shape);
         let decoder = match &shape {
             // A policy that came out of an earlier LoRA round goes on with the adapter it has.
             Some(shape) if model.decoder.has_adapters() => {
                 if !model.decoder.carries(shape) {
-                    return Err(other_adapter(model));
+                    return Err(other_adapter(&model));
                 }
-                model.decoder.clone()
+                model.decoder
             }
             Some(shape) => {
                 let mut fresh = Random::new(self.key.fold("adapter"), 0.0);
-                model.decoder.clone().adapt(shape, &mut fresh)?
+                model.decoder.adapt(shape, &mut fresh)?
             }
-            None => model.decoder.clone().merged(),
+            None => model.decoder.merged(),
         };
         let trained = |name: &str| shape.is_none() || is_adapter(name) || name == "score.weight";
         let decoder = decoder.tracked(trained);
@@ -131,13 +131,9 @@ impl Training<'_> {
             sink: &mut sink,
             resumed: &mut |_| Ok(()),
         };
-        let decoder = fit.run(decoder)?;
-        model.save(
-            self.out,
-            &decoder.untracked(),
-            shape.as_ref(),
-            StoreDtype::F32,
-        )?;
+        // The weights moved into the trainer, which writes over them: no second copy lies in memory meanwhile.
+        model.decoder = fit.run(decoder)?.untracked();
+        model.save(self.out, &model.decoder, shape.as_ref(), StoreDtype::F32)?;
         checkpoints.clear()?;
         Ok(last)
     }

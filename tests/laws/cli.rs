@@ -5,6 +5,8 @@
 mod data;
 #[path = "cli/export.rs"]
 mod export;
+#[path = "cli/killed.rs"]
+mod killed;
 #[path = "cli/runs.rs"]
 mod runs;
 

@@ -1,0 +1,137 @@
+//! A run that is killed, at whatever moment, ends with the same files as one that was left alone.
+
+use super::{command, duel, folder};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// Two small rounds of the quickstart, with checkpoints every other step, and prompts too long for the model's limit.
+const RECIPE: &str = r#"
+name = "killed"
+[model]
+model_name_or_path = "quickstart"
+[reward]
+max_length = 96
+overlong = "drop"
+[reward.data]
+files = "quickstart:pairs"
+max_rows = 48
+held_out = 0.2
+[reward.train]
+learning_rate = 5e-4
+per_device_train_batch_size = 8
+gradient_accumulation_steps = 1
+save_steps = 2
+[online]
+rounds = 2
+prompts_per_round = 6
+max_length = 32
+[online.prompts]
+files = "quickstart:prompts"
+[online.generate]
+num_generations = 3
+max_new_tokens = 24
+[online.train]
+learning_rate = 1e-4
+num_train_epochs = 2
+per_device_train_batch_size = 2
+gradient_accumulation_steps = 1
+save_steps = 2
+[eval]
+max_length = 64
+[eval.prompts]
+files = "quickstart:eval"
+max_rows = 4
+[eval.generate]
+max_new_tokens = 8
+"#;
+
+const RUN: [&str; 3] = ["run", "recipe.toml", "--quiet"];
+
+/// What a stage leaves for the next one. Times stand in the records of stages, in metrics and in the report.
+fn outputs(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                open.push(path);
+            } else if name.ends_with(".safetensors")
+                || name.ends_with(".jsonl") && name != "metrics.jsonl"
+            {
+                let own = path.strip_prefix(root).unwrap().to_owned();
+                found.insert(own, fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// Starts the run and kills it as soon as `file` is there.
+fn kill_at(folder: &Path, file: &str) {
+    let mut child = command(folder, &RUN)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (file, begun) = (folder.join("runs/killed").join(file), Instant::now());
+    while !file.exists() && begun.elapsed() < Duration::from_secs(300) {
+        if let Some(status) = child.try_wait().unwrap() {
+            panic!(
+                "the run ended ({status}) before it wrote {}",
+                file.display()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_killed_run_ends_with_the_same_bits() {
+    let files = [("recipe.toml", RECIPE)];
+    let whole = folder(&files);
+    let said = duel(&whole, &RUN);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let whole = outputs(&whole.path().join("runs/killed"));
+    assert!(whole.len() > 12, "{:?}", whole.keys());
+
+    let torn = folder(&files);
+    for moment in [
+        "reward.open.json",
+        "round-1/responses.jsonl",
+        "round-1/scores.jsonl",
+        "round-1/reference.jsonl",
+        "round-1/checkpoint.open.json",
+        "round-1/eval/responses.jsonl",
+        "round-2/pairs.jsonl",
+        "round-2/checkpoint/model.safetensors",
+    ] {
+        kill_at(torn.path(), moment);
+    }
+    let said = duel(&torn, &RUN);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let torn = outputs(&torn.path().join("runs/killed"));
+    assert_eq!(
+        whole.keys().collect::<Vec<_>>(),
+        torn.keys().collect::<Vec<_>>()
+    );
+    for (path, bytes) in &whole {
+        assert!(bytes == &torn[path], "{} differs", path.display());
+    }
+
+    // A prompt that the policy read without its beginning stays whole in the files: the judge has its own limits.
+    let scores = String::from_utf8(whole[Path::new("round-1/scores.jsonl")].clone()).unwrap();
+    for line in scores.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(
+            !row["prompt"].is_null() && !row["prompt"][0].is_number(),
+            "{line}"
+        );
+    }
+}
