@@ -3,10 +3,14 @@
 //! Its own backward pass makes the weight gradient in the weight's own layout (so that the optimiser reads
 //! it without a copy) and only where the weight is trained: a frozen weight costs no gradient product.
 
+mod dots;
+
+use crate::cpu;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, binary};
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
@@ -36,9 +40,24 @@ pub trait Linear: Backend {
     }
 }
 
-impl Linear for Flex {}
+/// Up to so many rows the dot products are faster than a matrix product.
+const FEW: usize = 64;
 
-impl<B: Backend, C: CheckpointStrategy> Linear for Autodiff<B, C> {
+impl Linear for Flex {
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let rows = cpu::dims2(&x)[0];
+        if rows > FEW {
+            return Self::float_matmul(x, Self::float_transpose(weight));
+        }
+        let (x, weight) = (cpu::dense(x), cpu::dense(weight));
+        let [outs, width] = cpu::dims2(&weight);
+        let mut out = vec![0.0; rows * outs];
+        dots::dots(cpu::slice(&x), cpu::slice(&weight), width, &mut out);
+        cpu::tensor(out, &[rows, outs])
+    }
+}
+
+impl<B: Linear, C: CheckpointStrategy> Linear for Autodiff<B, C> {
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct LinearBackward;
@@ -66,7 +85,6 @@ impl<B: Backend, C: CheckpointStrategy> Linear for Autodiff<B, C> {
             }
         }
 
-        let forward = |x, weight| B::float_matmul(x, B::float_transpose(weight));
         let (x_tracked, weight_tracked) = (x.is_tracked(), weight.is_tracked());
         let nodes = [x.node(), weight.node()];
         let (x, weight) = (x.into_primitive(), weight.into_primitive());
@@ -80,9 +98,9 @@ impl<B: Backend, C: CheckpointStrategy> Linear for Autodiff<B, C> {
                     weight_tracked.then(|| x.clone()),
                     x_tracked.then(|| weight.clone()),
                 );
-                prep.finish(state, forward(x, weight))
+                prep.finish(state, <B as Linear>::linear(x, weight))
             }
-            OpsKind::UnTracked(prep) => prep.finish(forward(x, weight)),
+            OpsKind::UnTracked(prep) => prep.finish(<B as Linear>::linear(x, weight)),
         }
     }
 }

@@ -1,0 +1,165 @@
+//! Every fused op beside its reference body, at the sizes of SmolLM2-135M and 440 tokens (two HH pairs):
+//! `cargo bench -p duel-backends`.
+
+use burn::tensor::{Device, Distribution, Tensor};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use duel_backends::ops::{self, AdamW, Spans};
+use std::hint::black_box;
+use std::sync::Arc;
+
+const TOKENS: usize = 440;
+const HIDDEN: usize = 576;
+const INTERMEDIATE: usize = 1536;
+const VOCAB: usize = 49152;
+const TARGETS: usize = 120;
+
+fn matrix(rows: usize, width: usize) -> Tensor<2> {
+    Tensor::random([rows, width], Distribution::Uniform(-1.0, 1.0), &Device::flex())
+}
+
+/// One forward and backward pass through `f`.
+fn trained<const N: usize>(inputs: &[Tensor<2>; N], f: impl Fn([Tensor<2>; N]) -> Tensor<2>) {
+    let tracked = inputs.clone().map(|x| x.autodiff().require_grad());
+    black_box(f(tracked.clone()).sum().backward());
+}
+
+/// An op by both bodies, forward and with gradients.
+fn pair<const N: usize>(
+    c: &mut Criterion,
+    name: &str,
+    inputs: [Tensor<2>; N],
+    fused: impl Fn([Tensor<2>; N]) -> Tensor<2>,
+    plain: impl Fn([Tensor<2>; N]) -> Tensor<2>,
+) {
+    let mut group = c.benchmark_group(name);
+    group.sample_size(10);
+    group.bench_function("fused", |b| b.iter(|| black_box(fused(inputs.clone()))));
+    group.bench_function("reference", |b| b.iter(|| black_box(plain(inputs.clone()))));
+    group.bench_function("fused, trained", |b| b.iter(|| trained(&inputs, &fused)));
+    group.bench_function("reference, trained", |b| b.iter(|| trained(&inputs, &plain)));
+    group.finish();
+}
+
+fn linear(c: &mut Criterion) {
+    let mut group = c.benchmark_group("linear");
+    group.sample_size(10);
+    for (outs, width) in [(INTERMEDIATE, HIDDEN), (HIDDEN, INTERMEDIATE), (VOCAB, HIDDEN)] {
+        let weight = matrix(outs, width);
+        for rows in [1, 8, 32, 64, TOKENS] {
+            if outs == VOCAB && rows == TOKENS {
+                continue;
+            }
+            let x = matrix(rows, width);
+            let name = format!("{rows} x {width} x {outs}");
+            group.throughput(Throughput::Elements((2 * rows * width * outs) as u64));
+            group.bench_function(BenchmarkId::new("fused", &name), |b| {
+                b.iter(|| black_box(ops::linear(x.clone(), weight.clone())))
+            });
+            group.bench_function(BenchmarkId::new("reference", &name), |b| {
+                b.iter(|| black_box(ops::linear::reference(x.clone(), weight.clone())))
+            });
+        }
+    }
+    group.finish();
+    pair(
+        c,
+        "linear, both gradients",
+        [matrix(TOKENS, HIDDEN), matrix(INTERMEDIATE, HIDDEN)],
+        |[x, w]| ops::linear(x, w),
+        |[x, w]| ops::linear::reference(x, w),
+    );
+}
+
+fn elementwise(c: &mut Criterion) {
+    let norm = matrix(1, HIDDEN).reshape([HIDDEN]);
+    pair(
+        c,
+        "rms_norm",
+        [matrix(TOKENS, HIDDEN)],
+        |[x]| ops::rms_norm(x, norm.clone(), 1e-5),
+        |[x]| ops::rms_norm::reference(x, norm.clone(), 1e-5),
+    );
+    let (cos, sin) = (matrix(TOKENS, 32), matrix(TOKENS, 32));
+    pair(
+        c,
+        "rotary",
+        [matrix(TOKENS, HIDDEN)],
+        |[x]| ops::rotary(x, cos.clone(), sin.clone()),
+        |[x]| ops::rotary::reference(x, cos.clone(), sin.clone()),
+    );
+    pair(
+        c,
+        "swiglu",
+        [matrix(TOKENS, INTERMEDIATE), matrix(TOKENS, INTERMEDIATE)],
+        |[gate, up]| ops::swiglu(gate, up),
+        |[gate, up]| ops::swiglu::reference(gate, up),
+    );
+}
+
+fn attention(c: &mut Criterion) {
+    let spans = Arc::new(Spans::causal(TOKENS));
+    pair(
+        c,
+        "attention",
+        [matrix(TOKENS, HIDDEN), matrix(TOKENS, 192), matrix(TOKENS, 192)],
+        |[q, k, v]| ops::attention(q, k, v, 64, spans.clone()),
+        |[q, k, v]| ops::attention::reference(q, k, v, 64, &spans),
+    );
+}
+
+fn head(c: &mut Criterion) {
+    let targets = Arc::new((0..TARGETS as u32).collect::<Vec<_>>());
+    pair(
+        c,
+        "target_logprobs",
+        [matrix(TARGETS, HIDDEN), matrix(VOCAB, HIDDEN)],
+        |[hidden, weight]| {
+            ops::target_logprobs(hidden, weight, targets.clone()).logps.unsqueeze()
+        },
+        |[hidden, weight]| {
+            let plain = ops::target_logprobs::reference(hidden, weight, targets.clone());
+            plain.logps.unsqueeze()
+        },
+    );
+}
+
+fn adamw(c: &mut Criterion) {
+    let how = AdamW {
+        lr: 1e-4,
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-8,
+        weight_decay: 0.0,
+        step: 3,
+        grad_scale: 1.0,
+    };
+    let grad = matrix(INTERMEDIATE, HIDDEN);
+    let mut group = c.benchmark_group("adamw");
+    group.sample_size(10);
+    let fresh = || [0; 3].map(|_| matrix(INTERMEDIATE, HIDDEN).abs());
+    // The update writes in place where nobody else holds the tensors, as in the trainer: its state goes round.
+    let mut state = fresh();
+    group.bench_function("fused", |b| {
+        b.iter(|| {
+            let [p, m, v] = std::mem::replace(&mut state, [0; 3].map(|_| matrix(1, 1)));
+            let (p, m, v) = ops::adamw(p, grad.clone(), m, v, how);
+            state = [p, m, v];
+        })
+    });
+    let [p, m, v] = fresh();
+    group.bench_function("reference", |b| {
+        b.iter(|| {
+            black_box(ops::adamw::reference(
+                p.clone(),
+                grad.clone(),
+                m.clone(),
+                v.clone(),
+                how,
+            ))
+        })
+    });
+    group.finish();
+}
+
+criterion_group!(benches, linear, elementwise, attention, head, adamw);
+criterion_main!(benches);

@@ -1,0 +1,177 @@
+//! The CPU body for few rows, as in decoding: every output is one dot product of two rows that lie in memory as they
+//! are read. A matrix product would first copy the weight into panels, which costs more than the product itself.
+
+use crate::cpu::Shared;
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+/// `out[r][o] = x[r] . weight[o]` for `x [rows, width]`, `weight [outs, width]`, `out [rows, outs]`.
+///
+/// Each dot product is summed in the same order whatever the other rows are and however many threads work: a response
+/// does not depend on who is decoded beside it.
+pub fn dots(x: &[f32], weight: &[f32], width: usize, out: &mut [f32]) {
+    if width == 0 {
+        return out.fill(0.0);
+    }
+    let outs = weight.len() / width;
+    let shared = Shared(out.as_mut_ptr());
+    let share = outs.div_ceil(2 * rayon::current_num_threads()).max(32);
+    weight
+        .par_chunks(share * width)
+        .enumerate()
+        .for_each(|(task, weight)| {
+            pulp::Arch::new().dispatch(Share {
+                x,
+                weight,
+                width,
+                out: shared,
+                first: task * share,
+                outs,
+            });
+        });
+}
+
+/// One task's part: some rows of the weight against all rows of x.
+struct Share<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    width: usize,
+    out: Shared,
+    first: usize,
+    outs: usize,
+}
+
+impl WithSimd for Share<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // AVX2 has 16 registers, AVX-512 and NEON have 32: the sums of a tile must stay in them.
+        match S::F32_LANES {
+            8 => self.columns::<S, 2>(simd),
+            _ => self.columns::<S, 4>(simd),
+        }
+    }
+}
+
+impl Share<'_> {
+    #[inline(always)]
+    fn columns<S: Simd, const N: usize>(&self, simd: S) {
+        let mut at = self.first;
+        let mut groups = self.weight.chunks_exact(N * self.width);
+        for group in &mut groups {
+            let weights: [&[f32]; N] =
+                std::array::from_fn(|n| &group[n * self.width..(n + 1) * self.width]);
+            self.rows(simd, weights, at);
+            at += N;
+        }
+        for weight in groups.remainder().chunks_exact(self.width) {
+            self.rows(simd, [weight], at);
+            at += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn rows<S: Simd, const N: usize>(&self, simd: S, weights: [&[f32]; N], at: usize) {
+        let mut row = 0;
+        let mut groups = self.x.chunks_exact(4 * self.width);
+        for group in &mut groups {
+            let rows: [&[f32]; 4] =
+                std::array::from_fn(|m| &group[m * self.width..(m + 1) * self.width]);
+            self.put(row, at, tile(simd, rows, weights));
+            row += 4;
+        }
+        for x in groups.remainder().chunks_exact(self.width) {
+            self.put(row, at, tile(simd, [x], weights));
+            row += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn put<const M: usize, const N: usize>(&self, row: usize, at: usize, sums: [[f32; N]; M]) {
+        for (m, sums) in sums.iter().enumerate() {
+            // SAFETY: columns `at..at + N` belong to this task alone, and the rows are rows of x.
+            let out = unsafe { self.out.at((row + m) * self.outs + at, N) };
+            out.copy_from_slice(sums);
+        }
+    }
+}
+
+/// `M` rows against `N` weights.
+#[inline(always)]
+fn tile<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    rows: [&[f32]; M],
+    weights: [&[f32]; N],
+) -> [[f32; N]; M] {
+    let rows = rows.map(S::as_simd_f32s);
+    let weights = weights.map(S::as_simd_f32s);
+    let whole = rows[0].0.len();
+    let mut sums = [[simd.splat_f32s(0.0); N]; M];
+    for i in 0..whole {
+        let weights = weights.map(|(whole, _)| whole[i]);
+        for m in 0..M {
+            let x = rows[m].0[i];
+            for n in 0..N {
+                sums[m][n] = simd.mul_add_e_f32s(x, weights[n], sums[m][n]);
+            }
+        }
+    }
+    if !rows[0].1.is_empty() {
+        let weights = weights.map(|(_, rest)| simd.partial_load_f32s(rest));
+        for m in 0..M {
+            let x = simd.partial_load_f32s(rows[m].1);
+            for n in 0..N {
+                sums[m][n] = simd.mul_add_e_f32s(x, weights[n], sums[m][n]);
+            }
+        }
+    }
+    sums.map(|sums| sums.map(|sum| simd.reduce_sum_f32s(sum)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(count: usize, seed: f32) -> Vec<f32> {
+        (0..count).map(|i| (i as f32 * 0.37 + seed).sin()).collect()
+    }
+
+    #[test]
+    fn every_output_is_the_dot_product_of_its_rows() {
+        for (rows, outs, width) in [
+            (1, 1, 1),
+            (1, 7, 5),
+            (3, 70, 64),
+            (5, 33, 100),
+            (9, 130, 48),
+        ] {
+            let (x, weight) = (values(rows * width, 0.1), values(outs * width, 0.7));
+            let mut out = vec![f32::NAN; rows * outs];
+            dots(&x, &weight, width, &mut out);
+            for r in 0..rows {
+                for o in 0..outs {
+                    let sides = x[r * width..].iter().zip(&weight[o * width..]);
+                    let exact: f64 = sides
+                        .take(width)
+                        .map(|(&a, &b)| f64::from(a) * f64::from(b))
+                        .sum();
+                    assert!((f64::from(out[r * outs + o]) - exact).abs() < 1e-4);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_comes_out_the_same_whoever_stands_beside_it() {
+        let (width, outs) = (100, 77);
+        let (x, weight) = (values(11 * width, 0.3), values(outs * width, 0.9));
+        let mut all = vec![0.0; 11 * outs];
+        dots(&x, &weight, width, &mut all);
+        for r in 0..11 {
+            let mut alone = vec![0.0; outs];
+            dots(&x[r * width..(r + 1) * width], &weight, width, &mut alone);
+            assert_eq!(alone, all[r * outs..(r + 1) * outs]);
+        }
+    }
+}
