@@ -1,6 +1,5 @@
 //! Model files in and out: Hugging Face directories, GGUF, PEFT adapters, the hub. Plain `Vec<f32>`, no tensors.
 
-mod atomic;
 pub mod config;
 mod element;
 mod gguf;
@@ -18,13 +17,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use self::atomic::write_json;
 use self::config::HfConfig;
 use self::gguf_model::GgufModel;
 use self::safetensors::{MAX_SHARD_BYTES, write_model_weights};
 pub use self::safetensors::{Safetensors, write_safetensors};
 use crate::error::{Error, Result};
 use crate::model::spec::{DecoderSpec, Head};
+use crate::run::write_json;
 use crate::text::files::TokenizerFiles;
 
 pub use self::config::for_reward;

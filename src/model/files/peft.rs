@@ -9,11 +9,11 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::atomic::write_json;
 use super::config::read_json;
 use super::element::StoreDtype;
 use super::safetensors::{NamedTensor, Safetensors, write_safetensors};
 use crate::error::{Error, Result};
+use crate::run::write_json;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
