@@ -4,10 +4,10 @@ use super::responses::{GroupRow, PromptField};
 use crate::data::Key;
 use crate::error::Result;
 use crate::generate::Finish;
-use crate::judge::{Choose, PairCounts, PairRule, Scored};
+use crate::judge::{PairCounts, PairRule, Scored};
 use crate::model::Decoder;
 use crate::objective::{Example, sequence_sums};
-use crate::recipe::{self, Pairs};
+use crate::recipe::Pairs;
 use crate::run::{Journal, Keyed, interrupt};
 use crate::text::{Chat, Fit, Limits, Prompt};
 use crate::trie::{Sequence, Trie, pack};
@@ -48,12 +48,7 @@ impl Keyed for PairRow {
 /// The rule of a recipe.
 pub fn rule(table: &Pairs, key: Key) -> PairRule {
     PairRule {
-        choose: match table.choose {
-            recipe::Choose::MaxMin => Choose::MaxMin,
-            recipe::Choose::MaxRandom => Choose::MaxRandom,
-            recipe::Choose::MaxMax => Choose::MaxMax,
-            recipe::Choose::Random => Choose::Random,
-        },
+        choose: table.choose,
         length_penalty: table.length_penalty as f32,
         missing_eos_penalty: table.missing_eos_penalty as f32,
         min_margin: table.min_margin as f32,
