@@ -3,7 +3,9 @@
 use super::build::{LoraShape, Values};
 use super::decoder::Decoder;
 use super::files::peft::{self, Adapter, AdapterConfig};
-use super::files::{Checkpoint, NamedTensor, StoreDtype, for_reward, write_model};
+use super::files::{
+    Checkpoint, NamedTensor, StoreDtype, for_reward, write_generation_config, write_model,
+};
 use super::init::Random;
 use super::params::is_adapter;
 use super::spec::{DecoderSpec, Head};
@@ -132,6 +134,7 @@ impl Model {
             .map_err(|e| e.at(path.display()))?;
         refuse_foreign(&adapter, &model.decoder).map_err(|e| e.at(path.display()))?;
         if let Ok(tokenizer) = TokenizerFiles::read(path) {
+            let tokenizer = tokenizer.with_ends_of(&model.tokenizer);
             model.chat = Chat::new(&tokenizer)?;
             model.tokenizer = tokenizer;
         }
@@ -203,6 +206,7 @@ impl Model {
             })
             .collect();
         self.tokenizer.write(dir)?;
+        write_generation_config(dir, &self.config, self.chat.stop_ids())?;
         match lora {
             None => write_model(dir, &self.config, tensors, dtype),
             Some(lora) => {

@@ -176,6 +176,38 @@ fn an_adapter_brings_its_own_score_head() {
     assert_eq!(scores(&load(&path)), scores(&trained));
 }
 
+/// Stopping is the same after training, here and in transformers and vLLM.
+#[test]
+fn what_is_saved_ends_where_its_base_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let base = model(&at("base"));
+    base.save(&at("base"), &base.decoder, None, StoreDtype::F32)
+        .unwrap();
+    let settings = at("base").join("generation_config.json");
+    std::fs::write(&settings, "{\"eos_token_id\": [0, 70],  \"top_p\": 0.9}").unwrap();
+    let mut base = Model::load(&at("base"), &Device::flex()).unwrap();
+    assert_eq!(base.chat.stop_ids(), [0, 70]);
+    let adapter = adapted(&base.decoder);
+    base.save(&at("adapter"), &adapter, Some(&lora()), StoreDtype::F32)
+        .unwrap();
+    base.save(&at("whole"), &adapter, None, StoreDtype::F32)
+        .unwrap();
+    for name in ["adapter", "whole"] {
+        let written = std::fs::read(at(name).join("generation_config.json")).unwrap();
+        assert!(written == std::fs::read(&settings).unwrap(), "{name}");
+        let loaded = Model::load(&at(name), &Device::flex()).unwrap();
+        assert_eq!(loaded.chat.stop_ids(), [0, 70], "{name}");
+    }
+    // As from a GGUF file: ids, but no file to copy.
+    base.tokenizer.originals.clear();
+    base.save(&at("made"), &adapter, None, StoreDtype::F32)
+        .unwrap();
+    let made = std::fs::read_to_string(at("made").join("generation_config.json")).unwrap();
+    let made: Value = serde_json::from_str(&made).unwrap();
+    assert_eq!(made, json!({"eos_token_id": [0, 70]}));
+}
+
 #[test]
 fn an_adapter_of_another_model_is_refused() {
     let written = write();
