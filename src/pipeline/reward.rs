@@ -23,7 +23,11 @@ pub fn reward(cx: &mut Context, start: &Policy) -> Result<Vec<Policy>> {
         return Ok(Vec::new());
     };
     let base = match &table.model_name_or_path {
-        Some(name) => Policy::at(&crate::model::files::hub::resolve(name, None, false)?)?,
+        Some(name) => Policy::at(&crate::model::files::hub::resolve(
+            name,
+            table.revision.as_deref(),
+            false,
+        )?)?,
         None => start.clone(),
     };
     let first = table.seed.unwrap_or(cx.recipe.seed);

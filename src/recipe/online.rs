@@ -101,6 +101,9 @@ pub struct RewardJudge {
     /// A folder or hub id with a one-label `*ForSequenceClassification`; absent: the model that `[reward]` trains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_name_or_path: Option<String>,
+    /// Branch, tag or commit of a hub id; absent: the main branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
 }
 
 /// A score from the text alone.
