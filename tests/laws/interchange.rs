@@ -3,8 +3,8 @@
 use crate::tiny;
 use burn::tensor::{Device, Tensor, TensorData};
 use duel::data::Key;
-use duel::model::files::StoreDtype;
 use duel::model::files::config::HfConfig;
+use duel::model::files::{StoreDtype, peft};
 use duel::model::init::Random;
 use duel::model::params::{Remap, is_adapter};
 use duel::model::{Decoder, LoraShape, Model};
@@ -174,6 +174,25 @@ fn an_adapter_brings_its_own_score_head() {
         .save(&path, &trained, Some(&lora()), StoreDtype::F32)
         .unwrap();
     assert_eq!(scores(&load(&path)), scores(&trained));
+}
+
+/// An adapter is used from other folders than the one it was trained in.
+#[test]
+fn an_adapter_names_its_base_by_an_absolute_path() {
+    let relative = model(Path::new("some/base"));
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = adapted(&relative.decoder);
+    relative
+        .save(folder.path(), &adapter, Some(&lora()), StoreDtype::F32)
+        .unwrap();
+    let config = peft::read_config(folder.path()).unwrap();
+    let base = std::env::current_dir().unwrap().join("some/base");
+    assert_eq!(
+        config.base_model_name_or_path.as_deref(),
+        base.to_str(),
+        "{config:?}"
+    );
+    assert_eq!(config.revision, None);
 }
 
 /// Stopping is the same after training, here and in transformers and vLLM.

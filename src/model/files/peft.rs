@@ -39,6 +39,9 @@ pub struct AdapterConfig {
     /// The model it belongs to.
     #[serde(default)]
     pub base_model_name_or_path: Option<String>,
+    /// The branch, tag or commit of a base model on the hub.
+    #[serde(default)]
+    pub revision: Option<String>,
     /// `none`: duel trains no biases.
     #[serde(default = "no_bias")]
     pub bias: String,
@@ -178,7 +181,7 @@ impl AdapterConfig {
             "peft_type": "LORA",
             "r": self.r,
             "rank_pattern": self.rank_pattern,
-            "revision": null,
+            "revision": self.revision,
             "target_modules": self.target_modules,
             "task_type": self.task_type,
             "use_dora": false,
