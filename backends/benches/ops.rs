@@ -14,7 +14,11 @@ const VOCAB: usize = 49152;
 const TARGETS: usize = 120;
 
 fn matrix(rows: usize, width: usize) -> Tensor<2> {
-    Tensor::random([rows, width], Distribution::Uniform(-1.0, 1.0), &Device::flex())
+    Tensor::random(
+        [rows, width],
+        Distribution::Uniform(-1.0, 1.0),
+        &Device::flex(),
+    )
 }
 
 /// One forward and backward pass through `f`.
@@ -36,14 +40,20 @@ fn pair<const N: usize>(
     group.bench_function("fused", |b| b.iter(|| black_box(fused(inputs.clone()))));
     group.bench_function("reference", |b| b.iter(|| black_box(plain(inputs.clone()))));
     group.bench_function("fused, trained", |b| b.iter(|| trained(&inputs, &fused)));
-    group.bench_function("reference, trained", |b| b.iter(|| trained(&inputs, &plain)));
+    group.bench_function("reference, trained", |b| {
+        b.iter(|| trained(&inputs, &plain))
+    });
     group.finish();
 }
 
 fn linear(c: &mut Criterion) {
     let mut group = c.benchmark_group("linear");
     group.sample_size(10);
-    for (outs, width) in [(INTERMEDIATE, HIDDEN), (HIDDEN, INTERMEDIATE), (VOCAB, HIDDEN)] {
+    for (outs, width) in [
+        (INTERMEDIATE, HIDDEN),
+        (HIDDEN, INTERMEDIATE),
+        (VOCAB, HIDDEN),
+    ] {
         let weight = matrix(outs, width);
         for rows in [1, 8, 32, 64, TOKENS] {
             if outs == VOCAB && rows == TOKENS {
@@ -101,7 +111,11 @@ fn attention(c: &mut Criterion) {
     pair(
         c,
         "attention",
-        [matrix(TOKENS, HIDDEN), matrix(TOKENS, 192), matrix(TOKENS, 192)],
+        [
+            matrix(TOKENS, HIDDEN),
+            matrix(TOKENS, 192),
+            matrix(TOKENS, 192),
+        ],
         |[q, k, v]| ops::attention(q, k, v, 64, spans.clone()),
         |[q, k, v]| ops::attention::reference(q, k, v, 64, &spans),
     );
@@ -114,7 +128,9 @@ fn head(c: &mut Criterion) {
         "target_logprobs",
         [matrix(TARGETS, HIDDEN), matrix(VOCAB, HIDDEN)],
         |[hidden, weight]| {
-            ops::target_logprobs(hidden, weight, targets.clone()).logps.unsqueeze()
+            ops::target_logprobs(hidden, weight, targets.clone())
+                .logps
+                .unsqueeze()
         },
         |[hidden, weight]| {
             let plain = ops::target_logprobs::reference(hidden, weight, targets.clone());

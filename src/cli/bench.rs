@@ -9,9 +9,10 @@ use crate::model::{LoraShape, Model, init::Random, params::is_adapter};
 use crate::objective::{BradleyTerry, Example, Objective, Preference, Sft};
 use crate::pipeline::judges::score_with;
 use crate::pipeline::responses::GroupRow;
-use crate::pipeline::{examples, pairs, reward};
+use crate::pipeline::{examples, pairs};
 use crate::recipe::{Lora, LrSchedulerType, Overlong, PairLoss, Sampling, Train};
 use crate::run::peak_rss_mib;
+use crate::text::{Answer, Chat};
 use crate::trainer::Fit;
 use crate::trie::Sequence;
 use clap::{Args, ValueEnum};
@@ -270,26 +271,20 @@ impl Bench {
         let groups: Vec<GroupRow> = rows
             .iter()
             .take(self.pairs)
-            .map(|row| GroupRow {
-                id: row.id.clone(),
-                prompt: (&row.prompt).into(),
-                responses: (0..self.k)
-                    .map(|i| {
-                        reward::words(if i % 2 == 0 {
-                            &row.chosen
-                        } else {
-                            &row.rejected
-                        })
-                    })
-                    .map(|text| text.trim().to_owned())
-                    .enumerate()
-                    .map(|(i, text)| format!("{text} ({i})"))
-                    .collect(),
-                finish: Vec::new(),
-                tokens: Vec::new(),
-                rewards: Vec::new(),
+            .map(|row| {
+                let chat = &model.chat;
+                let both = [words(&row.chosen, chat)?, words(&row.rejected, chat)?];
+                let response = |i: usize| format!("{} ({i})", both[i % 2].trim());
+                Ok(GroupRow {
+                    id: row.id.clone(),
+                    prompt: (&row.prompt).into(),
+                    responses: (0..self.k).map(response).collect(),
+                    finish: Vec::new(),
+                    tokens: Vec::new(),
+                    rewards: Vec::new(),
+                })
             })
-            .collect();
+            .collect::<Result<_>>()?;
         let began = Instant::now();
         let mut judged = 0;
         let mut judge = RewardJudge::new(&model, 2048, 4096)?;
@@ -327,6 +322,15 @@ fn whole(pair: Example) -> Vec<Example> {
         margin: None,
     };
     pair.sequences.into_iter().map(learned).collect()
+}
+
+/// The last words of a response.
+fn words(answer: &Answer, chat: &Chat) -> Result<String> {
+    match answer {
+        Answer::Chat(turns) => Ok(turns.last().map_or_else(String::new, |t| t.content.clone())),
+        Answer::Text(text) => Ok(text.clone()),
+        Answer::Ids(ids) => chat.decode(ids, true),
+    }
 }
 
 fn median(values: &[f64]) -> f64 {

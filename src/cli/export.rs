@@ -56,10 +56,9 @@ impl From<Dtype> for StoreDtype {
 
 const MODEL: &str = "config.json";
 const ADAPTER: &str = "adapter_config.json";
-const GENERATION: &str = "generation_config.json";
 
 /// What an adapter's directory may consist of; anything else in it (a checkpoint's optimiser) stays.
-const ADAPTER_FILES: [&str; 7] = [
+const ADAPTER_FILES: [&str; 8] = [
     ADAPTER,
     "adapter_model.safetensors",
     "tokenizer.json",
@@ -67,6 +66,7 @@ const ADAPTER_FILES: [&str; 7] = [
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.jinja",
+    "generation_config.json",
 ];
 
 impl Export {
@@ -129,14 +129,7 @@ impl Export {
             Some(dtype) => dtype.into(),
             None => stated_dtype(&model.config),
         };
-        write_folder_atomic(out, |dir| {
-            // The ids that end a generation are the base model's own; made from config.json only where there are none.
-            let generation = model.path.join(GENERATION);
-            if generation.is_file() {
-                copy(&generation, &dir.join(GENERATION))?;
-            }
-            model.save(dir, &decoder, None, dtype)
-        })?;
+        write_folder_atomic(out, |dir| model.save(dir, &decoder, None, dtype))?;
         let (parameters, _) = decoder.parameter_counts();
         Ok(json!({
             "path": self.out,

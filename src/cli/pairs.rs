@@ -3,9 +3,10 @@
 use super::{Global, output};
 use crate::data::Key;
 use crate::error::{Error, Result};
-use crate::judge::{Choose, PairRule};
+use crate::judge::PairRule;
 use crate::pipeline::pairs;
 use crate::pipeline::responses::GroupRow;
+use crate::recipe::Choose;
 use crate::run::write_rows;
 use clap::Args;
 use serde_json::Value;

@@ -60,6 +60,47 @@ impl<'a> RewardJudge<'a> {
         })
     }
 
+    /// One score a sequence, of sequences that are already encoded, handed to `done` row by row with the row's index.
+    /// Each row has a name, for errors.
+    ///
+    /// # Errors
+    /// A reward that is not finite, ^C, or whatever `done` reports.
+    pub fn rewards(
+        &self,
+        rows: &[(&str, &[Sequence])],
+        done: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
+    ) -> Result<()> {
+        let sizes: Vec<usize> = rows.iter().map(|(_, row)| Trie::new(row).len()).collect();
+        for run in pack(&sizes, self.max_tokens_per_batch) {
+            let batch = &rows[run.clone()];
+            let flat: Vec<Sequence> = batch.iter().flat_map(|(_, row)| *row).cloned().collect();
+            let mut rewards = Vec::new();
+            if !flat.is_empty() {
+                let data = self.model.decoder.rewards(&Trie::new(&flat)).into_data();
+                rewards = data
+                    .try_into_vec::<f32>()
+                    .map_err(|e| Error::internal(format!("{e:?}")))?;
+            }
+            let mut rest = rewards.into_iter();
+            for (at, (id, row)) in run.clone().zip(batch) {
+                let rewards: Vec<f32> = rest.by_ref().take(row.len()).collect();
+                if let Some(bad) = rewards.iter().position(|reward| !reward.is_finite()) {
+                    return Err(Error::data(format!(
+                        "the reward of response {} of row {id} is {}",
+                        bad + 1,
+                        rewards[bad]
+                    ))
+                    .hint("look at the reward model: its training may have diverged"));
+                }
+                done(at, rewards)?;
+            }
+            if interrupt::requested() && run.end < rows.len() {
+                return Err(interrupt::error("stopped while judging"));
+            }
+        }
+        Ok(())
+    }
+
     /// The responses as whole turns: a reward model has only seen text that ends properly, so a response
     /// that was cut is judged as if it ended where it stops.
     fn sequences(&self, group: &Group) -> Result<Vec<Sequence>> {
@@ -91,36 +132,9 @@ impl Judge for RewardJudge<'_> {
             .iter()
             .map(|group| self.sequences(group))
             .collect::<Result<_>>()?;
-        let sizes: Vec<usize> = rows.iter().map(|row| Trie::new(row).len()).collect();
-        for run in pack(&sizes, self.max_tokens_per_batch) {
-            let batch = &rows[run.clone()];
-            let flat: Vec<Sequence> = batch.iter().flatten().cloned().collect();
-            let mut rewards = Vec::new();
-            if !flat.is_empty() {
-                let data = self.model.decoder.rewards(&Trie::new(&flat)).into_data();
-                rewards = data
-                    .try_into_vec::<f32>()
-                    .map_err(|e| Error::internal(format!("{e:?}")))?;
-            }
-            let mut rest = rewards.into_iter();
-            for (group, row) in groups[run.clone()].iter().zip(batch) {
-                let rewards: Vec<f32> = rest.by_ref().take(row.len()).collect();
-                if let Some(at) = rewards.iter().position(|reward| !reward.is_finite()) {
-                    return Err(Error::data(format!(
-                        "the reward of response {} of row {} is {}",
-                        at + 1,
-                        group.id,
-                        rewards[at]
-                    ))
-                    .hint("look at the reward model: its training may have diverged"));
-                }
-                done(group, rewards)?;
-            }
-            if interrupt::requested() && run.end < groups.len() {
-                return Err(interrupt::error("stopped while judging"));
-            }
-        }
-        Ok(())
+        let ids = groups.iter().map(|group| group.id.as_str());
+        let named: Vec<(&str, &[Sequence])> = ids.zip(rows.iter().map(Vec::as_slice)).collect();
+        self.rewards(&named, &mut |at, rewards| done(&groups[at], rewards))
     }
 }
 

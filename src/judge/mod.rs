@@ -9,6 +9,6 @@ pub mod scored;
 
 pub use audit::Audit;
 pub use judge::{Group, Judge, RewardJudge, RuleJudge};
-pub use pairs::{Choose, Chosen, Dropped, PairCounts, PairRule};
+pub use pairs::{Chosen, Dropped, PairCounts, PairRule};
 pub use rules::{Opinion, Rule};
 pub use scored::Scored;

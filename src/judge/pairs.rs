@@ -7,60 +7,10 @@
 
 use super::scored::Scored;
 use crate::data::Key;
-use crate::error::{Error, Result};
+use crate::recipe::Choose;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::str::FromStr;
-
-/// Which two of the K responses make the pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Choose {
-    /// The best against the worst.
-    #[default]
-    MaxMin,
-    /// The best against a seeded draw of the others.
-    MaxRandom,
-    /// The best against the second best.
-    MaxMax,
-    /// A seeded draw of two.
-    Random,
-}
-
-impl Choose {
-    /// Every choice, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::MaxMin, Self::MaxRandom, Self::MaxMax, Self::Random];
-
-    /// The word that recipes and commands use.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::MaxMin => "max_min",
-            Self::MaxRandom => "max_random",
-            Self::MaxMax => "max_max",
-            Self::Random => "random",
-        }
-    }
-}
-
-impl fmt::Display for Choose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
-impl FromStr for Choose {
-    type Err = Error;
-
-    fn from_str(word: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|choice| choice.word() == word)
-            .ok_or_else(|| {
-                Error::user(format!("no way to choose pairs is called `{word}`"))
-                    .hint("one of `max_min`, `max_random`, `max_max`, `random`")
-            })
-    }
-}
 
 /// How pairs are made.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -432,18 +382,6 @@ mod tests {
             assert!(drawn.iter().all(|&(w, l)| REWARDS[w] > REWARDS[l]));
             assert_eq!(draw(5), draw(5));
         }
-    }
-
-    #[test]
-    fn the_words_are_read_back_and_a_wrong_one_lists_them() {
-        for choose in Choose::ALL {
-            assert_eq!(
-                choose.to_string().parse::<Choose>().expect("its own word"),
-                choose
-            );
-        }
-        let error = "max-min".parse::<Choose>().expect_err("a hyphen");
-        assert!(error.to_string().contains("`max_min`"), "{error}");
     }
 
     #[test]

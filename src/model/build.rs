@@ -36,6 +36,29 @@ impl LoraShape {
         let r = self.r as f64;
         self.alpha / if self.rank_stabilised { r.sqrt() } else { r }
     }
+
+    /// Whether the layer of this name (`model.layers.0.mlp.up_proj`) gets one.
+    fn names(&self, module: &str) -> bool {
+        let last = module.rsplit('.').next();
+        self.targets.iter().any(|target| Some(&**target) == last)
+    }
+}
+
+impl Block {
+    /// The linear layers by their names inside the block, in the order of the forward pass: all that an
+    /// adapter may stand beside.
+    fn linears(&mut self) -> [(&'static str, &mut Linear); 7] {
+        let (attention, mlp) = (&mut self.self_attn, &mut self.mlp);
+        [
+            ("self_attn.q_proj", &mut attention.q_proj),
+            ("self_attn.k_proj", &mut attention.k_proj),
+            ("self_attn.v_proj", &mut attention.v_proj),
+            ("self_attn.o_proj", &mut attention.o_proj),
+            ("mlp.gate_proj", &mut mlp.gate_proj),
+            ("mlp.up_proj", &mut mlp.up_proj),
+            ("mlp.down_proj", &mut mlp.down_proj),
+        ]
+    }
 }
 
 struct Builder<'a> {
@@ -168,14 +191,8 @@ impl Decoder {
     /// # Errors
     /// Whatever `values` reports.
     pub fn adapt(self, shape: &LoraShape, values: &mut dyn Values) -> Result<Self> {
-        let named = |module: &str| {
-            let last = module.rsplit('.').next();
-            shape.targets.iter().any(|target| Some(&**target) == last)
-        };
-        self.adapt_where(
-            &|module| named(module).then(|| (shape.r, shape.scale())),
-            values,
-        )
+        let shape_of = |module: &str| shape.names(module).then(|| (shape.r, shape.scale()));
+        self.adapt_where(&shape_of, values)
     }
 
     /// Puts a low-rank adapter beside every linear layer for whose name (`model.layers.0.mlp.up_proj`)
@@ -191,19 +208,8 @@ impl Decoder {
         let device = self.device();
         let mut builder = Builder { values, device };
         for (i, block) in self.model.layers.iter_mut().enumerate() {
-            let attention = format!("model.layers.{i}.self_attn");
-            let mlp = format!("model.layers.{i}.mlp");
-            let layers = [
-                (&attention, "q_proj", &mut block.self_attn.q_proj),
-                (&attention, "k_proj", &mut block.self_attn.k_proj),
-                (&attention, "v_proj", &mut block.self_attn.v_proj),
-                (&attention, "o_proj", &mut block.self_attn.o_proj),
-                (&mlp, "gate_proj", &mut block.mlp.gate_proj),
-                (&mlp, "up_proj", &mut block.mlp.up_proj),
-                (&mlp, "down_proj", &mut block.mlp.down_proj),
-            ];
-            for (parent, name, layer) in layers {
-                let name = format!("{parent}.{name}");
+            for (name, layer) in block.linears() {
+                let name = format!("model.layers.{i}.{name}");
                 let Some((r, scale)) = shape_of(&name) else {
                     continue;
                 };
@@ -234,18 +240,9 @@ impl Decoder {
     /// Whether every adapter is of this shape and on these layers.
     pub fn carries(&self, shape: &LoraShape) -> bool {
         self.model.layers.iter().all(|block| {
-            let (attention, mlp) = (&block.self_attn, &block.mlp);
-            let layers = [
-                ("q_proj", &attention.q_proj),
-                ("k_proj", &attention.k_proj),
-                ("v_proj", &attention.v_proj),
-                ("o_proj", &attention.o_proj),
-                ("gate_proj", &mlp.gate_proj),
-                ("up_proj", &mlp.up_proj),
-                ("down_proj", &mlp.down_proj),
-            ];
-            layers.iter().all(|(name, layer)| {
-                let wanted = shape.targets.iter().any(|target| target == name);
+            // A clone shares its weights.
+            block.clone().linears().iter().all(|(name, layer)| {
+                let wanted = shape.names(name);
                 match &layer.lora {
                     Some(lora) => {
                         let same = lora.a.val().dims()[0] == shape.r;
@@ -259,19 +256,57 @@ impl Decoder {
 
     fn each_linear(mut self, f: impl Fn(Linear) -> Linear) -> Self {
         for block in &mut self.model.layers {
-            let (attention, mlp) = (&mut block.self_attn, &mut block.mlp);
-            for layer in [
-                &mut attention.q_proj,
-                &mut attention.k_proj,
-                &mut attention.v_proj,
-                &mut attention.o_proj,
-                &mut mlp.gate_proj,
-                &mut mlp.up_proj,
-                &mut mlp.down_proj,
-            ] {
+            for (_, layer) in block.linears() {
                 *layer = f(layer.clone());
             }
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Key;
+    use crate::model::files::config::HfConfig;
+    use crate::model::init::Random;
+
+    fn decoder() -> Decoder {
+        let config = serde_json::json!({
+            "architectures": ["LlamaForCausalLM"], "vocab_size": 5, "hidden_size": 4, "intermediate_size": 6,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1
+        });
+        let spec = HfConfig::from_value(config).and_then(|config| config.resolve());
+        let mut values = Random::new(Key::new(1), 0.1);
+        Decoder::build(&spec.expect("a spec"), &mut values, &Device::flex()).expect("built")
+    }
+
+    /// An adapter goes where PEFT's name of the layer says, whatever list of layers was walked.
+    #[test]
+    fn adapters_bear_the_names_of_the_parameters_they_stand_beside() {
+        let targets = crate::recipe::Lora::MODULES.map(str::to_owned);
+        for many in [&targets[..], &targets[4..5]] {
+            let shape = LoraShape {
+                r: 2,
+                alpha: 4.0,
+                rank_stabilised: false,
+                targets: many.to_vec(),
+            };
+            let mut values = Random::new(Key::new(2), 0.1);
+            let adapted = decoder().adapt(&shape, &mut values).expect("adapted");
+            let names: Vec<String> = adapted.parameters().into_iter().map(|p| p.name).collect();
+            let factors: Vec<&String> = names.iter().filter(|n| n.ends_with("lora_A")).collect();
+            assert_eq!(factors.len(), 2 * many.len());
+            for factor in factors {
+                let layer = factor.trim_end_matches(".lora_A");
+                assert!(names.contains(&format!("{layer}.weight")), "{factor}");
+                assert!(shape.names(layer), "{factor}");
+            }
+            assert!(adapted.carries(&shape) && !decoder().carries(&shape));
+            let wider = LoraShape { r: 3, ..shape };
+            assert!(!adapted.carries(&wider));
+            assert!(!adapted.clone().without_adapters().has_adapters());
+            assert!(!adapted.merged().has_adapters());
+        }
     }
 }

@@ -2,8 +2,11 @@
 
 use super::build::{LoraShape, Values};
 use super::decoder::Decoder;
+use super::files::hub;
 use super::files::peft::{self, Adapter, AdapterConfig};
-use super::files::{Checkpoint, NamedTensor, StoreDtype, for_reward, write_model};
+use super::files::{
+    Checkpoint, NamedTensor, StoreDtype, for_reward, write_generation_config, write_model,
+};
 use super::init::Random;
 use super::params::is_adapter;
 use super::spec::{DecoderSpec, Head};
@@ -112,8 +115,8 @@ impl Model {
                 ))
                 .hint("set `base_model_name_or_path` in it to the base model's folder")
             })?;
-        let base =
-            super::files::hub::resolve(&base, None, false).map_err(|e| e.at(path.display()))?;
+        let base = hub::resolve(&base, adapter.config.revision.as_deref(), false)
+            .map_err(|e| e.at(path.display()))?;
         let mut model = Self::load(&base, device)?;
         let has = |wanted: &str| adapter.tensors.iter().any(|(name, _, _)| name == wanted);
         if has("score.weight") {
@@ -132,6 +135,7 @@ impl Model {
             .map_err(|e| e.at(path.display()))?;
         refuse_foreign(&adapter, &model.decoder).map_err(|e| e.at(path.display()))?;
         if let Ok(tokenizer) = TokenizerFiles::read(path) {
+            let tokenizer = tokenizer.with_ends_of(&model.tokenizer);
             model.chat = Chat::new(&tokenizer)?;
             model.tokenizer = tokenizer;
         }
@@ -203,31 +207,42 @@ impl Model {
             })
             .collect();
         self.tokenizer.write(dir)?;
+        write_generation_config(dir, &self.config, self.chat.stop_ids())?;
         match lora {
             None => write_model(dir, &self.config, tensors, dtype),
             Some(lora) => {
-                peft::write_adapter(dir, &self.adapter_config(lora, decoder), tensors, dtype)
+                peft::write_adapter(dir, &self.adapter_config(lora, decoder)?, tensors, dtype)
             }
         }
     }
 
-    fn adapter_config(&self, lora: &LoraShape, decoder: &Decoder) -> AdapterConfig {
+    fn adapter_config(&self, lora: &LoraShape, decoder: &Decoder) -> Result<AdapterConfig> {
+        // On another machine the cache lies elsewhere, but the hub's name means the same.
+        let (base, revision) = match hub::origin(&self.path) {
+            Some((id, commit)) => (id, Some(commit)),
+            None => {
+                let path = std::path::absolute(&self.path);
+                let path = path.map_err(|e| Error::io(&self.path, "find", e))?;
+                (path.display().to_string(), None)
+            }
+        };
         let task = match decoder.spec.head {
             Head::LanguageModel => "CAUSAL_LM",
             Head::Score => "SEQ_CLS",
         };
-        AdapterConfig {
+        Ok(AdapterConfig {
             r: lora.r,
             lora_alpha: lora.alpha,
             lora_dropout: 0.0,
             target_modules: lora.targets.clone(),
             task_type: Some(task.into()),
-            base_model_name_or_path: Some(self.path.display().to_string()),
+            base_model_name_or_path: Some(base),
+            revision,
             bias: "none".into(),
             use_rslora: lora.rank_stabilised,
             modules_to_save: None,
             rank_pattern: Default::default(),
             alpha_pattern: Default::default(),
-        }
+        })
     }
 }

@@ -52,6 +52,22 @@ pub enum RopeScaling {
         /// The context length before stretching.
         original_max_position_embeddings: usize,
     },
+    /// YaRN (Peng et al. 2023): pairs that turn often are kept, those that turn seldom divided by `factor`, a
+    /// ramp over the pairs between; and longer queries and keys.
+    Yarn {
+        /// Divisor of the slowest pairs.
+        factor: f64,
+        /// The context length before stretching.
+        original_max_position_embeddings: usize,
+        /// Turns in the original context from which on a pair is kept.
+        beta_fast: f64,
+        /// Turns in the original context up to which a pair is divided.
+        beta_slow: f64,
+        /// The ends of the ramp are whole pairs.
+        truncate: bool,
+        /// What cosines and sines are multiplied by.
+        attention_factor: f64,
+    },
 }
 
 /// Everything the decoder needs to know; field names follow `config.json`.

@@ -28,7 +28,11 @@ impl Seat {
     /// When neither is there.
     pub fn reward(table: &RewardTable, own: &[Policy]) -> Result<Self> {
         match (&table.model_name_or_path, own.first()) {
-            (Some(name), _) => Ok(Self::Reward(Policy::at(&hub::resolve(name, None, false)?)?)),
+            (Some(name), _) => Ok(Self::Reward(Policy::at(&hub::resolve(
+                name,
+                table.revision.as_deref(),
+                false,
+            )?)?)),
             (None, Some(own)) => Ok(Self::Reward(own.clone())),
             (None, None) => Err(Error::user("the recipe names no judge and trains no reward model").hint(
                 "add a [reward] table, or set `online.judge.reward.model_name_or_path` to a reward model",

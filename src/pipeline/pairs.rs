@@ -4,10 +4,10 @@ use super::responses::{GroupRow, PromptField};
 use crate::data::Key;
 use crate::error::Result;
 use crate::generate::Finish;
-use crate::judge::{Choose, PairCounts, PairRule, Scored};
+use crate::judge::{PairCounts, PairRule, Scored};
 use crate::model::Decoder;
 use crate::objective::{Example, sequence_sums};
-use crate::recipe::{self, Pairs};
+use crate::recipe::Pairs;
 use crate::run::{Journal, Keyed, interrupt};
 use crate::text::{Chat, Fit, Limits, Prompt};
 use crate::trie::{Sequence, Trie, pack};
@@ -48,12 +48,7 @@ impl Keyed for PairRow {
 /// The rule of a recipe.
 pub fn rule(table: &Pairs, key: Key) -> PairRule {
     PairRule {
-        choose: match table.choose {
-            recipe::Choose::MaxMin => Choose::MaxMin,
-            recipe::Choose::MaxRandom => Choose::MaxRandom,
-            recipe::Choose::MaxMax => Choose::MaxMax,
-            recipe::Choose::Random => Choose::Random,
-        },
+        choose: table.choose,
         length_penalty: table.length_penalty as f32,
         missing_eos_penalty: table.missing_eos_penalty as f32,
         min_margin: table.min_margin as f32,
@@ -101,27 +96,18 @@ pub fn examples(
     let mut prepared = super::examples::Prepared::default();
     for row in rows {
         let prompt: Prompt = row.prompt.clone().into();
-        let encode = |text: &str, finish| {
-            chat.response(&prompt, text, finish == Finish::Stop)
-                .map_err(|e| e.at(format!("pair {}", row.id)))
-        };
-        let mut chosen = encode(&row.chosen, row.chosen_finish)?;
-        let mut rejected = encode(&row.rejected, row.rejected_finish)?;
-        // A response may merge with the end of its prompt: both are cut at the same place, as in TRL.
-        let at = chosen.prompt.len().min(rejected.prompt.len());
-        for side in [&mut chosen, &mut rejected] {
-            let merged = side.prompt.split_off(at);
-            side.answer.splice(0..0, merged);
-        }
-        let longest = chosen.answer.len().max(rejected.answer.len());
-        let fit = limits.prompt(&mut chosen.prompt, longest);
-        if matches!(fit, Fit::Dropped(_)) || chosen.answer.is_empty() || rejected.answer.is_empty()
-        {
+        let chosen = (row.chosen.as_str(), row.chosen_finish == Finish::Stop);
+        let rejected = (row.rejected.as_str(), row.rejected_finish == Finish::Stop);
+        let mut pair = chat
+            .response_pair(&prompt, chosen, rejected)
+            .map_err(|e| e.at(format!("pair {}", row.id)))?;
+        let fit = limits.pair(&mut pair);
+        if matches!(fit, Fit::Dropped(_)) || pair.chosen.is_empty() || pair.rejected.is_empty() {
             prepared.dropped += 1;
             continue;
         }
-        let sequence = |answer: &[u32]| Sequence::response(&chosen.prompt, answer);
-        let sequences = vec![sequence(&chosen.answer), sequence(&rejected.answer)];
+        let sequence = |answer: &[u32]| Sequence::response(&pair.prompt, answer);
+        let sequences = vec![sequence(&pair.chosen), sequence(&pair.rejected)];
         let unended = row.chosen_finish == Finish::Length || row.rejected_finish == Finish::Length;
         prepared.audit.rows += 1;
         prepared.audit.truncated += usize::from(fit != Fit::Whole);

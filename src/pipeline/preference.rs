@@ -23,7 +23,11 @@ pub fn dpo(cx: &mut Context, start: &Policy) -> Result<Policy> {
         return Ok(start.clone());
     };
     let reference = match &table.ref_model {
-        Some(name) => Policy::at(&crate::model::files::hub::resolve(name, None, false)?)?,
+        Some(name) => Policy::at(&crate::model::files::hub::resolve(
+            name,
+            table.ref_model_revision.as_deref(),
+            false,
+        )?)?,
         None => start.clone(),
     };
     let inputs = [

@@ -4,15 +4,16 @@ use super::context::{Context, Policy};
 use super::examples;
 use super::training::{Training, trained};
 use crate::data::{Key, Preference};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::eval::{AccuracyReport, ScoredPair};
-use crate::judge::{Group, Judge, RewardJudge};
+use crate::judge::RewardJudge;
 use crate::model::Model;
-use crate::objective::BradleyTerry;
-use crate::recipe::Reward;
+use crate::objective::{BradleyTerry, Example};
+use crate::recipe::{Overlong, Reward};
 use crate::run::{stage_key, write_atomic};
-use crate::text::Answer;
-use std::collections::HashSet;
+use crate::text::{Answer, Chat};
+use crate::trie::Sequence;
+use std::collections::{HashMap, HashSet};
 
 /// Trains the recipe's reward model, and the second one that only evaluates.
 ///
@@ -23,7 +24,11 @@ pub fn reward(cx: &mut Context, start: &Policy) -> Result<Vec<Policy>> {
         return Ok(Vec::new());
     };
     let base = match &table.model_name_or_path {
-        Some(name) => Policy::at(&crate::model::files::hub::resolve(name, None, false)?)?,
+        Some(name) => Policy::at(&crate::model::files::hub::resolve(
+            name,
+            table.revision.as_deref(),
+            false,
+        )?)?,
         None => start.clone(),
     };
     let first = table.seed.unwrap_or(cx.recipe.seed);
@@ -93,20 +98,14 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
             let [_, eval] = rows(cx, table)?;
             let limits = examples::limits(table.max_length, table.overlong, &model);
             let fitting = examples::pairs(&eval, &model.chat, &limits, false)?.examples;
-            let fitting: HashSet<&str> = fitting.iter().map(|row| row.id.as_str()).collect();
-            let eval: Vec<Preference> = eval
-                .iter()
-                .filter(|row| fitting.contains(row.id.as_str()))
-                .cloned()
-                .collect();
-            if eval.is_empty() {
+            if fitting.is_empty() {
                 return write_atomic(&file, b"null\n");
             }
             let budget = table.train.max_tokens_per_batch;
-            let report = accuracy(&model, &eval, limits.max_length, budget)?;
+            let report = compare(&model, &eval, &fitting, limits.max_length, budget)?;
             tracing::info!("{name}: {}", in_words(&report));
             let text = serde_json::to_vec_pretty(&report)
-                .map_err(|e| crate::Error::internal(format!("cannot write the accuracy: {e}")))?;
+                .map_err(|e| Error::internal(format!("cannot write the accuracy: {e}")))?;
             write_atomic(&file, &text)
         })?;
     Ok(())
@@ -133,43 +132,58 @@ pub fn accuracy(
     max_length: usize,
     max_tokens_per_batch: usize,
 ) -> Result<AccuracyReport> {
-    let mut judge = RewardJudge::new(model, max_length, max_tokens_per_batch)?;
-    let group = |row: &Preference| Group {
-        id: row.id.clone(),
-        prompt: row.prompt.clone(),
-        responses: vec![words(&row.chosen), words(&row.rejected)],
-    };
-    let groups: Vec<Group> = rows.iter().map(group).collect();
-    let mut scores = Vec::with_capacity(groups.len());
-    judge.scores(&groups, &mut |_, of_group| {
-        scores.push(of_group);
+    let limits = examples::limits(max_length, Overlong::TruncatePrompt, model);
+    let pairs = examples::pairs(rows, &model.chat, &limits, false)?.examples;
+    let fits: HashSet<&str> = pairs.iter().map(|pair| pair.id.as_str()).collect();
+    if let Some(row) = rows.iter().find(|row| !fits.contains(row.id.as_str())) {
+        let fact = format!("row {}: response longer than max_length", row.id);
+        return Err(Error::data(fact).hint(format!("raise max_length ({})", limits.max_length)));
+    }
+    compare(model, rows, &pairs, max_length, max_tokens_per_batch)
+}
+
+/// Ranks `pairs`, encoded as in training; their `rows` give the length baseline its characters.
+fn compare(
+    model: &Model,
+    rows: &[Preference],
+    pairs: &[Example],
+    max_length: usize,
+    max_tokens_per_batch: usize,
+) -> Result<AccuracyReport> {
+    let judge = RewardJudge::new(model, max_length, max_tokens_per_batch)?;
+    let encoded: Vec<(&str, &[Sequence])> = pairs
+        .iter()
+        .map(|pair| (pair.id.as_str(), pair.sequences.as_slice()))
+        .collect();
+    let mut scores = Vec::with_capacity(encoded.len());
+    judge.rewards(&encoded, &mut |_, of_pair| {
+        scores.push(of_pair);
         Ok(())
     })?;
-    let pairs: Vec<ScoredPair> = groups
-        .iter()
-        .zip(&scores)
-        .map(|(group, scores)| ScoredPair {
-            id: group.id.clone(),
+    let by_id: HashMap<&str, &Preference> = rows.iter().map(|row| (row.id.as_str(), row)).collect();
+    let mut scored = Vec::with_capacity(pairs.len());
+    for (pair, scores) in pairs.iter().zip(&scores) {
+        let row = by_id[pair.id.as_str()];
+        scored.push(ScoredPair {
+            id: pair.id.clone(),
             subset: None,
             chosen_score: f64::from(scores[0]),
             rejected_score: f64::from(scores[1]),
-            chosen_chars: group.responses[0].chars().count(),
-            rejected_chars: group.responses[1].chars().count(),
-        })
-        .collect();
-    AccuracyReport::of(&pairs, crate::eval::statistics::CONFIDENCE, 0)
+            chosen_chars: chars(&row.chosen, &model.chat)?,
+            rejected_chars: chars(&row.rejected, &model.chat)?,
+        });
+    }
+    AccuracyReport::of(&scored, crate::eval::statistics::CONFIDENCE, 0)
 }
 
-/// The text of a response.
-pub fn words(answer: &Answer) -> String {
-    match answer {
-        Answer::Chat(turns) => turns
-            .last()
-            .map(|turn| turn.content.clone())
-            .unwrap_or_default(),
-        Answer::Text(text) => text.clone(),
-        Answer::Ids(ids) => format!("{ids:?}"),
-    }
+/// Characters of a whole response: of all its turns.
+fn chars(answer: &Answer, chat: &Chat) -> Result<usize> {
+    let count = |text: &str| text.chars().count();
+    Ok(match answer {
+        Answer::Chat(turns) => turns.iter().map(|turn| count(&turn.content)).sum(),
+        Answer::Text(text) => count(text),
+        Answer::Ids(ids) => count(&chat.decode(ids, true)?),
+    })
 }
 
 fn in_words(report: &AccuracyReport) -> String {
@@ -183,4 +197,61 @@ fn in_words(report: &AccuracyReport) -> String {
         percent(report.length_only.accuracy),
         percent(report.random.accuracy),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::rows::Origin;
+    use crate::model::build::Values;
+    use crate::model::init::Random;
+    use crate::pipeline::embedded;
+    use crate::text::{Message, Prompt};
+    use burn::tensor::Device;
+
+    /// The model inside the binary under a random head: it ranks by whatever it is shown.
+    fn model() -> Model {
+        let device = Device::flex();
+        let model = Model::load(&embedded::model().expect("unpacked"), &device).expect("loaded");
+        let model = model.with_score_head(Key::new(5), &device).expect("a head");
+        let spec = (*model.decoder.spec).clone();
+        let mut random = Random::new(Key::new(6), 1.0);
+        let values = random.values("score.weight", &[1, spec.hidden_size]);
+        let decoder = model.decoder.clone();
+        let decoder = decoder.with_score(spec, values.expect("values"), &device);
+        Model { decoder, ..model }
+    }
+
+    fn row(chosen: Answer, rejected: Answer) -> Preference {
+        Preference {
+            id: "1".into(),
+            prompt: Prompt::Chat(vec![Message::user("Tell me a story.")]),
+            chosen,
+            rejected,
+            margin: None,
+            origin: Origin {
+                file: Default::default(),
+                line: 1,
+            },
+        }
+    }
+
+    /// Two answers that end in the same words differ in the turns before: the last turn alone is a tie.
+    #[test]
+    fn a_multi_turn_response_is_ranked_whole() {
+        let model = model();
+        let answer = |first: &str| {
+            let end = [Message::user("And then?"), Message::assistant("The end.")];
+            let turns = [vec![Message::assistant(first)], end.to_vec()];
+            Answer::Chat(turns.concat())
+        };
+        let rows = [row(answer("A cat sat."), answer("No, I will not do that."))];
+        let report = accuracy(&model, &rows, 512, 512).expect("ranked");
+        assert_eq!((report.judge.pairs, report.judge.ties), (1, 0));
+        // 10 + 9 + 8 characters against 23 + 9 + 8: the longer response is the rejected one.
+        assert_eq!(report.length_only.accuracy, 0.0);
+        let turned = [row(answer("No, I will not do that."), answer("A cat sat."))];
+        let turned = accuracy(&model, &turned, 512, 512).expect("ranked");
+        assert_eq!(report.judge.accuracy + turned.judge.accuracy, 1.0);
+    }
 }

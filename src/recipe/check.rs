@@ -14,6 +14,7 @@ pub(super) fn check(recipe: &Recipe, tree: &Table) -> Vec<Complaint> {
     check.ranges(tree, "");
     check.name(recipe);
     check.model(recipe);
+    check.revisions(recipe);
     check.stages(recipe);
     let mut complaints = check.complaints;
     complaints.sort_by_key(|complaint| {
@@ -111,6 +112,40 @@ impl Check<'_> {
                 );
             }
             (Some(_), None) => {}
+        }
+    }
+
+    /// A revision says nothing without the model that it is of.
+    fn revisions(&mut self, recipe: &Recipe) {
+        let judges = [
+            recipe.online.as_ref().and_then(|t| t.judge.reward.as_ref()),
+            recipe.eval.as_ref().and_then(|t| t.reward.as_ref()),
+        ];
+        let [online, eval] =
+            judges.map(|judge| judge.map(|t| (&t.revision, &t.model_name_or_path)));
+        let model = Some((&recipe.model.revision, &recipe.model.model_name_or_path));
+        let reward = recipe.reward.as_ref();
+        let reward = reward.map(|t| (&t.revision, &t.model_name_or_path));
+        let dpo = recipe.dpo.as_ref();
+        let dpo = dpo.map(|t| (&t.ref_model_revision, &t.ref_model));
+        for (table, given) in [
+            ("model", model),
+            ("reward", reward),
+            ("dpo", dpo),
+            ("online.judge.reward", online),
+            ("eval.reward", eval),
+        ] {
+            if let Some((Some(_), None)) = given {
+                let (revision, name) = match table {
+                    "dpo" => ("ref_model_revision", "ref_model"),
+                    _ => ("revision", "model_name_or_path"),
+                };
+                self.complain(
+                    &format!("{table}.{revision}"),
+                    "a revision, but no model that it is of",
+                    format!("name the model with `{table}.{name}`, or leave the revision out"),
+                );
+            }
         }
     }
 

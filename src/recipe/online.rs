@@ -2,8 +2,11 @@
 
 use super::stages::default_max_length;
 use super::{Data, Lora, Overlong, PairLoss, Sampling, Train};
+use crate::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 
 /// Online iterative DPO. Every round draws responses from the newest policy, judges them, makes pairs and trains.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -98,6 +101,9 @@ pub struct RewardJudge {
     /// A folder or hub id with a one-label `*ForSequenceClassification`; absent: the model that `[reward]` trains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_name_or_path: Option<String>,
+    /// Branch, tag or commit of a hub id; absent: the main branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
 }
 
 /// A score from the text alone.
@@ -142,6 +148,41 @@ pub enum Choose {
     Random,
 }
 
+impl Choose {
+    /// Every choice, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::MaxMin, Self::MaxRandom, Self::MaxMax, Self::Random];
+
+    /// The word that recipes and commands use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::MaxMin => "max_min",
+            Self::MaxRandom => "max_random",
+            Self::MaxMax => "max_max",
+            Self::Random => "random",
+        }
+    }
+}
+
+impl fmt::Display for Choose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for Choose {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|choice| choice.word() == word)
+            .ok_or_else(|| {
+                Error::user(format!("no way to choose pairs is called `{word}`"))
+                    .hint("one of `max_min`, `max_random`, `max_max`, `random`")
+            })
+    }
+}
+
 /// The policy that the loss pulls towards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -162,4 +203,24 @@ pub enum History {
     Newest,
     /// Those of all rounds so far (the paper's algorithm).
     Cumulative,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_and_recipes_choose_pairs_with_the_same_words() {
+        for choose in Choose::ALL {
+            let word = choose.to_string();
+            assert_eq!(word.parse::<Choose>().expect("its own word"), choose);
+            let written = serde_json::to_value(choose).expect("a word");
+            assert_eq!(written, serde_json::Value::String(word));
+        }
+        let error = "max-min".parse::<Choose>().expect_err("a hyphen");
+        assert_eq!(
+            error.to_string(),
+            "no way to choose pairs is called `max-min`\n\nhint: one of `max_min`, `max_random`, `max_max`, `random`"
+        );
+    }
 }

@@ -40,6 +40,9 @@ pub struct Reward {
     /// Begin with this model; absent: with that of `[sft]` where there is one, else that of `[model]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_name_or_path: Option<String>,
+    /// Branch, tag or commit of a hub id; absent: the main branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// Longest response with its prompt, in tokens.
     #[serde(default = "default_max_length")]
     #[schemars(range(min = 2))]
@@ -80,6 +83,9 @@ pub struct Dpo {
     /// The reference model; absent: the model the stage begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ref_model: Option<String>,
+    /// Branch, tag or commit of `ref_model`, where that is a hub id; absent: the main branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ref_model_revision: Option<String>,
     /// Longest response with its prompt, in tokens.
     #[serde(default = "default_max_length")]
     #[schemars(range(min = 2))]

@@ -29,6 +29,14 @@ pub fn write_atomic_with(
     sync_folder(folder)
 }
 
+/// Writes `value` as indented JSON with a final newline, as [`write_atomic`].
+pub fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::internal(format!("cannot print {}: {error}", path.display())))?;
+    text.push('\n');
+    write_atomic(path, text.as_bytes())
+}
+
 /// Fills a folder beside `path` and puts it in its place: `path` is there whole or not at all.
 ///
 /// An older folder at `path` is removed just before. A kill between the two leaves neither, which a

@@ -142,31 +142,25 @@ impl Chat {
         chosen: &Answer,
         rejected: &Answer,
     ) -> Result<EncodedPair> {
-        let alone = self.prompt(prompt)?;
-        let [chosen, rejected] = [self.whole(prompt, chosen)?, self.whole(prompt, rejected)?];
-        let at = common_prefix(&alone, &chosen).min(common_prefix(&alone, &rejected));
-        let chosen = split(chosen, at);
-        Ok(EncodedPair {
-            prompt: chosen.prompt,
-            chosen: chosen.answer,
-            rejected: split(rejected, at).answer,
-        })
+        let (chosen, rejected) = (self.whole(prompt, chosen)?, self.whole(prompt, rejected)?);
+        self.split_pair(prompt, chosen, rejected)
+    }
+
+    /// A prompt with two generated texts, each with whether it finished, cut at the same place.
+    pub fn response_pair(
+        &self,
+        prompt: &Prompt,
+        chosen: (&str, bool),
+        rejected: (&str, bool),
+    ) -> Result<EncodedPair> {
+        let whole = |(text, finished)| self.whole_response(prompt, text, finished);
+        self.split_pair(prompt, whole(chosen)?, whole(rejected)?)
     }
 
     /// A prompt with generated text. A response that was cut by the length limit (`finished` is false) gets no end of
     /// turn: training on one would teach the model to stop in the middle of a sentence.
     pub fn response(&self, prompt: &Prompt, text: &str, finished: bool) -> Result<Encoded> {
-        if finished {
-            return self.pair(prompt, &Answer::Text(text.to_string()));
-        }
-        let whole = match prompt {
-            Prompt::Chat(turns) => {
-                let before = self.render(turns, true)?.text;
-                self.tokenizer.encode(&(before + text))?
-            }
-            Prompt::Text(before) => self.tokenizer.encode_with_bos(&format!("{before}{text}"))?,
-            Prompt::Ids(ids) => [ids.clone(), self.tokenizer.encode(text)?].concat(),
-        };
+        let whole = self.whole_response(prompt, text, finished)?;
         let at = common_prefix(&self.prompt(prompt)?, &whole);
         Ok(split(whole, at))
     }
@@ -258,6 +252,38 @@ impl Chat {
             )
         })?;
         template.render(turns, add_generation_prompt)
+    }
+
+    /// Cuts two sequences where either parts ways with the prompt: a response may merge with its end.
+    fn split_pair(
+        &self,
+        prompt: &Prompt,
+        chosen: Vec<u32>,
+        rejected: Vec<u32>,
+    ) -> Result<EncodedPair> {
+        let alone = self.prompt(prompt)?;
+        let at = common_prefix(&alone, &chosen).min(common_prefix(&alone, &rejected));
+        let chosen = split(chosen, at);
+        Ok(EncodedPair {
+            prompt: chosen.prompt,
+            chosen: chosen.answer,
+            rejected: split(rejected, at).answer,
+        })
+    }
+
+    /// Prompt and generated text together, complete or cut where the text was.
+    fn whole_response(&self, prompt: &Prompt, text: &str, finished: bool) -> Result<Vec<u32>> {
+        if finished {
+            return self.whole(prompt, &Answer::Text(text.to_string()));
+        }
+        match prompt {
+            Prompt::Chat(turns) => {
+                let before = self.render(turns, true)?.text;
+                self.tokenizer.encode(&(before + text))
+            }
+            Prompt::Text(before) => self.tokenizer.encode_with_bos(&format!("{before}{text}")),
+            Prompt::Ids(ids) => Ok([ids.clone(), self.tokenizer.encode(text)?].concat()),
+        }
     }
 
     /// Prompt and response together, complete.

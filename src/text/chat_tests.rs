@@ -64,6 +64,34 @@ fn conversation() -> Vec<Message> {
 }
 
 #[test]
+fn of_a_pair_of_generated_texts_each_ends_as_it_did() {
+    let chat = chat(Some(CHATML));
+    let prompts = [
+        Prompt::Chat(vec![Message::user("Hello")]),
+        Prompt::Text("Hello ".to_string()),
+    ];
+    for prompt in &prompts {
+        let answer = |text: &str| Answer::Text(text.to_string());
+        let both = chat.response_pair(prompt, ("Yes", true), ("No", true));
+        let same = chat.preference(prompt, &answer("Yes"), &answer("No"));
+        assert_eq!(both.expect("encoded"), same.expect("encoded"));
+        let cut = chat.response_pair(prompt, ("Yes", true), ("No", false));
+        let cut = cut.expect("encoded");
+        assert_eq!(text(&chat, &cut.rejected), "No");
+        let [one, other] = [("Yes", true), ("No", false)]
+            .map(|(text, finished)| chat.response(prompt, text, finished).expect("encoded"));
+        assert_eq!(
+            [&cut.prompt[..], &cut.chosen].concat(),
+            [one.prompt, one.answer].concat()
+        );
+        assert_eq!(
+            [cut.prompt, cut.rejected].concat(),
+            [other.prompt, other.answer].concat()
+        );
+    }
+}
+
+#[test]
 fn the_end_of_turn_belongs_to_the_response() {
     let chat = chat(Some(CHATML));
     let prompt = Prompt::Chat(vec![Message::user("Hello")]);

@@ -24,6 +24,7 @@ const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+const GENERATION: &str = "generation_config.json";
 
 impl TokenizerFiles {
     /// Reads the tokenizer of a Hugging Face model directory.
@@ -34,7 +35,7 @@ impl TokenizerFiles {
         let path = dir.join(TOKENIZER);
         let tokenizer_json = read_if_there(&path)?.ok_or_else(|| no_tokenizer(dir))?;
         let mut originals = Vec::new();
-        for name in [CONFIG, SPECIAL_TOKENS] {
+        for name in [CONFIG, SPECIAL_TOKENS, GENERATION] {
             if let Some(text) = read_if_there(&dir.join(name))? {
                 originals.push((name.to_string(), text));
             }
@@ -62,10 +63,23 @@ impl TokenizerFiles {
         if let Some(template) = &self.chat_template {
             write(&dir.join(TEMPLATE), template)?;
         }
-        if let Some(text) = self.original(SPECIAL_TOKENS) {
-            write(&dir.join(SPECIAL_TOKENS), text)?;
+        for name in [SPECIAL_TOKENS, GENERATION] {
+            if let Some(text) = self.original(name) {
+                write(&dir.join(name), text)?;
+            }
         }
         Ok(())
+    }
+
+    /// These files with the end-of-sequence ids of `base`, where they name none: an adapter's folder holds the
+    /// tokenizer, but seldom the settings of generation.
+    pub fn with_ends_of(mut self, base: &Self) -> Self {
+        if self.eos_token_ids.is_empty() {
+            self.eos_token_ids.clone_from(&base.eos_token_ids);
+            let settings = base.originals.iter().filter(|(name, _)| name == GENERATION);
+            self.originals.extend(settings.cloned());
+        }
+        self
     }
 
     /// The special token called `name` (`bos_token`, `eos_token`, ...), where the files name one.
@@ -121,7 +135,7 @@ fn template_of(config: &Value) -> Option<String> {
 
 /// `eos_token_id` (a number or a list) of the first file that has one: generation's settings win.
 fn end_ids(dir: &Path) -> Result<Vec<u32>> {
-    for name in ["generation_config.json", "config.json"] {
+    for name in [GENERATION, "config.json"] {
         let path = dir.join(name);
         let Some(text) = read_if_there(&path)? else {
             continue;
@@ -196,6 +210,7 @@ mod tests {
             ("tokenizer_config.json", config),
             ("special_tokens_map.json", "{\"eos_token\":\"</s>\"}\n"),
             ("chat_template.jinja", "{{ messages }}\n"),
+            ("generation_config.json", "{\"eos_token_id\": [1,  2]}"),
         ];
         let read = TokenizerFiles::read(directory(&files).path()).expect("read");
         assert_eq!(read.special_token("bos_token").as_deref(), Some("<s>"));
@@ -240,6 +255,23 @@ mod tests {
             |dir: &tempfile::TempDir| TokenizerFiles::read(dir.path()).map(|f| f.eos_token_ids);
         assert_eq!(ids(&both).expect("read"), [3, 4]);
         assert_eq!(ids(&one).expect("read"), [7]);
+    }
+
+    #[test]
+    fn an_adapter_without_settings_of_generation_ends_as_its_base_does() {
+        let tokenizer = ("tokenizer.json", "{}");
+        let settings = ("generation_config.json", r#"{"eos_token_id": [3, 4]}"#);
+        let other = ("generation_config.json", r#"{"eos_token_id": 5}"#);
+        let read = |files: &[_]| TokenizerFiles::read(directory(files).path()).expect("read");
+        let base = read(&[tokenizer, settings]);
+        let silent = read(&[tokenizer]).with_ends_of(&base);
+        assert_eq!(silent.eos_token_ids, [3, 4]);
+        let out = directory(&[]);
+        silent.write(out.path()).expect("written");
+        let written = std::fs::read_to_string(out.path().join(settings.0)).expect("there");
+        assert_eq!(written, settings.1);
+        let own = read(&[tokenizer, other]).with_ends_of(&base);
+        assert_eq!(own.eos_token_ids, [5]);
     }
 
     #[test]

@@ -56,6 +56,10 @@ LLAMA3 = {
     "original_max_position_embeddings": 16,
 }
 
+# Four heads of width 8 turn in pairs of very different speed: kept, blended and divided ones in each.
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16}
+YARN_STATED = YARN | {"beta_fast": 4, "beta_slow": 0.5, "truncate": False, "mscale": 2.0, "mscale_all_dim": 0.5}
+
 MODELS = {
     "llama": (LlamaForCausalLM, LlamaConfig, dict(rope_parameters=plain(), tie_word_embeddings=False)),
     "llama3-tied": (LlamaForCausalLM, LlamaConfig, dict(rope_parameters=LLAMA3, tie_word_embeddings=True)),
@@ -79,6 +83,22 @@ MODELS = {
         LlamaForSequenceClassification,
         LlamaConfig,
         dict(rope_parameters=plain(), num_labels=1, pad_token_id=0, tie_word_embeddings=False),
+    ),
+    "llama-linear": (
+        LlamaForCausalLM,
+        LlamaConfig,
+        dict(rope_parameters=plain() | {"rope_type": "linear", "factor": 2.5}, tie_word_embeddings=True),
+    ),
+    "llama-dynamic": (
+        LlamaForCausalLM,
+        LlamaConfig,
+        dict(rope_parameters=plain() | {"rope_type": "dynamic", "factor": 4.0}, tie_word_embeddings=True),
+    ),
+    "qwen2-yarn": (Qwen2ForCausalLM, Qwen2Config, dict(rope_parameters=YARN, tie_word_embeddings=True)),
+    "llama-yarn-stated": (
+        LlamaForCausalLM,
+        LlamaConfig,
+        dict(rope_parameters=YARN_STATED, tie_word_embeddings=True),
     ),
 }
 

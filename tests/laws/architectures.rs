@@ -19,6 +19,13 @@ const CAUSAL: [&str; 6] = [
     "qwen2-tied",
     "qwen3",
 ];
+/// The ways to stretch the rotary embedding beside llama3's.
+const STRETCHED: [&str; 4] = [
+    "llama-linear",
+    "llama-dynamic",
+    "qwen2-yarn",
+    "llama-yarn-stated",
+];
 const REWARD: &str = "llama-reward";
 
 struct FromFiles(Checkpoint);
@@ -127,8 +134,27 @@ fn the_models_differ_in_what_their_architectures_differ_in() {
 }
 
 #[test]
+fn the_stretched_models_differ_in_how_they_are_stretched() {
+    let models = STRETCHED.map(Golden::open);
+    let scalings = models.each_ref().map(|model| &model.spec().rope.scaling);
+    let [linear, dynamic, yarn, stated] = scalings;
+    assert_eq!(*linear, RopeScaling::Linear { factor: 2.5 });
+    assert_eq!(*dynamic, RopeScaling::None);
+    let factor = |scaling: &RopeScaling| match scaling {
+        RopeScaling::Yarn {
+            attention_factor,
+            truncate,
+            ..
+        } => (*attention_factor, *truncate),
+        other => panic!("{other:?}"),
+    };
+    let ((one, whole), (other, not)) = (factor(yarn), factor(stated));
+    assert!(one > 1.1 && other > 1.1 && one != other && whole && !not);
+}
+
+#[test]
 fn log_probs_of_every_architecture_are_those_of_transformers() {
-    for model in CAUSAL.map(Golden::open) {
+    for model in CAUSAL.into_iter().chain(STRETCHED).map(Golden::open) {
         let found = tiny::token_logps(&model.decoder, &Trie::new(&model.sequences()));
         let error = tiny::distance(&found, &model.flat("token_logps"));
         assert!(error < 1e-4, "{}: {error}", model.name);
@@ -137,7 +163,7 @@ fn log_probs_of_every_architecture_are_those_of_transformers() {
 
 #[test]
 fn gradients_of_every_architecture_are_those_of_torch() {
-    for model in CAUSAL.map(Golden::open) {
+    for model in CAUSAL.into_iter().chain(STRETCHED).map(Golden::open) {
         let trie = Trie::new(&model.sequences());
         let sum = |decoder: &Decoder| decoder.target_logprobs(&trie).logps.sum();
         model.compare_gradients(&tiny::gradients(&model.decoder, sum));

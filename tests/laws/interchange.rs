@@ -1,13 +1,16 @@
-//! What duel writes, transformers and PEFT read with the same numbers, and the other way round.
+//! What duel writes, transformers, PEFT and TRL read with the same numbers, and the other way round.
 
 use crate::tiny;
 use burn::tensor::{Device, Tensor, TensorData};
 use duel::data::Key;
-use duel::model::files::StoreDtype;
 use duel::model::files::config::HfConfig;
+use duel::model::files::{StoreDtype, peft};
 use duel::model::init::Random;
 use duel::model::params::{Remap, is_adapter};
 use duel::model::{Decoder, LoraShape, Model};
+use duel::objective::{BradleyTerry, Example, Objective, Preference};
+use duel::recipe::PairLoss;
+use duel::text::{Answer, Prompt};
 use duel::trie::{Sequence, Trie};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -176,6 +179,57 @@ fn an_adapter_brings_its_own_score_head() {
     assert_eq!(scores(&load(&path)), scores(&trained));
 }
 
+/// An adapter is used from other folders than the one it was trained in.
+#[test]
+fn an_adapter_names_its_base_by_an_absolute_path() {
+    let relative = model(Path::new("some/base"));
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = adapted(&relative.decoder);
+    relative
+        .save(folder.path(), &adapter, Some(&lora()), StoreDtype::F32)
+        .unwrap();
+    let config = peft::read_config(folder.path()).unwrap();
+    let base = std::env::current_dir().unwrap().join("some/base");
+    assert_eq!(
+        config.base_model_name_or_path.as_deref(),
+        base.to_str(),
+        "{config:?}"
+    );
+    assert_eq!(config.revision, None);
+}
+
+/// Stopping is the same after training, here and in transformers and vLLM.
+#[test]
+fn what_is_saved_ends_where_its_base_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let base = model(&at("base"));
+    base.save(&at("base"), &base.decoder, None, StoreDtype::F32)
+        .unwrap();
+    let settings = at("base").join("generation_config.json");
+    std::fs::write(&settings, "{\"eos_token_id\": [0, 70],  \"top_p\": 0.9}").unwrap();
+    let mut base = Model::load(&at("base"), &Device::flex()).unwrap();
+    assert_eq!(base.chat.stop_ids(), [0, 70]);
+    let adapter = adapted(&base.decoder);
+    base.save(&at("adapter"), &adapter, Some(&lora()), StoreDtype::F32)
+        .unwrap();
+    base.save(&at("whole"), &adapter, None, StoreDtype::F32)
+        .unwrap();
+    for name in ["adapter", "whole"] {
+        let written = std::fs::read(at(name).join("generation_config.json")).unwrap();
+        assert!(written == std::fs::read(&settings).unwrap(), "{name}");
+        let loaded = Model::load(&at(name), &Device::flex()).unwrap();
+        assert_eq!(loaded.chat.stop_ids(), [0, 70], "{name}");
+    }
+    // As from a GGUF file: ids, but no file to copy.
+    base.tokenizer.originals.clear();
+    base.save(&at("made"), &adapter, None, StoreDtype::F32)
+        .unwrap();
+    let made = std::fs::read_to_string(at("made").join("generation_config.json")).unwrap();
+    let made: Value = serde_json::from_str(&made).unwrap();
+    assert_eq!(made, json!({"eos_token_id": [0, 70]}));
+}
+
 #[test]
 fn an_adapter_of_another_model_is_refused() {
     let written = write();
@@ -192,10 +246,26 @@ fn an_adapter_of_another_model_is_refused() {
     assert!(error.to_string().contains(wanted), "{error}");
 }
 
+/// What a script of tests/golden prints about a folder: JSON, as its last line.
+fn python(script: &str, folder: &Path) -> Value {
+    let python = std::env::var("DUEL_PYTHON").expect("set DUEL_PYTHON to a python");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    // -P: statistics.py beside the script is not Python's.
+    let output = std::process::Command::new(python)
+        .arg("-P")
+        .arg(golden.join(script))
+        .arg(folder)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(said.trim().lines().last().unwrap_or_default()).unwrap()
+}
+
 #[test]
 #[ignore = "needs Python with transformers and peft: set DUEL_PYTHON"]
 fn transformers_and_peft_agree_both_ways() {
-    let python = std::env::var("DUEL_PYTHON").expect("set DUEL_PYTHON to a python");
     let written = write();
     let folder = written.folder.path();
     std::fs::write(
@@ -203,17 +273,7 @@ fn transformers_and_peft_agree_both_ways() {
         json!(sequences()).to_string(),
     )
     .unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/check_interchange.py");
-    // -P: statistics.py beside the script is not Python's.
-    let output = std::process::Command::new(python)
-        .arg("-P")
-        .arg(script)
-        .arg(folder)
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}");
-    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = python("check_interchange.py", folder);
     assert_eq!(found["eos"], 0);
     let agree = |name: &str, decoder: &Decoder| {
         let theirs: Vec<f64> = serde_json::from_value(found[name].clone()).unwrap();
@@ -225,5 +285,75 @@ fn transformers_and_peft_agree_both_ways() {
     }
     for name in ["by-peft", "by-peft-reward", "by-transformers"] {
         agree(name, &load(&folder.join(name)));
+    }
+}
+
+/// The mean loss of an objective over the examples, as an evaluation gives it.
+fn mean_loss(objective: &mut dyn Objective, decoder: &Decoder, examples: &[Example]) -> f64 {
+    let rows: Vec<&Example> = examples.iter().collect();
+    let sequences: Vec<Sequence> = examples.iter().flat_map(|e| e.sequences.clone()).collect();
+    objective.begin_step(&rows);
+    let sum = objective.loss(decoder, &rows, &Trie::new(&sequences)).loss;
+    tiny::numbers(sum)[0] / examples.len() as f64
+}
+
+/// TRL tokenises the same text by itself and evaluates both models.
+#[test]
+#[ignore = "needs Python with trl: set DUEL_PYTHON"]
+fn trl_evaluates_the_same_losses() {
+    let written = write();
+    let [(_, base), (_, reward), (_, adapter), _] = &written.decoders;
+    let pairs = [
+        ("Is it so?", " Yes, I think it is.", " No."),
+        ("What rhymes?", " Cat and hat.", " Nothing at all rhymes."),
+        ("Count: ", "one, two, three", "three"),
+    ];
+    let rows = pairs.map(|(p, c, r)| json!({"prompt": p, "chosen": c, "rejected": r}));
+    let file = written.folder.path().join("pairs.json");
+    std::fs::write(file, json!(rows).to_string()).unwrap();
+    let found = python("check_trl.py", written.folder.path());
+
+    let chat = tiny::chat();
+    let examples: Vec<Example> = pairs
+        .iter()
+        .map(|(prompt, chosen, rejected)| {
+            let answer = |text: &str| Answer::Text(text.to_owned());
+            let prompt = Prompt::Text((*prompt).to_owned());
+            let pair = chat.preference(&prompt, &answer(chosen), &answer(rejected));
+            let pair = pair.unwrap();
+            let sequence = |answer: &[u32]| Sequence::response(&pair.prompt, answer);
+            let sequences = vec![sequence(&pair.chosen), sequence(&pair.rejected)];
+            let reference = tiny::sequence_logps(base, &sequences).into_iter();
+            Example {
+                id: pair.prompt.len().to_string(),
+                reference: reference.map(|logp| logp as f32).collect(),
+                sequences,
+                margin: None,
+            }
+        })
+        .collect();
+    let loss = PairLoss {
+        beta: 0.5,
+        ..PairLoss::default()
+    };
+    let mut bradley_terry = BradleyTerry {
+        margin: false,
+        center_rewards_coefficient: None,
+    };
+    let ours = [
+        (
+            "dpo",
+            mean_loss(&mut Preference::new(loss), adapter, &examples),
+        ),
+        ("reward", mean_loss(&mut bradley_terry, reward, &examples)),
+    ];
+    for (name, ours) in ours {
+        let theirs = found[name].as_f64().unwrap();
+        assert!((ours - theirs).abs() < 1e-4, "{name}: {ours}, TRL {theirs}");
+        // Neither is what a model that knows nothing gives.
+        assert!(
+            (theirs - std::f64::consts::LN_2).abs() > 1e-2,
+            "{name}: {theirs}"
+        );
     }
 }

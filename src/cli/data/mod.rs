@@ -100,8 +100,9 @@ fn tokenizer(path: &Path) -> Result<TokenizerFiles> {
     match peft::read_config(path) {
         Ok(peft::AdapterConfig {
             base_model_name_or_path: Some(base),
+            revision,
             ..
-        }) if adapter => TokenizerFiles::read(&hub::resolve(&base, None, false)?),
+        }) if adapter => TokenizerFiles::read(&hub::resolve(&base, revision.as_deref(), false)?),
         _ => TokenizerFiles::read(path),
     }
 }

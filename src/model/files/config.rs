@@ -36,6 +36,7 @@ pub struct HfConfig {
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
     max_position_embeddings: Option<usize>,
+    original_max_position_embeddings: Option<usize>,
     rms_norm_eps: Option<f64>,
     hidden_act: Option<String>,
     tie_word_embeddings: Option<bool>,
@@ -103,7 +104,6 @@ impl HfConfig {
             ))
             .hint("every key/value head serves a whole group of query heads: correct one of the two"));
         }
-        let qwen = matches!(architecture, Architecture::Qwen2 | Architecture::Qwen3);
         let attention_bias = self.attention_bias.unwrap_or(false);
         // Only Llama and Qwen3 have the switch; Mistral never has biases, Qwen2 always the same three.
         let all_bias =
@@ -117,13 +117,9 @@ impl HfConfig {
             num_attention_heads,
             num_key_value_heads,
             head_dim: self.head_dim(architecture, hidden_size, num_attention_heads)?,
-            max_position_embeddings: self.max_position_embeddings.unwrap_or(if qwen {
-                32768
-            } else {
-                2048
-            }),
+            max_position_embeddings: self.positions(architecture),
             rms_norm_eps: self.rms_norm_eps.unwrap_or(1e-6),
-            rope: self.rope()?,
+            rope: self.rope(self.positions(architecture))?,
             tie_word_embeddings: self.tie_word_embeddings.unwrap_or(false),
             qkv_bias: architecture == Architecture::Qwen2 || all_bias,
             o_bias: all_bias,
@@ -263,7 +259,15 @@ impl HfConfig {
         }
     }
 
-    fn rope(&self) -> Result<Rope> {
+    fn positions(&self, architecture: Architecture) -> usize {
+        let default = match architecture {
+            Architecture::Qwen2 | Architecture::Qwen3 => 32768,
+            Architecture::Llama | Architecture::Mistral => 2048,
+        };
+        self.max_position_embeddings.unwrap_or(default)
+    }
+
+    fn rope(&self, positions: usize) -> Result<Rope> {
         let empty = Map::new();
         let parameters = self
             .rope_parameters
@@ -287,19 +291,41 @@ impl HfConfig {
                     .hint("correct rope_theta"),
             );
         }
+        let stated = match parameters.get("original_max_position_embeddings") {
+            Some(_) => Some(positive(parameters, "original_max_position_embeddings")? as usize),
+            None => None,
+        };
+        // In transformers' order: beside the rope parameters (as Phi-3 has it), in them, or not stretched.
+        let context = Context {
+            original: self
+                .original_max_position_embeddings
+                .filter(|&original| original > 0)
+                .or(stated)
+                .unwrap_or(positions),
+            positions,
+        };
         Ok(Rope {
             theta,
-            scaling: rope_scaling(parameters)?,
+            scaling: rope_scaling(parameters, context)?,
         })
     }
 }
 
-fn rope_scaling(parameters: &Map<String, Value>) -> Result<RopeScaling> {
+/// The lengths that a rope rule is stretched from and to.
+#[derive(Clone, Copy)]
+struct Context {
+    original: usize,
+    positions: usize,
+}
+
+fn rope_scaling(parameters: &Map<String, Value>, context: Context) -> Result<RopeScaling> {
     let kind = ["rope_type", "type"]
         .iter()
         .find_map(|key| parameters.get(*key)?.as_str());
     match kind.unwrap_or("default") {
         "default" => Ok(RopeScaling::None),
+        // NTK scaling sets in beyond `max_position_embeddings`, which no sequence of duel's exceeds.
+        "dynamic" => positive(parameters, "factor").map(|_| RopeScaling::None),
         "linear" => Ok(RopeScaling::Linear {
             factor: positive(parameters, "factor")?,
         }),
@@ -307,14 +333,41 @@ fn rope_scaling(parameters: &Map<String, Value>) -> Result<RopeScaling> {
             factor: positive(parameters, "factor")?,
             low_freq_factor: positive(parameters, "low_freq_factor")?,
             high_freq_factor: positive(parameters, "high_freq_factor")?,
-            original_max_position_embeddings: positive(
-                parameters,
-                "original_max_position_embeddings",
-            )? as usize,
+            original_max_position_embeddings: context.original,
         }),
+        "yarn" => yarn(parameters, context),
         other => Err(Error::user(format!("rope type `{other}` is not supported"))
-            .hint("supported: default, linear, llama3")),
+            .hint("supported: default, linear, dynamic, llama3, yarn")),
     }
+}
+
+/// YaRN's numbers, with transformers' defaults for those that are not stated.
+fn yarn(parameters: &Map<String, Value>, context: Context) -> Result<RopeScaling> {
+    let factor = match parameters.get("factor") {
+        Some(Value::Null) => context.positions as f64 / context.original as f64,
+        _ => positive(parameters, "factor")?,
+    };
+    // 0 counts as not stated.
+    let stated = |key: &str| match parameters.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(_) => number(parameters, key).map(|value| (value != 0.0).then_some(value)),
+    };
+    let scale = |weight: f64| match factor <= 1.0 {
+        true => 1.0,
+        false => 0.1 * weight * factor.ln() + 1.0,
+    };
+    let implied = match (stated("mscale")?, stated("mscale_all_dim")?) {
+        (Some(mscale), Some(all)) => scale(mscale) / scale(all),
+        _ => scale(1.0),
+    };
+    Ok(RopeScaling::Yarn {
+        factor,
+        original_max_position_embeddings: context.original,
+        beta_fast: stated("beta_fast")?.unwrap_or(32.0),
+        beta_slow: stated("beta_slow")?.unwrap_or(1.0),
+        truncate: parameters.get("truncate").and_then(Value::as_bool) != Some(false),
+        attention_factor: stated("attention_factor")?.unwrap_or(implied),
+    })
 }
 
 fn number(parameters: &Map<String, Value>, key: &str) -> Result<f64> {

@@ -88,6 +88,59 @@ fn llama3_rope_is_read_in_both_spellings() {
 }
 
 #[test]
+fn yarn_is_read_with_the_defaults_of_transformers() {
+    let read = |scaling: Value, more: Value| {
+        let config = with(with(smollm2(), more), json!({"rope_scaling": scaling}));
+        resolve(config).unwrap().rope.scaling
+    };
+    let yarn = RopeScaling::Yarn {
+        factor: 4.0,
+        original_max_position_embeddings: 2048,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        truncate: true,
+        attention_factor: 0.1 * 4f64.ln() + 1.0,
+    };
+    let plain = json!({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 2048});
+    assert_eq!(read(plain.clone(), json!({})), yarn);
+    // Without an original length it is the model's own; with a null factor that is the ratio of the two.
+    let short = json!({"max_position_embeddings": 2048});
+    assert_eq!(
+        read(json!({"rope_type": "yarn", "factor": 4.0}), short),
+        yarn
+    );
+    let stretched = json!({"max_position_embeddings": 8192});
+    let no_factor = with(plain.clone(), json!({"factor": null}));
+    assert_eq!(read(no_factor, stretched), yarn);
+    let all = json!({"mscale": 0.5, "mscale_all_dim": 1.0, "beta_fast": 16, "truncate": false});
+    let RopeScaling::Yarn {
+        beta_fast,
+        truncate,
+        attention_factor,
+        ..
+    } = read(with(plain.clone(), all), json!({}))
+    else {
+        panic!("not YaRN")
+    };
+    let expected = (0.05 * 4f64.ln() + 1.0) / (0.1 * 4f64.ln() + 1.0);
+    assert_eq!(
+        (beta_fast, truncate, attention_factor),
+        (16.0, false, expected)
+    );
+    assert!(refused(json!({"rope_scaling": {"rope_type": "yarn"}})).contains("`factor`"),);
+}
+
+/// NTK scaling sets in beyond `max_position_embeddings`, where duel cuts.
+#[test]
+fn dynamic_scaling_is_none_within_the_models_own_length() {
+    let dynamic = with(
+        smollm2(),
+        json!({"rope_scaling": {"type": "dynamic", "factor": 2.0}}),
+    );
+    assert_eq!(resolve(dynamic).unwrap().rope.scaling, RopeScaling::None);
+}
+
+#[test]
 fn each_family_has_its_own_switches() {
     let family = |name: &str, changes: Value| {
         resolve(with(
@@ -135,7 +188,8 @@ fn what_the_decoder_cannot_compute_is_refused_with_a_hint() {
     assert!(refused(json!({"architectures": ["GemmaForCausalLM"]})).contains("`GemmaForCausalLM`"));
     assert!(refused(json!({"architectures": ["LlamaModel"]})).contains("`LlamaModel`"));
     assert!(
-        refused(json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}})).contains("`yarn`")
+        refused(json!({"rope_scaling": {"rope_type": "longrope", "factor": 2.0}}))
+            .contains("`longrope`")
     );
     assert!(
         refused(json!({"rope_scaling": {"rope_type": "llama3", "factor": 2.0}}))

@@ -292,9 +292,47 @@ fn rope_scaling(gguf: &Gguf, ggml: &str) -> Result<Value> {
             Ok(json!({"rope_type": "linear", "factor": factor}))
         }
         (None | Some("none" | "linear"), _) => Ok(Value::Null),
+        (Some("yarn"), Some(factor)) => yarn_scaling(gguf, ggml, factor),
         // The name as it is: resolving the config refuses it with the list of what is supported.
         (Some(other), factor) => Ok(json!({"rope_type": other, "factor": factor})),
     }
+}
+
+/// llama.cpp's own defaults are those of transformers; what it can say beyond them is refused.
+fn yarn_scaling(gguf: &Gguf, ggml: &str, factor: f64) -> Result<Value> {
+    for key in [
+        "attn_factor",
+        "yarn_attn_factor",
+        "yarn_ext_factor",
+        "yarn_log_multiplier",
+    ] {
+        let key = format!("{ggml}.rope.scaling.{key}");
+        let usual = if key.ends_with("log_multiplier") {
+            0.0
+        } else {
+            1.0
+        };
+        if let Some(value) = gguf.number(&key).filter(|&value| value != usual) {
+            return Err(
+                Error::user(format!("`{key}` {value} is not supported")).hint(
+                    "use the model's Hugging Face directory, whose config.json states the rule",
+                ),
+            );
+        }
+    }
+    let mut scaling = json!({"rope_type": "yarn", "factor": factor});
+    for (key, ggml_key) in [
+        ("beta_fast", "yarn_beta_fast"),
+        ("beta_slow", "yarn_beta_slow"),
+    ] {
+        if let Some(beta) = gguf.number(&format!("{ggml}.rope.scaling.{ggml_key}")) {
+            scaling[key] = json!(beta);
+        }
+    }
+    if let Some(original) = gguf.integer(&format!("{ggml}.rope.scaling.original_context_length")) {
+        scaling["original_max_position_embeddings"] = json!(original);
+    }
+    Ok(scaling)
 }
 
 /// llama.cpp keeps only the resulting divisor of each wavelength. The rule's own numbers are those of all

@@ -131,8 +131,25 @@ fn rope_scaling_is_read_or_refused() {
     );
     let yarn = tiny("llama")
         .text("llama.rope.scaling.type", "yarn")
-        .float("llama.rope.scaling.factor", 4.0);
-    assert!(open(&yarn).unwrap_err().message.contains("`yarn`"));
+        .float("llama.rope.scaling.factor", 4.0)
+        .int("llama.rope.scaling.original_context_length", 512);
+    let RopeScaling::Yarn {
+        factor,
+        original_max_position_embeddings,
+        beta_fast,
+        ..
+    } = open(&yarn).unwrap().spec().rope.scaling
+    else {
+        panic!("not YaRN")
+    };
+    assert_eq!(
+        (factor, original_max_position_embeddings, beta_fast),
+        (4.0, 512, 32.0)
+    );
+    let own = yarn.float("llama.rope.scaling.attn_factor", 0.5);
+    assert!(open(&own).unwrap_err().message.contains("attn_factor` 0.5"));
+    let longrope = tiny("llama").text("llama.rope.scaling.type", "longrope");
+    assert!(open(&longrope).unwrap_err().message.contains("`longrope`"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use hf_hub::progress::Progress;
 use hf_hub::repository::RepoTypeModel;
 use hf_hub::{HFClient, HFError, HFRepositorySync};
 
+use super::config::read_json;
 use super::hub_progress::Sum;
 pub use super::hub_progress::Watch;
 use crate::error::{Error, Result};
@@ -50,6 +51,12 @@ pub fn resolve_watched(
     watch: Watch,
 ) -> Result<PathBuf> {
     Hub::from_environment(offline, Some(watch)).resolve(model, revision)
+}
+
+/// Where a model in the hub's cache came from: `owner/name` (or `owner/name/file.gguf`) and its commit; `None` for
+/// any other place.
+pub fn origin(path: &Path) -> Option<(String, String)> {
+    Hub::from_environment(false, None).origin(path)
 }
 
 fn is_on(flag: &str) -> bool {
@@ -102,6 +109,13 @@ impl Hub {
         let blocking = hf_hub::HFClientSync::from_inner(client.clone())
             .map_err(|error| Error::internal(format!("cannot start the hub client: {error}")))?;
         let repository = blocking.model(id.owner, id.name);
+        // A commit never changes: what is here whole needs no network.
+        if id.revision.is_some_and(is_commit)
+            && let Ok(cached) = self.fetch(&repository, &id, true)
+            && is_whole(&cached, &id)
+        {
+            return Ok(cached);
+        }
         let found = if self.offline {
             self.fetch(&repository, &id, true)
                 .map_err(|_| self.not_cached(&id, client.cache_dir()))?
@@ -110,6 +124,22 @@ impl Hub {
         };
         check_complete(&found, &id)?;
         Ok(found)
+    }
+
+    /// Reads the cache's layout, `models--OWNER--NAME/snapshots/COMMIT`, backwards.
+    fn origin(&self, path: &Path) -> Option<(String, String)> {
+        let client = self.client().ok()?;
+        let path = std::path::absolute(path).ok()?;
+        let inside = path.strip_prefix(client.cache_dir()).ok()?;
+        let parts: Option<Vec<&str>> = inside.iter().map(|part| part.to_str()).collect();
+        let (folder, commit, file) = match parts?[..] {
+            [folder, "snapshots", commit] => (folder, commit, None),
+            [folder, "snapshots", commit, file] => (folder, commit, Some(file)),
+            _ => return None,
+        };
+        let (owner, name) = folder.strip_prefix("models--")?.split_once("--")?;
+        let file = file.map(|file| format!("/{file}")).unwrap_or_default();
+        Some((format!("{owner}/{name}{file}"), commit.to_owned()))
     }
 
     fn client(&self) -> Result<HFClient> {
@@ -262,6 +292,24 @@ fn check_complete(found: &Path, id: &Id) -> Result<()> {
     .hint(
         "name one file of a GGUF repository as owner/name/file.gguf; pickled weights are not read",
     ))
+}
+
+fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|sign| sign.is_ascii_hexdigit())
+}
+
+/// Whether a snapshot lacks nothing that a model needs: its download may have been interrupted.
+fn is_whole(found: &Path, id: &Id) -> bool {
+    if id.file.is_some() {
+        return true;
+    }
+    let has = |name: &str| found.join(name).exists();
+    let index = read_json(&found.join("model.safetensors.index.json"));
+    let shards = index.as_ref().ok().and_then(|index| {
+        let map = index.get("weight_map")?.as_object()?;
+        Some(map.values().all(|shard| shard.as_str().is_some_and(has)))
+    });
+    has("config.json") && has("tokenizer.json") && shards.unwrap_or(has("model.safetensors"))
 }
 
 /// No answer at all, or none but the server's own trouble.

@@ -99,6 +99,33 @@ const MODEL: &[(&str, &str)] = &[
 ];
 
 #[test]
+fn a_cached_model_knows_its_id_and_its_commit_needs_no_network() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start(MODEL);
+    let hub = server.hub(cache.path());
+    let found = hub.resolve("me/tiny", None).unwrap();
+    let id = |name: &str| Some((name.to_owned(), COMMIT.to_owned()));
+    assert_eq!(hub.origin(&found), id("me/tiny"));
+    let file = hub.resolve("me/tiny/tiny.Q8_0.gguf", None).unwrap();
+    assert_eq!(hub.origin(&file), id("me/tiny/tiny.Q8_0.gguf"));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copy = elsewhere
+        .path()
+        .join("models--me--tiny/snapshots")
+        .join(COMMIT);
+    assert_eq!(hub.origin(&copy), None);
+
+    let asked = || server.requests.lock().unwrap().len();
+    let before = asked();
+    assert_eq!(hub.resolve("me/tiny", Some(COMMIT)).unwrap(), found);
+    assert_eq!(asked(), before);
+    // An interrupted download is completed.
+    std::fs::remove_file(found.join("tokenizer.json")).unwrap();
+    assert_eq!(hub.resolve("me/tiny", Some(COMMIT)).unwrap(), found);
+    assert!(asked() > before && found.join("tokenizer.json").exists());
+}
+
+#[test]
 fn a_download_takes_what_a_decoder_needs_and_works_offline_afterwards() {
     let cache = tempfile::tempdir().unwrap();
     let server = Server::start(MODEL);

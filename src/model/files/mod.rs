@@ -1,6 +1,5 @@
 //! Model files in and out: Hugging Face directories, GGUF, PEFT adapters, the hub. Plain `Vec<f32>`, no tensors.
 
-mod atomic;
 pub mod config;
 mod element;
 mod gguf;
@@ -18,13 +17,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use self::atomic::write_json;
 use self::config::HfConfig;
 use self::gguf_model::GgufModel;
 use self::safetensors::{MAX_SHARD_BYTES, write_model_weights};
 pub use self::safetensors::{Safetensors, write_safetensors};
 use crate::error::{Error, Result};
 use crate::model::spec::{DecoderSpec, Head};
+use crate::run::write_json;
 use crate::text::files::TokenizerFiles;
 
 pub use self::config::for_reward;
@@ -209,11 +208,45 @@ pub fn write_model(
     }
     std::fs::create_dir_all(dir).map_err(|error| Error::io(dir, "create", error))?;
     write_model_weights(dir, &tensors, dtype, MAX_SHARD_BYTES)?;
-    let generation = dir.join("generation_config.json");
-    if !generation.exists() {
-        write_json(&generation, &generation_config(config))?;
-    }
+    write_generation_config(dir, config, &[])?;
     write_json(&dir.join("config.json"), &with_dtype(config, dtype))
+}
+
+/// Sees to it that `generation_config.json` names every id of `ends` as an end of sequence: transformers and vLLM
+/// stop where it says. One that is there and names them all stays as it is; where there is none it is made of
+/// `config`.
+///
+/// # Errors
+/// A file that is not JSON, a failed write.
+pub fn write_generation_config(dir: &Path, config: &Value, ends: &[u32]) -> Result<()> {
+    let path = dir.join("generation_config.json");
+    let found = path.exists();
+    let mut settings = match found {
+        true => config::read_json(&path)?,
+        false => generation_config(config),
+    };
+    let mut all: Vec<Value> = match settings.get("eos_token_id") {
+        Some(Value::Array(ids)) => ids.clone(),
+        None | Some(Value::Null) => Vec::new(),
+        Some(id) => vec![id.clone()],
+    };
+    let stated = all.len();
+    for id in ends {
+        if !all.contains(&json!(id)) {
+            all.push(json!(id));
+        }
+    }
+    if found && all.len() == stated {
+        return Ok(());
+    }
+    if let (Some(fields), true) = (settings.as_object_mut(), all.len() > stated) {
+        let ids = match &all[..] {
+            [id] => id.clone(),
+            _ => Value::Array(all),
+        };
+        fields.insert("eos_token_id".into(), ids);
+    }
+    write_json(&path, &settings)
 }
 
 /// The token ids that generation starts, ends and pads with.

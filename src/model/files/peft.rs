@@ -9,11 +9,11 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::atomic::write_json;
 use super::config::read_json;
 use super::element::StoreDtype;
 use super::safetensors::{NamedTensor, Safetensors, write_safetensors};
 use crate::error::{Error, Result};
+use crate::run::write_json;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -39,6 +39,9 @@ pub struct AdapterConfig {
     /// The model it belongs to.
     #[serde(default)]
     pub base_model_name_or_path: Option<String>,
+    /// The branch, tag or commit of a base model on the hub.
+    #[serde(default)]
+    pub revision: Option<String>,
     /// `none`: duel trains no biases.
     #[serde(default = "no_bias")]
     pub bias: String,
@@ -178,7 +181,7 @@ impl AdapterConfig {
             "peft_type": "LORA",
             "r": self.r,
             "rank_pattern": self.rank_pattern,
-            "revision": null,
+            "revision": self.revision,
             "target_modules": self.target_modules,
             "task_type": self.task_type,
             "use_dora": false,

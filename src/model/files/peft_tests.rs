@@ -8,6 +8,7 @@ fn config() -> AdapterConfig {
         target_modules: vec!["q_proj".into(), "v_proj".into()],
         task_type: Some("CAUSAL_LM".into()),
         base_model_name_or_path: Some("base".into()),
+        revision: Some("v2".into()),
         bias: "none".into(),
         use_rslora: false,
         modules_to_save: None,

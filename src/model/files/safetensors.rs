@@ -1,17 +1,16 @@
 //! Safetensors weights: one file, or shards with an index. Read by memory map, written atomically.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors};
 use serde_json::{Map, Value, json};
 
-use super::atomic::{write_atomic, write_json};
 use super::config::read_json;
 use super::element::{Element, StoreDtype};
 use super::mapped::Mapped;
 use crate::error::{Error, Result};
+use crate::run::{write_atomic_with, write_json};
 
 /// A tensor on its way to a file: name, shape, row-major values.
 pub type NamedTensor = (String, Vec<usize>, Vec<f32>);
@@ -239,12 +238,12 @@ pub fn write_safetensors(path: &Path, tensors: &[NamedTensor], dtype: StoreDtype
 
 fn write_file(path: &Path, tensors: &[&NamedTensor], dtype: StoreDtype) -> Result<()> {
     let header = header(tensors, dtype)?;
-    write_atomic(path, |file| {
+    write_atomic_with(path, |mut file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         tensors
             .iter()
-            .try_for_each(|(_, _, values)| dtype.encode(values, file))
+            .try_for_each(|(_, _, values)| dtype.encode(values, &mut file))
     })
 }
 

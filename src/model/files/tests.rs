@@ -117,6 +117,29 @@ fn a_generation_config_that_is_there_stays() {
 }
 
 #[test]
+fn generation_ends_at_every_id_that_duel_stops_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("generation_config.json");
+    let write = |ends: &[u32]| write_generation_config(folder.path(), &config(), ends).unwrap();
+    let text = || std::fs::read_to_string(&path).unwrap();
+    write(&[2, 4]);
+    assert_eq!(
+        config::read_json(&path).unwrap(),
+        json!({"eos_token_id": [2, 4]})
+    );
+    // What says it all stays byte for byte; what does not keeps its other settings.
+    std::fs::write(&path, r#"{"eos_token_id":[4,3,2],"top_p":0.9}"#).unwrap();
+    write(&[2, 4]);
+    assert_eq!(text(), r#"{"eos_token_id":[4,3,2],"top_p":0.9}"#);
+    std::fs::write(&path, r#"{"top_p":0.9,"eos_token_id":2}"#).unwrap();
+    write(&[2, 4]);
+    assert_eq!(
+        config::read_json(&path).unwrap(),
+        json!({"top_p": 0.9, "eos_token_id": [2, 4]})
+    );
+}
+
+#[test]
 fn weights_of_another_model_are_found_at_once() {
     let folder = tempfile::tempdir().unwrap();
     write_model(

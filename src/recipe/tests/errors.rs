@@ -349,6 +349,26 @@ fn nobody_to_judge_is_refused() {
 }
 
 #[test]
+fn a_revision_belongs_to_a_model() {
+    let named = dpo("[dpo]\nref_model = \"me/rm\"\nref_model_revision = \"v2\"\n");
+    let recipe = named.load(&[]).expect("a recipe").recipe;
+    let revision = recipe.dpo.and_then(|dpo| dpo.ref_model_revision);
+    assert_eq!(revision.as_deref(), Some("v2"));
+    let judge = online("revision = \"v3\"\n").load(&[]).expect("a recipe");
+    let judge = judge.recipe.online.and_then(|online| online.judge.reward);
+    let revision = judge.and_then(|judge| judge.revision);
+    assert_eq!(revision.as_deref(), Some("v3"));
+    assert_snapshot!(dpo("[dpo]\nref_model_revision = \"v2\"\n").error(&[]), @r#"
+    recipe.toml:9: a revision, but no model that it is of
+      |
+    9 | ref_model_revision = "v2"
+      |                      ^^^^
+
+    hint: name the model with `dpo.ref_model`, or leave the revision out
+    "#);
+}
+
+#[test]
 fn a_name_that_is_no_recipe_names_the_likely_one() {
     let error = Recipe::open("smolm2-hh/onlin", &[]).expect_err("no such recipe");
     assert_snapshot!(error.to_string(), @r#"
