@@ -4,6 +4,7 @@ mod bench;
 mod chat;
 mod data;
 mod devices;
+mod dry_run;
 mod eval;
 mod export;
 mod generate;

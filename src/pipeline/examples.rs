@@ -3,7 +3,7 @@
 use super::embedded;
 use crate::data::{self, HasPrompt, LoadOptions, Preference, PromptRow, Report, Sft};
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{DecoderSpec, Model};
 use crate::objective::Example;
 use crate::recipe::{Data, Overlong};
 use crate::run::hash_file;
@@ -107,15 +107,18 @@ pub fn same_tokens(policy: &Model, reference: &Model) -> Result<()> {
 
 /// The limit of a stage for sequences of this model; never longer than the model itself allows.
 pub fn limits(max_length: usize, overlong: Overlong, model: &Model) -> Limits {
-    let chat = &model.chat;
-    let max_length = max_length.min(model.decoder.spec.max_position_embeddings);
+    limits_of(max_length, overlong, &model.chat, &model.decoder.spec)
+}
+
+/// The same of a model whose weights are not loaded.
+pub fn limits_of(max_length: usize, overlong: Overlong, chat: &Chat, spec: &DecoderSpec) -> Limits {
     Limits {
         overflow: match overlong {
             Overlong::Drop => Overflow::Drop,
             Overlong::TruncatePrompt => Overflow::TruncatePrompt,
         },
         leading_bos: chat.leading_bos(),
-        ..Limits::new(max_length)
+        ..Limits::new(max_length.min(spec.max_position_embeddings))
     }
 }
 

@@ -3,6 +3,8 @@
 
 #[path = "cli/data.rs"]
 mod data;
+#[path = "cli/dry_run.rs"]
+mod dry_run;
 #[path = "cli/export.rs"]
 mod export;
 #[path = "cli/runs.rs"]
@@ -17,6 +19,15 @@ use tempfile::TempDir;
 
 /// What a command said and how it ended.
 struct Said {
+/// A few pairs, each with a prompt of its own.
+const PAIRS: &str = r#"{"prompt": [{"role": "user", "content": "Say hello"}], "chosen": "Hello, my friend.", "rejected": "No."}
+{"prompt": [{"role": "user", "content": "Count to three"}], "chosen": "One, two, three.", "rejected": "Three."}
+{"prompt": [{"role": "user", "content": "Name a colour"}], "chosen": "Blue is a colour.", "rejected": "A cat."}
+{"prompt": [{"role": "user", "content": "Name an animal"}], "chosen": "A cat is one.", "rejected": "Blue."}
+{"prompt": [{"role": "user", "content": "What is the sun?"}], "chosen": "A star that gives us light.", "rejected": "I cannot say."}
+{"prompt": [{"role": "user", "content": "Who are you?"}], "chosen": "I am here to help you.", "rejected": "Nobody."}
+"#;
+
     out: String,
     err: String,
     code: i32,
