@@ -9,9 +9,10 @@ use burn::tensor::Device;
 use indicatif::ProgressStyle;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_indicatif::IndicatifLayer;
-use tracing_indicatif::filter::{IndicatifFilter, hide_indicatif_span_fields};
+use tracing_indicatif::filter::hide_indicatif_span_fields;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -39,8 +40,12 @@ pub fn start(global: &Global) {
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Line)
         .with_writer(writer)
+        // The messages of some libraries carry fields, which the formatter would colour even in a file.
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_filter(filter);
-    let bars = bars.then(|| layer.with_filter(IndicatifFilter::new(false)));
+    // Bars are duel's own spans: those of its libraries say nothing to a person.
+    let own = |facts: &Metadata<'_>| facts.is_span() && facts.target().starts_with("duel");
+    let bars = bars.then(|| layer.with_filter(filter_fn(own)));
     // A second start (in tests) finds a subscriber already there, which is as good.
     let _ = tracing_subscriber::registry()
         .with(lines)
