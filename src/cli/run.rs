@@ -115,7 +115,7 @@ pub fn execute(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
     };
     let outcome = pipeline::run(loaded, &directory, device, start, until)?;
     match global.json {
-        true => output::json(&summary::json(&outcome)),
+        true => output::json(&summary::json(&outcome)?),
         false => output::print(&summary::text(&outcome)),
     }
 }
