@@ -7,6 +7,8 @@ mod data;
 mod dry_run;
 #[path = "cli/export.rs"]
 mod export;
+#[path = "cli/lines.rs"]
+mod lines;
 #[path = "cli/runs.rs"]
 mod runs;
 
@@ -17,8 +19,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// What a command said and how it ended.
-struct Said {
 /// A few pairs, each with a prompt of its own.
 const PAIRS: &str = r#"{"prompt": [{"role": "user", "content": "Say hello"}], "chosen": "Hello, my friend.", "rejected": "No."}
 {"prompt": [{"role": "user", "content": "Count to three"}], "chosen": "One, two, three.", "rejected": "Three."}
@@ -28,6 +28,8 @@ const PAIRS: &str = r#"{"prompt": [{"role": "user", "content": "Say hello"}], "c
 {"prompt": [{"role": "user", "content": "Who are you?"}], "chosen": "I am here to help you.", "rejected": "Nobody."}
 "#;
 
+/// What a command said and how it ended.
+struct Said {
     out: String,
     err: String,
     code: i32,
@@ -122,8 +124,9 @@ fn help_says_what_a_command_is_for_with_an_example() {
           --skip-bad
               Count and list rows that cannot be read: they are no failure
 
-          --chat
-              Take text prompts as a user's turn
+          --text-as-chat
+              Take text prompts as a user's turn, with the model's chat template around them; text is
+              else taken as it stands
 
           --column <NAME=COLUMN>
               The file's name of a column: `prompt=question`; may be repeated
