@@ -1,6 +1,6 @@
 //! `duel bench`: rate, peak memory and loss of a kind of work, for comparison with other trainers.
 
-use super::{Global, output, setup};
+use super::{Global, numbers, output, setup};
 use crate::data::{Key, LoadOptions, load_preferences};
 use crate::error::{Error, Result};
 use crate::generate::{Engine, Prompted};
@@ -34,25 +34,25 @@ pub struct Bench {
     #[arg(long)]
     data: PathBuf,
     /// Pairs in an optimiser step
-    #[arg(long, default_value_t = 2, value_parser = above_0)]
+    #[arg(long, default_value_t = 2, value_parser = numbers::from_1)]
     pairs: usize,
     /// Steps that are measured
-    #[arg(long, default_value_t = 12, value_parser = above_0)]
+    #[arg(long, default_value_t = 12, value_parser = numbers::from_1)]
     steps: usize,
     /// Steps before that
-    #[arg(long, default_value_t = 2, value_parser = above_0)]
+    #[arg(long, default_value_t = 2, value_parser = numbers::from_1)]
     warm: usize,
     /// Only pairs whose two sequences fit
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = numbers::from_1)]
     max_length: usize,
     /// Train rank-16 adapters instead of all weights
     #[arg(long)]
     lora: bool,
     /// Responses a prompt (generate, judge)
-    #[arg(short, long, default_value_t = 8)]
+    #[arg(short, long, default_value_t = 8, value_parser = numbers::from_1)]
     k: usize,
     /// Tokens a response (generate)
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = numbers::from_1)]
     max_new_tokens: usize,
 }
 
@@ -299,14 +299,6 @@ impl Bench {
             "seconds": seconds,
             "responses_per_second": judged as f64 / seconds,
         }))
-    }
-}
-
-/// A count that makes sense.
-fn above_0(text: &str) -> std::result::Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("a whole number above 0 is needed".into()),
-        Ok(count) => Ok(count),
     }
 }
 

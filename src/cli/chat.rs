@@ -1,15 +1,19 @@
 //! `duel chat`: talk to a model.
 
-use super::{Global, output, setup};
+use super::{Global, numbers, output, setup};
 use crate::data::Key;
 use crate::error::{Error, Result};
 use crate::generate::{Engine, Prompted};
 use crate::recipe::Sampling;
 use crate::text::{Dialogue, Message, Prompt};
 use clap::Args;
+use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
 
 /// Talk to a model; an empty line or ^D ends it, `/new` begins afresh
+///
+/// With --json every line of stdin is a turn of the user, and every reply is a line of JSON: role, content, how it
+/// finished (`stop` or `length`) and its tokens.
 ///
 /// Example: duel chat --model runs/smollm2-hh/round-3/checkpoint
 #[derive(Debug, Args)]
@@ -21,16 +25,16 @@ pub struct Chat {
     #[arg(long)]
     system: Option<String>,
     /// 0 is greedy
-    #[arg(long, default_value_t = 0.7)]
+    #[arg(long, default_value_t = 0.7, value_parser = numbers::not_negative)]
     temperature: f64,
     /// Keep the likeliest tokens that together have this probability
-    #[arg(long, default_value_t = 0.95)]
+    #[arg(long, default_value_t = 0.95, value_parser = numbers::share_above_0)]
     top_p: f64,
     /// Longest answer, in tokens
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = numbers::from_1)]
     max_new_tokens: usize,
     /// Everything random is drawn from it
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = numbers::seed)]
     seed: u64,
 }
 
@@ -60,7 +64,7 @@ impl Chat {
             .map(|text| Message::new("system", text))
             .collect();
         let mut turns = opening.clone();
-        let terminal = std::io::stdin().is_terminal();
+        let terminal = std::io::stdin().is_terminal() && !global.json;
         let mut lines = std::io::stdin().lock().lines();
         for turn in 0u64.. {
             if terminal {
@@ -79,13 +83,23 @@ impl Chat {
                 id: turn.to_string(),
                 tokens: model.chat.prompt(&Prompt::Chat(turns.clone()))?,
             };
-            let mut answer = String::new();
+            let mut replies = Vec::new();
             engine.generate(&[asked], Key::new(self.seed), &mut |_, drawn| {
-                answer = drawn.into_iter().next().map(|d| d.text).unwrap_or_default();
+                replies.extend(drawn);
                 Ok(())
             })?;
-            output::print(answer.trim())?;
-            turns.push(Message::assistant(answer));
+            for reply in replies {
+                match global.json {
+                    true => output::json(&json!({
+                        "role": "assistant",
+                        "content": reply.text,
+                        "finish": reply.finish,
+                        "tokens": reply.tokens.len(),
+                    }))?,
+                    false => output::print(reply.text.trim())?,
+                }
+                turns.push(Message::assistant(reply.text));
+            }
         }
         std::io::stdout()
             .flush()

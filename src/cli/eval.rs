@@ -1,6 +1,6 @@
 //! `duel eval`: how often a reward model ranks held-out pairs right.
 
-use super::{Global, output, setup};
+use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, load_preferences};
 use crate::error::Result;
 use crate::eval::Accuracy;
@@ -20,13 +20,13 @@ pub struct Eval {
     #[arg(long)]
     data: PathBuf,
     /// Longest prompt with response, in tokens
-    #[arg(long, default_value_t = 2048)]
+    #[arg(long, default_value_t = 2048, value_parser = numbers::from_1)]
     max_length: usize,
     /// Tokens computed at once
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = 4096, value_parser = numbers::from_1)]
     max_tokens_per_batch: usize,
     /// Read no more pairs than this
-    #[arg(long)]
+    #[arg(long, value_parser = numbers::from_1)]
     limit: Option<usize>,
     /// Count and list rows that cannot be read instead of stopping at the first
     #[arg(long)]
@@ -42,7 +42,7 @@ impl Eval {
             ..LoadOptions::default()
         };
         let (rows, report) = load_preferences(std::slice::from_ref(&self.data), &options)?;
-        output::note(&report.summary());
+        output::report(&report);
         let model = setup::model(&self.model, global)?;
         let found = accuracy(&model, &rows, self.max_length, self.max_tokens_per_batch)?;
         if global.json {

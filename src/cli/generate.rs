@@ -1,6 +1,6 @@
 //! `duel generate`: K responses a prompt.
 
-use super::{Global, output, setup};
+use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
 use crate::error::{Error, Result};
 use crate::generate::Engine;
@@ -25,49 +25,49 @@ pub struct Generate {
     #[arg(long)]
     out: PathBuf,
     /// Responses a prompt
-    #[arg(short, long, default_value_t = 1)]
+    #[arg(short, long, default_value_t = 1, value_parser = numbers::from_1)]
     k: usize,
     /// Longest response, in tokens
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = numbers::from_1)]
     max_new_tokens: usize,
     /// 0 is greedy; several values are used in turn
-    #[arg(long, value_delimiter = ',', default_value = "1.0")]
+    #[arg(long, value_delimiter = ',', default_value = "1.0", value_parser = numbers::not_negative)]
     temperature: Vec<f64>,
     /// Keep the likeliest tokens that together have this probability
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = numbers::share_above_0)]
     top_p: f64,
     /// Keep this many of the likeliest tokens; 0 keeps all
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = numbers::from_0)]
     top_k: usize,
     /// Drop tokens less likely than this share of the likeliest
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = numbers::share)]
     min_p: f64,
     /// Divide the logits of tokens that already occurred
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = numbers::positive)]
     repetition_penalty: f64,
     /// Texts that end a response
     #[arg(long)]
     stop: Vec<String>,
     /// Everything random is drawn from it and the prompts' ids
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = numbers::seed)]
     seed: u64,
     /// Tokens held in the cache at once
-    #[arg(long, default_value_t = 16_384)]
+    #[arg(long, default_value_t = 16_384, value_parser = numbers::from_1)]
     max_tokens_per_batch: usize,
     /// Count and list rows that cannot be read instead of stopping at the first
     #[arg(long)]
     skip_bad: bool,
     /// Read no more prompts than this
-    #[arg(long)]
+    #[arg(long, value_parser = numbers::from_1)]
     limit: Option<usize>,
-    /// Take text prompts as a user's turn
-    #[arg(long)]
-    chat: bool,
+    /// Take text prompts as a user's turn, with the model's chat template around them; text is else taken as it stands
+    #[arg(long, alias = "chat")]
+    text_as_chat: bool,
 }
 
 impl Generate {
-    fn sampling(&self) -> Result<Sampling> {
-        let how = Sampling {
+    fn sampling(&self) -> Sampling {
+        Sampling {
             num_generations: self.k,
             temperature: self.temperature.clone(),
             top_p: self.top_p,
@@ -77,18 +77,6 @@ impl Generate {
             max_new_tokens: self.max_new_tokens,
             stop: self.stop.clone(),
             max_tokens_per_batch: self.max_tokens_per_batch,
-        };
-        let sound = how.num_generations > 0
-            && how.max_new_tokens > 0
-            && how.temperature.iter().all(|t| *t >= 0.0)
-            && how.top_p > 0.0
-            && how.repetition_penalty > 0.0;
-        match sound {
-            true => Ok(how),
-            false => Err(Error::user(
-                "-k, --max-new-tokens, --top-p and --repetition-penalty must be above 0, --temperature at least 0",
-            )
-            .hint("see `duel generate --help`")),
         }
     }
 
@@ -120,15 +108,15 @@ impl Generate {
 
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
-        let how = self.sampling()?;
+        let how = self.sampling();
         let options = LoadOptions {
             skip_bad: self.skip_bad,
             limit: self.limit,
-            text_as_chat: self.chat,
+            text_as_chat: self.text_as_chat,
             ..LoadOptions::default()
         };
         let (rows, report) = load_prompts(std::slice::from_ref(&self.prompts), &options)?;
-        output::note(&report.summary());
+        output::report(&report);
         let model = setup::model(&self.model, global)?;
         if model.decoder.score.is_some() {
             return Err(Error::user(format!(
@@ -137,6 +125,7 @@ impl Generate {
             ))
             .hint("use the model it was trained from; `duel judge` scores responses"));
         }
+        setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
         self.claim(&rows, &how)?;
         let engine = Engine {
             decoder: &model.decoder,

@@ -1,6 +1,6 @@
 //! `duel judge`: a judge's rewards, one line a row.
 
-use super::{Global, output, setup};
+use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
 use crate::error::{Error, Result};
 use crate::generate::Finish;
@@ -31,14 +31,17 @@ pub struct Judge {
     #[arg(long)]
     out: Option<PathBuf>,
     /// Longest prompt with response, in tokens
-    #[arg(long, default_value_t = 2048)]
+    #[arg(long, default_value_t = 2048, value_parser = numbers::from_1)]
     max_length: usize,
     /// Tokens computed at once
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = 4096, value_parser = numbers::from_1)]
     max_tokens_per_batch: usize,
     /// Count and list rows that cannot be read instead of stopping at the first
     #[arg(long)]
     skip_bad: bool,
+    /// Take text prompts as a user's turn, with the model's chat template around them; text is else taken as it stands
+    #[arg(long, alias = "chat")]
+    text_as_chat: bool,
 }
 
 impl Judge {
@@ -61,10 +64,11 @@ impl Judge {
     pub fn run(&self, global: &Global) -> Result<()> {
         let options = LoadOptions {
             skip_bad: self.skip_bad,
+            text_as_chat: self.text_as_chat,
             ..LoadOptions::default()
         };
         let (rows, report) = load_prompts(std::slice::from_ref(&self.data), &options)?;
-        output::note(&report.summary());
+        output::report(&report);
         if let Some(row) = rows.iter().find(|row| row.responses.is_empty()) {
             return Err(Error::data("the row has no responses")
                 .at(&row.origin)
@@ -83,6 +87,7 @@ impl Judge {
             }
             (Some(name), None) => {
                 let model = setup::model(name, global)?;
+                setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
                 let mut judge =
                     RewardJudge::new(&model, self.max_length, self.max_tokens_per_batch)?;
                 score_with(&mut judge, groups, &mut keep)?;

@@ -4,10 +4,12 @@ mod bench;
 mod chat;
 mod data;
 mod devices;
+mod dry_run;
 mod eval;
 mod export;
 mod generate;
 mod judge;
+mod numbers;
 mod output;
 mod pairs;
 mod quickstart;
@@ -21,7 +23,7 @@ mod summary;
 
 use crate::pipeline::Until;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Teach a chat model from preferences on whatever GPU is in the machine.
@@ -87,9 +89,20 @@ enum Command {
     Devices(devices::Devices),
 }
 
+/// `--beta -1` shall reach the one who says what is wrong with -1, not be taken for a flag.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|argument| match argument.get_action().takes_values() {
+            true => argument.allow_negative_numbers(true),
+            false => argument,
+        })
+        .mut_subcommands(with_negative_numbers)
+}
+
 /// Parses the command line, runs the command, prints its error, and returns the exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = with_negative_numbers(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     setup::start(&cli.global);
     let outcome = match &cli.command {
         Command::Quickstart(command) => command.run(&cli.global),

@@ -1,6 +1,7 @@
 //! The words on the terminal.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)]
 
+use crate::data::Report;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
@@ -13,6 +14,14 @@ pub fn error(error: &Error) {
 /// A line to stderr, for a person.
 pub fn note(text: &str) {
     eprintln!("{text}");
+}
+
+/// What became of the rows of a file, and the first that were left out.
+pub fn report(report: &Report) {
+    note(&report.summary());
+    for line in report.first_lines() {
+        note(&format!("  {line}"));
+    }
 }
 
 /// A question mark for somebody who types.

@@ -1,6 +1,6 @@
 //! `duel pairs`: preference pairs of judged responses.
 
-use super::{Global, output};
+use super::{Global, numbers, output};
 use crate::data::Key;
 use crate::error::{Error, Result};
 use crate::judge::PairRule;
@@ -27,16 +27,16 @@ pub struct Pairs {
     #[arg(long, default_value = "max_min")]
     choose: Choose,
     /// Taken from the reward for every character
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = numbers::penalty)]
     length_penalty: f32,
     /// Taken from the reward of a response that was cut off
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = numbers::penalty)]
     missing_eos_penalty: f32,
     /// Pairs whose rewards differ by less are dropped
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = numbers::penalty)]
     min_margin: f32,
     /// For the random choices
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = numbers::seed)]
     seed: u64,
 }
 

@@ -1,6 +1,6 @@
 //! `duel run`, `sft`, `reward`, `dpo`, `online`: a recipe, or a part of it.
 
-use super::{Global, output, setup, summary};
+use super::{Global, dry_run, output, setup, summary};
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Until};
 use crate::recipe::{Loaded, Recipe};
@@ -29,7 +29,8 @@ pub struct Run {
     /// Where runs are kept
     #[arg(long)]
     output_dir: Option<String>,
-    /// Print the resolved recipe with the origin of every value, and stop
+    /// Print the resolved recipe with the origin of every value, the device, the memory it will take and a least
+    /// time, and stop
     #[arg(long)]
     dry_run: bool,
 }
@@ -94,7 +95,7 @@ impl Run {
     pub fn run(&self, global: &Global, until: Until) -> Result<()> {
         let loaded = self.load(global, until)?;
         if self.dry_run {
-            return output::print(&loaded.show());
+            return dry_run::show(&loaded, global);
         }
         loaded.check_files()?;
         execute(&loaded, global, until)
@@ -114,7 +115,7 @@ pub fn execute(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
     };
     let outcome = pipeline::run(loaded, &directory, device, start, until)?;
     match global.json {
-        true => output::json(&summary::json(&outcome)),
+        true => output::json(&summary::json(&outcome)?),
         false => output::print(&summary::text(&outcome)),
     }
 }

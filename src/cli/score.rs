@@ -1,7 +1,7 @@
 //! `duel score`: log-probs and losses of pairs, one line each.
 
-use super::{Global, output, setup};
-use crate::data::{LoadOptions, load_preferences};
+use super::{Global, numbers, output, setup};
+use crate::data::{LoadOptions, Preference, Report, load_preferences};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::objective::Example;
@@ -11,9 +11,13 @@ use crate::recipe::{LossType, Overlong, PairLoss};
 use burn::tensor::{Tensor, TensorData};
 use clap::Args;
 use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 /// Log-probs and losses of preference pairs: one JSON line a pair in input order, then the means
+///
+/// A row that has no numbers (chosen and rejected are equal, a response longer than the limit) has a line with its
+/// number and an `error`, and is not in the means.
 ///
 /// Example: duel score --model M --reference R --data pairs.jsonl --loss sigmoid --beta 0.1 --json
 #[derive(Debug, Args)]
@@ -37,14 +41,17 @@ pub struct Score {
     #[arg(long, default_value_t = 0.0)]
     label_smoothing: f64,
     /// Longest prompt with response; prompts lose their beginning
-    #[arg(long)]
+    #[arg(long, value_parser = numbers::from_1)]
     max_length: Option<usize>,
     /// Tokens computed at once
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = 4096, value_parser = numbers::from_1)]
     max_tokens_per_batch: usize,
     /// Count and list rows that cannot be read instead of stopping at the first
     #[arg(long)]
     skip_bad: bool,
+    /// Take text prompts as a user's turn, with the model's chat template around them; text is else taken as it stands
+    #[arg(long, alias = "chat")]
+    text_as_chat: bool,
 }
 
 impl Score {
@@ -69,10 +76,11 @@ impl Score {
         let loss = self.loss()?;
         let options = LoadOptions {
             skip_bad: self.skip_bad,
+            text_as_chat: self.text_as_chat,
             ..LoadOptions::default()
         };
         let (rows, report) = load_preferences(std::slice::from_ref(&self.data), &options)?;
-        output::note(&report.summary());
+        output::report(&report);
         let model = setup::model(&self.model, global)?;
         let limits = examples::limits(
             self.max_length.unwrap_or(usize::MAX),
@@ -80,12 +88,17 @@ impl Score {
             &model,
         );
         let prepared = examples::pairs(&rows, &model.chat, &limits, true)?;
-        if prepared.dropped > 0 {
+        setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
+        let too_long = left_out(&rows, &prepared.examples, limits.max_length);
+        if !too_long.is_empty() {
             output::note(&format!(
-                "{} pairs are too long and were left out",
-                prepared.dropped
+                "{} pairs are too long: their lines say `error`",
+                too_long.len()
             ));
         }
+        let mut faults = unread(&report);
+        faults.extend(too_long);
+        faults.sort_by_key(|fault| fault.0);
         let prepared = prepared.not_empty("pair", limits.max_length)?;
         let policy = self.logps(&model, &prepared.examples)?;
         let reference = match &self.reference {
@@ -98,6 +111,10 @@ impl Score {
         };
         let losses = losses(&loss, &prepared.examples, &policy, &reference, &model)?;
         let mut sums = [0.0f64; 5];
+        let errors = faults.len();
+        let mut faults = faults.into_iter().peekable();
+        let lines: HashMap<&str, usize> =
+            rows.iter().map(|row| (&*row.id, row.origin.line)).collect();
         for (i, example) in prepared.examples.iter().enumerate() {
             let numbers = [
                 policy[i][0],
@@ -108,6 +125,9 @@ impl Score {
             ];
             for (sum, number) in sums.iter_mut().zip(numbers) {
                 *sum += f64::from(number);
+            }
+            while let Some((_, fault)) = faults.next_if(|(line, _)| *line < lines[&*example.id]) {
+                output::json(&fault)?;
             }
             let tokens = |k: usize| example.sequences[k].scored_count();
             output::json(&json!({
@@ -121,9 +141,11 @@ impl Score {
                 "loss": losses[i],
             }))?;
         }
+        faults.try_for_each(|(_, fault)| output::json(&fault))?;
         let mean = |i: usize| sums[i] / prepared.examples.len().max(1) as f64;
         output::json(&json!({
             "pairs": prepared.examples.len(),
+            "errors": errors,
             "chosen_logp": mean(0),
             "rejected_logp": mean(1),
             "ref_chosen_logp": mean(2),
@@ -147,6 +169,39 @@ impl Score {
         )?;
         Ok(all)
     }
+}
+
+/// Rows of the file that have no numbers: the line, and what is printed in their place.
+type Faults = Vec<(usize, Value)>;
+
+/// Rows that the loader left out.
+fn unread(report: &Report) -> Faults {
+    let malformed = report
+        .skipped
+        .iter()
+        .map(|(origin, reason)| (origin, reason.as_str()));
+    let dropped = report
+        .left_out
+        .iter()
+        .map(|(origin, reason)| (origin, *reason));
+    malformed
+        .chain(dropped)
+        .map(|(origin, reason)| (origin.line, json!({"line": origin.line, "error": reason})))
+        .collect()
+}
+
+/// Rows whose response alone does not fit: they are never cut.
+fn left_out(rows: &[Preference], kept: &[Example], max_length: usize) -> Faults {
+    let kept: HashSet<&str> = kept.iter().map(|example| &*example.id).collect();
+    rows.iter()
+        .filter(|row| !kept.contains(&*row.id))
+        .map(|row| {
+            let reason =
+                format!("a response is not shorter than the {max_length} tokens of the limit");
+            let line = row.origin.line;
+            (line, json!({"id": row.id, "line": line, "error": reason}))
+        })
+        .collect()
 }
 
 /// The loss of each pair.

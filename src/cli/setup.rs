@@ -5,13 +5,15 @@ use crate::error::{Error, Result};
 use crate::model::{Model, files::hub};
 use crate::pipeline::embedded;
 use crate::run::interrupt;
+use crate::text::{Chat, Prompt};
 use burn::tensor::Device;
 use indicatif::ProgressStyle;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_indicatif::IndicatifLayer;
-use tracing_indicatif::filter::{IndicatifFilter, hide_indicatif_span_fields};
+use tracing_indicatif::filter::hide_indicatif_span_fields;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -39,8 +41,12 @@ pub fn start(global: &Global) {
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Line)
         .with_writer(writer)
+        // The messages of some libraries carry fields, which the formatter would colour even in a file.
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_filter(filter);
-    let bars = bars.then(|| layer.with_filter(IndicatifFilter::new(false)));
+    // Bars are duel's own spans: those of its libraries say nothing to a person.
+    let own = |facts: &Metadata<'_>| facts.is_span() && facts.target().starts_with("duel");
+    let bars = bars.then(|| layer.with_filter(filter_fn(own)));
     // A second start (in tests) finds a subscriber already there, which is as good.
     let _ = tracing_subscriber::registry()
         .with(lines)
@@ -104,6 +110,45 @@ pub fn model_path(name: &str) -> Result<PathBuf> {
     }
     let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|v| !v.is_empty() && v != "0");
     hub::resolve(name, None, offline)
+}
+
+/// Prompts that are looked at for special tokens.
+const LOOKED_AT: usize = 100;
+
+/// Says once that no chat template is put around prompts, where the model has one and they are all plain text without
+/// a special token of its own. That is what other tools do with text too; that it was meant is not certain.
+///
+/// # Errors
+/// Text that the tokenizer refuses.
+pub fn warn_of_plain_text<'a>(
+    chat: &Chat,
+    prompts: impl Iterator<Item = &'a Prompt>,
+) -> Result<()> {
+    if !chat.has_template() {
+        return Ok(());
+    }
+    let mut any = false;
+    for prompt in prompts.take(LOOKED_AT) {
+        let Prompt::Text(text) = prompt else {
+            return Ok(());
+        };
+        let tokenizer = chat.tokenizer();
+        if tokenizer
+            .encode(text)?
+            .iter()
+            .any(|id| tokenizer.is_special(*id))
+        {
+            return Ok(());
+        }
+        any = true;
+    }
+    if any {
+        tracing::warn!(
+            "the prompts are plain text and are taken as they stand, although the model has a chat template; \
+             `--text-as-chat` makes each a user's turn"
+        );
+    }
+    Ok(())
 }
 
 /// Loads such a model.

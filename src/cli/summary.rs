@@ -1,9 +1,11 @@
 //! The end of a run, for a person and for a program.
 
 use super::output;
+use crate::error::{Error, Result};
 use crate::pipeline::{Measured, Outcome};
-use crate::run::{RoundSummary, Sample, peak_rss_mib};
-use serde_json::{Value, json};
+use crate::run::{History, Layout, Record, RoundSummary, Sample, peak_rss_mib};
+use serde_json::{Map, Value, json};
+use std::path::Path;
 
 /// Tables, samples and paths.
 pub fn text(outcome: &Outcome) -> String {
@@ -30,14 +32,27 @@ pub fn text(outcome: &Outcome) -> String {
 }
 
 /// What a program reads: the headline, then everything.
-pub fn json(outcome: &Outcome) -> Value {
+///
+/// # Errors
+/// Metrics or an accuracy of the run that cannot be read.
+pub fn json(outcome: &Outcome) -> Result<Value> {
     let headline = outcome.measured.as_ref().and_then(|m| m.opinions.first());
-    json!({
+    let training = training(&outcome.run)?;
+    let last = |name: &str| {
+        training
+            .last()
+            .and_then(|(_, values)| values.get(name).cloned())
+    };
+    Ok(json!({
         "win_rate": headline.map(|o| o.win_rate),
         "low": headline.map(|o| o.low),
         "high": headline.map(|o| o.high),
         "judge": headline.map(|o| o.judge.clone()),
         "kl": outcome.measured.as_ref().and_then(|m| m.kl),
+        "loss": last("loss"),
+        "eval_loss": last("eval_loss"),
+        "training": Value::Object(training.iter().cloned().map(|(stage, v)| (stage, v.into())).collect()),
+        "accuracy": accuracies(&outcome.run)?,
         "seconds": outcome.seconds,
         "peak_rss_mib": peak_rss_mib(),
         "model": outcome.model,
@@ -45,7 +60,61 @@ pub fn json(outcome: &Outcome) -> Value {
         "run": outcome.run,
         "opinions": outcome.measured.as_ref().map(|m| m.opinions.clone()),
         "rounds": outcome.rounds,
-    })
+    }))
+}
+
+/// What each training stage of the run last recorded, by TRL's names: `loss`, `rewards/accuracies`, and what begins
+/// with `eval_` of the held-out rows. The stage that was trained last comes last.
+fn training(run: &Path) -> Result<Vec<(String, Map<String, Value>)>> {
+    let mut stages: Vec<(String, Map<String, Value>)> = Vec::new();
+    for Record {
+        stage,
+        step,
+        values,
+        ..
+    } in History::read(&Layout::new(run))?.records
+    {
+        if stage == "rounds" {
+            continue;
+        }
+        let entry = match stages.iter().position(|(known, _)| *known == stage) {
+            Some(at) => &mut stages[at].1,
+            None => {
+                stages.push((stage, Map::new()));
+                &mut stages.last_mut().expect("it was just pushed").1
+            }
+        };
+        entry.insert("step".to_owned(), step.into());
+        // Held-out rows are evaluated at some steps only: their last numbers stay.
+        entry.extend(
+            values
+                .into_iter()
+                .map(|(name, value)| (name, Value::from(value))),
+        );
+    }
+    Ok(stages)
+}
+
+/// The reward models' accuracy on held-out pairs, with intervals and baselines, where the run measured it.
+fn accuracies(run: &Path) -> Result<Map<String, Value>> {
+    let mut found = Map::new();
+    for name in ["reward", "reward-second"] {
+        let report = accuracy_of(run, name)?;
+        found.extend(report.map(|report| (name.to_owned(), report)));
+    }
+    Ok(found)
+}
+
+/// `<name>-eval.json`; none where there were no held-out pairs.
+fn accuracy_of(run: &Path, name: &str) -> Result<Option<Value>> {
+    let path = run.join(format!("{name}-eval.json"));
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read(&path).map_err(|e| Error::io(&path, "read", e))?;
+    let report: Value = serde_json::from_slice(&text)
+        .map_err(|e| Error::data(format!("{}: {e}", path.display())))?;
+    Ok(Some(report).filter(|report| !report.is_null()))
 }
 
 fn number(value: Option<f64>, digits: usize) -> String {

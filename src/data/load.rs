@@ -1,7 +1,7 @@
 //! The way of every row from its file into a list: read, shape, keep, drop or skip.
 
 use super::fields::Fields;
-use super::report::{LoadOptions, Report};
+use super::report::{FILTERED, LoadOptions, Report};
 use super::rows::Origin;
 use super::{jsonl, parquet};
 use crate::error::{Error, Result};
@@ -68,7 +68,7 @@ pub(super) fn load<T>(
             let number = row_name(paths.len(), number, line);
             let shaped = value.map_err(Error::data).and_then(|value| {
                 if !passes(&value, options) {
-                    return Ok(Shaped::Dropped("not in `filter`"));
+                    return Ok(Shaped::Dropped(FILTERED));
                 }
                 let fields = Fields::new(&value, &options.columns)?;
                 let name = unique(fields.id().unwrap_or(number.clone()), &number, &mut names);
@@ -76,7 +76,7 @@ pub(super) fn load<T>(
             });
             match shaped {
                 Ok(Shaped::Row(row)) => rows.push(row),
-                Ok(Shaped::Dropped(reason)) => report.drop(reason),
+                Ok(Shaped::Dropped(reason)) => report.drop(reason, origin),
                 Err(error) if options.skip_bad => report.skipped.push((origin, error.message)),
                 Err(error) => return Err(malformed(error, &origin)),
             }

@@ -31,7 +31,15 @@ pub struct Report {
     pub skipped: Vec<(Origin, String)>,
     /// Well-formed rows that cannot be used, counted by reason.
     pub dropped: BTreeMap<&'static str, usize>,
+    /// The places of those rows, but for the ones that a `filter` was asked to leave out.
+    pub left_out: Vec<(Origin, &'static str)>,
 }
+
+/// The reason of rows that the recipe's `filter` leaves out.
+pub(super) const FILTERED: &str = "not in `filter`";
+
+/// Rows that a terminal lists.
+const SHOWN: usize = 20;
 
 /// The columns that a `columns` option may rename.
 const CANONICAL: [&str; 27] = [
@@ -82,9 +90,49 @@ impl LoadOptions {
 }
 
 impl Report {
-    /// Counts a row that cannot be used.
-    pub fn drop(&mut self, reason: &'static str) {
+    /// Counts a row that cannot be used, and keeps its place.
+    pub fn drop(&mut self, reason: &'static str, origin: Origin) {
         *self.dropped.entry(reason).or_default() += 1;
+        if reason != FILTERED {
+            self.left_out.push((origin, reason));
+        }
+    }
+
+    /// Every malformed and every dropped row as `file:line: reason`, in the order of the files.
+    pub fn lines(&self) -> Vec<String> {
+        let malformed = self
+            .skipped
+            .iter()
+            .map(|(origin, reason)| (origin, reason.as_str()));
+        let dropped = self
+            .left_out
+            .iter()
+            .map(|(origin, reason)| (origin, *reason));
+        let mut files: Vec<&Origin> = Vec::new();
+        let mut rows: Vec<(usize, usize, String)> = Vec::new();
+        for (origin, reason) in malformed.chain(dropped) {
+            let file = match files.iter().position(|known| known.file == origin.file) {
+                Some(file) => file,
+                None => {
+                    files.push(origin);
+                    files.len() - 1
+                }
+            };
+            rows.push((file, origin.line, format!("{origin}: {reason}")));
+        }
+        rows.sort();
+        rows.into_iter().map(|(_, _, line)| line).collect()
+    }
+
+    /// The first of [`lines`](Self::lines), for a terminal, and how many more there are.
+    pub fn first_lines(&self) -> Vec<String> {
+        let mut lines = self.lines();
+        let more = lines.len().saturating_sub(SHOWN);
+        lines.truncate(SHOWN);
+        if more > 0 {
+            lines.push(format!("and {more} more"));
+        }
+        lines
     }
 
     /// Rows seen: kept, skipped and dropped.

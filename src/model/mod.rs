@@ -7,6 +7,7 @@ pub mod files;
 pub mod init;
 mod linear;
 mod load;
+pub mod memory;
 pub mod params;
 mod rope;
 pub mod spec;

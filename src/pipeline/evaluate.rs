@@ -98,7 +98,7 @@ impl Evaluation {
                 judges.push((name, Seat::reward(reward, rewards)?));
             }
             let (rows, report) = examples::prompts(&table.prompts)?;
-            tracing::info!("eval: {}", report.summary());
+            examples::tell(&cx.run, "eval", &report)?;
             prompts = rows;
         }
         Ok(Self {

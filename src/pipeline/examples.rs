@@ -3,10 +3,10 @@
 use super::embedded;
 use crate::data::{self, HasPrompt, LoadOptions, Preference, PromptRow, Report, Sft};
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{DecoderSpec, Model};
 use crate::objective::Example;
 use crate::recipe::{Data, Overlong};
-use crate::run::hash_file;
+use crate::run::{RunDir, hash_file, write_atomic};
 use crate::text::{Chat, Fit, Limits, Overflow, SftText};
 use crate::trainer::diagnose::DataAudit;
 use crate::trie::Sequence;
@@ -44,6 +44,7 @@ fn options(data: &Data) -> LoadOptions {
         columns: data.columns.clone(),
         filter: data.filter.clone(),
         limit: data.max_rows,
+        text_as_chat: data.text_as_chat,
         ..LoadOptions::default()
     }
 }
@@ -70,6 +71,24 @@ pub fn prompts(data: &Data) -> Result<(Vec<PromptRow>, Report)> {
 /// Rows that cannot be read, unless `skip_bad`.
 pub fn conversations(data: &Data) -> Result<(Vec<Sft>, Report)> {
     data::load_sft(&files(data)?, &options(data))
+}
+
+/// Says what became of a stage's rows, lists the first that were left out, and keeps all of them in the run's
+/// `logs/<stage>-rows.txt`.
+///
+/// # Errors
+/// A log that cannot be written.
+pub fn tell(run: &RunDir, stage: &str, report: &Report) -> Result<()> {
+    tracing::info!("{stage}: {}", report.summary());
+    let lines = report.lines();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    for line in report.first_lines() {
+        tracing::info!("{stage}: {line}");
+    }
+    let log = run.layout().logs().join(format!("{stage}-rows.txt"));
+    write_atomic(&log, (lines.join("\n") + "\n").as_bytes())
 }
 
 /// Rows to learn from and rows to evaluate on: those of `eval` where it is given, else a share of `data`.
@@ -107,15 +126,18 @@ pub fn same_tokens(policy: &Model, reference: &Model) -> Result<()> {
 
 /// The limit of a stage for sequences of this model; never longer than the model itself allows.
 pub fn limits(max_length: usize, overlong: Overlong, model: &Model) -> Limits {
-    let chat = &model.chat;
-    let max_length = max_length.min(model.decoder.spec.max_position_embeddings);
+    limits_of(max_length, overlong, &model.chat, &model.decoder.spec)
+}
+
+/// The same of a model whose weights are not loaded.
+pub fn limits_of(max_length: usize, overlong: Overlong, chat: &Chat, spec: &DecoderSpec) -> Limits {
     Limits {
         overflow: match overlong {
             Overlong::Drop => Overflow::Drop,
             Overlong::TruncatePrompt => Overflow::TruncatePrompt,
         },
         leading_bos: chat.leading_bos(),
-        ..Limits::new(max_length)
+        ..Limits::new(max_length.min(spec.max_position_embeddings))
     }
 }
 

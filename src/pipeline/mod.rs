@@ -4,6 +4,7 @@
 
 mod context;
 pub mod embedded;
+pub mod estimate;
 pub mod evaluate;
 pub mod examples;
 pub mod explore;

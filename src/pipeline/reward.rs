@@ -114,7 +114,7 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
 /// Pairs to learn from and pairs to evaluate on.
 fn rows(cx: &Context, table: &Reward) -> Result<[Vec<Preference>; 2]> {
     let (rows, report) = examples::preferences(&table.data)?;
-    tracing::info!("reward: {}", report.summary());
+    examples::tell(&cx.run, "reward", &report)?;
     let eval = match &table.eval {
         Some(eval) => Some(examples::preferences(eval)?.0),
         None => None,

@@ -98,7 +98,8 @@ fn learn_tokenizer(data: &crate::recipe::Data, vocab_size: usize) -> Result<Toke
     Ok(files)
 }
 
-fn config(new: &NewModel) -> serde_json::Value {
+/// `config.json` of a new model.
+pub(super) fn config(new: &NewModel) -> serde_json::Value {
     json!({
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",

@@ -24,6 +24,10 @@ pub struct Data {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_rows: Option<usize>,
+    /// Take text prompts as one user turn, and text responses as one assistant turn: the model's chat template is put
+    /// around them. Otherwise text is taken as it stands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub text_as_chat: bool,
     /// Count and list rows that cannot be read instead of stopping at the first.
     #[serde(default)]
     pub skip_bad: bool,

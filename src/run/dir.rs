@@ -301,6 +301,32 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_is_cut_off_is_written_again_and_no_stage_is_lost() {
+        let (_dir, path) = folder();
+        let run = RunDir::create(&path, RECIPE).unwrap();
+        let key = blake3::hash(b"key");
+        run.stage("sft", key).unwrap().complete(|_| Ok(())).unwrap();
+        drop(run);
+        let whole = fs::read(path.join("run.json")).unwrap();
+        for rest in [&b""[..], &whole[..whole.len() / 2], &[0; 512][..]] {
+            fs::write(path.join("run.json"), rest).unwrap();
+            let listed = crate::run::registry::show(&path).unwrap();
+            assert_eq!(
+                (listed.status, &listed.stages_done[..]),
+                (Status::Killed, &["sft".to_owned()][..])
+            );
+            let run = RunDir::create(&path, RECIPE).unwrap();
+            let again = run.stage("sft", key).unwrap();
+            again.complete(|_| panic!("the stage is done")).unwrap();
+            drop(run);
+            assert_eq!(RunInfo::read(&Layout::new(&path)).unwrap().resumed, 1);
+        }
+        // Whole, but something else: nobody's to write over.
+        fs::write(path.join("run.json"), "{\"version\": 1}").unwrap();
+        assert_eq!(RunDir::create(&path, RECIPE).unwrap_err().kind, Kind::Data);
+    }
+
+    #[test]
     fn the_status_tells_how_it_ended_and_a_kill_too() {
         let (_dir, path) = folder();
         let status = || RunInfo::read(&Layout::new(&path)).unwrap().status;

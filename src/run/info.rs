@@ -87,6 +87,21 @@ impl RunInfo {
         }
     }
 
+    /// The record of a run whose own is cut off: the stages know by themselves how far they are, and the recipe was
+    /// written when the run began.
+    fn lost(layout: &Layout) -> Self {
+        tracing::warn!(
+            "{} is cut off and is taken as missing; the run's stages are as they were",
+            layout.info().display()
+        );
+        let began = fs::metadata(layout.recipe()).and_then(|facts| facts.modified());
+        let began = began.ok().and_then(|time| Timestamp::try_from(time).ok());
+        Self {
+            started: began.map_or_else(now, |time| format!("{time:.0}")),
+            ..Self::new()
+        }
+    }
+
     /// The same run, taken up again by this version.
     pub(super) fn resume(&mut self) {
         self.version = env!("CARGO_PKG_VERSION").to_owned();
@@ -107,16 +122,21 @@ impl RunInfo {
         };
     }
 
-    /// Reads `run.json`. The status is [`Status::Killed`] where it says running and nobody holds the run.
+    /// Reads `run.json`. One that is cut off is as good as none. The status is [`Status::Killed`] where it says running and nobody holds the run.
     pub fn read(layout: &Layout) -> Result<Self> {
         let path = layout.info();
         let bytes = fs::read(&path).map_err(|e| {
             Error::io(&path, "read", e).hint("`duel runs list` shows the runs there are")
         })?;
-        let mut info: Self = serde_json::from_slice(&bytes).map_err(|e| {
-            Error::data(format!("{}: {e}", path.display()))
-                .hint("delete the file: the same command writes it again and goes on")
-        })?;
+        // What a full disk or a lost power leaves: nothing, a part, or blocks of zeros.
+        let cut = |e: &serde_json::Error| e.is_eof() || bytes.iter().all(|byte| *byte == 0);
+        let mut info: Self = match serde_json::from_slice(&bytes) {
+            Err(e) if cut(&e) && layout.recipe().exists() => Self::lost(layout),
+            read => read.map_err(|e| {
+                Error::data(format!("{}: {e}", path.display()))
+                    .hint("delete the file: the same command writes it again and goes on")
+            })?,
+        };
         if info.status == Status::Running && !is_held(layout) {
             info.status = Status::Killed;
         }

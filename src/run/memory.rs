@@ -8,6 +8,16 @@ pub fn peak_rss_mib() -> Option<f64> {
     Some(kib / 1024.0)
 }
 
+/// Memory of the machine that nobody needs right now, MiB, where the system tells it.
+pub fn available_mib() -> Option<f64> {
+    let facts = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = facts
+        .lines()
+        .find(|line| line.starts_with("MemAvailable:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024.0)
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     #[test]

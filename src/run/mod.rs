@@ -32,7 +32,7 @@ pub use dir::RunDir;
 pub use info::{RunInfo, Start, Status};
 pub use journal::{Journal, Keyed, read_rows, write_rows};
 pub use layout::{Layout, RoundLayout};
-pub use memory::peak_rss_mib;
+pub use memory::{available_mib, peak_rss_mib};
 pub use metrics::{History, Metrics, Record};
 pub use registry::{Comparison, RunEntry, compare, list, show};
 pub use report::write_report;

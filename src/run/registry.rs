@@ -190,7 +190,7 @@ mod tests {
         write(&dir.path().join("a"), 0.1, 2);
         write(&dir.path().join("b"), 0.05, 0);
         write(&dir.path().join("c"), 0.05, 1);
-        fs::write(dir.path().join("c/run.json"), "{").unwrap();
+        fs::write(dir.path().join("c/run.json"), "[]").unwrap();
         fs::create_dir(dir.path().join("data")).unwrap();
 
         let (runs, broken) = list(dir.path()).unwrap();

@@ -3,10 +3,14 @@
 
 #[path = "cli/data.rs"]
 mod data;
+#[path = "cli/dry_run.rs"]
+mod dry_run;
 #[path = "cli/export.rs"]
 mod export;
 #[path = "cli/killed.rs"]
 mod killed;
+#[path = "cli/lines.rs"]
+mod lines;
 #[path = "cli/runs.rs"]
 mod runs;
 
@@ -16,6 +20,15 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
+
+/// A few pairs, each with a prompt of its own.
+const PAIRS: &str = r#"{"prompt": [{"role": "user", "content": "Say hello"}], "chosen": "Hello, my friend.", "rejected": "No."}
+{"prompt": [{"role": "user", "content": "Count to three"}], "chosen": "One, two, three.", "rejected": "Three."}
+{"prompt": [{"role": "user", "content": "Name a colour"}], "chosen": "Blue is a colour.", "rejected": "A cat."}
+{"prompt": [{"role": "user", "content": "Name an animal"}], "chosen": "A cat is one.", "rejected": "Blue."}
+{"prompt": [{"role": "user", "content": "What is the sun?"}], "chosen": "A star that gives us light.", "rejected": "I cannot say."}
+{"prompt": [{"role": "user", "content": "Who are you?"}], "chosen": "I am here to help you.", "rejected": "Nobody."}
+"#;
 
 /// What a command said and how it ended.
 struct Said {
@@ -113,8 +126,9 @@ fn help_says_what_a_command_is_for_with_an_example() {
           --skip-bad
               Count and list rows that cannot be read: they are no failure
 
-          --chat
-              Take text prompts as a user's turn
+          --text-as-chat
+              Take text prompts as a user's turn, with the model's chat template around them; text is
+              else taken as it stands
 
           --column <NAME=COLUMN>
               The file's name of a column: `prompt=question`; may be repeated

@@ -108,7 +108,7 @@ impl<B: Backend> Clone for Saved<B> {
 }
 
 /// Vocabulary entries whose logits exist at one time.
-const CHUNK: usize = 4096;
+pub const CHUNK: usize = 4096;
 
 /// The running softmax of one target.
 #[derive(Clone, Copy)]

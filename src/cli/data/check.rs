@@ -1,6 +1,6 @@
 //! `duel data check`: what a file holds, every row that cannot be read, and how long the rows are in tokens.
 
-use super::super::{Global, output};
+use super::super::{Global, numbers, output};
 use super::rows::{self, Encoded, Rows, Tokens};
 use super::{Reading, chat, file};
 use crate::data::{LoadOptions, Report, summary};
@@ -26,13 +26,13 @@ pub struct Check {
     #[arg(long)]
     model: Option<String>,
     /// Prompt and response together, in tokens: what is longer loses the head of its prompt
-    #[arg(long, requires = "model", value_name = "N")]
+    #[arg(long, requires = "model", value_name = "N", value_parser = numbers::from_1)]
     max_length: Option<usize>,
     #[command(flatten)]
     reading: Reading,
 }
 
-/// How many malformed rows a person is shown; `--json` lists all.
+/// How many malformed and dropped rows a person is shown; `--json` lists all.
 const LISTED: usize = 20;
 
 /// What one file holds.
@@ -41,16 +41,18 @@ struct Checked {
     file: String,
     kind: &'static str,
     rows: usize,
-    malformed: Vec<Malformed>,
+    malformed: Vec<LeftOut>,
     dropped: BTreeMap<&'static str, usize>,
+    left_out: Vec<LeftOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<Measured>,
     #[serde(skip)]
     summary: String,
 }
 
+/// A row that is left out.
 #[derive(Serialize)]
-struct Malformed {
+struct LeftOut {
     line: usize,
     reason: String,
 }
@@ -121,15 +123,20 @@ impl Check {
             Some(chat) => Some(self.measure(&rows, chat, &mut report)?),
             None => None,
         };
-        let malformed = report.skipped.iter().map(|(origin, reason)| Malformed {
+        let malformed = report.skipped.iter().map(|(origin, reason)| LeftOut {
             line: origin.line,
             reason: reason.clone(),
+        });
+        let left_out = report.left_out.iter().map(|(origin, reason)| LeftOut {
+            line: origin.line,
+            reason: (*reason).to_owned(),
         });
         Ok(Checked {
             file: name.to_owned(),
             kind: rows.kind(),
             rows: report.kept,
             malformed: malformed.collect(),
+            left_out: left_out.collect(),
             summary: report.summary(),
             dropped: report.dropped,
             tokens,
@@ -253,15 +260,14 @@ impl Tally {
 impl Checked {
     fn text(&self) -> String {
         let mut text = format!("{}: {}: {}", self.file, self.kind, self.summary);
-        for row in self.malformed.iter().take(LISTED) {
+        let mut rows: Vec<&LeftOut> = self.malformed.iter().chain(&self.left_out).collect();
+        rows.sort_by_key(|row| row.line);
+        for row in rows.iter().take(LISTED) {
             let _ = write!(text, "\n  {}:{}: {}", self.file, row.line, row.reason);
         }
-        if self.malformed.len() > LISTED {
-            let _ = write!(
-                text,
-                "\n  and {} more; `--json` lists all",
-                self.malformed.len() - LISTED
-            );
+        if rows.len() > LISTED {
+            let more = rows.len() - LISTED;
+            let _ = write!(text, "\n  and {more} more; `--json` lists all");
         }
         if let Some(tokens) = &self.tokens {
             let _ = write!(text, "\n{}", tokens.text(self.rows, self.kind));

@@ -51,9 +51,9 @@ struct Reading {
     /// Count and list rows that cannot be read: they are no failure
     #[arg(long)]
     skip_bad: bool,
-    /// Take text prompts as a user's turn
-    #[arg(long)]
-    chat: bool,
+    /// Take text prompts as a user's turn, with the model's chat template around them; text is else taken as it stands
+    #[arg(long, alias = "chat")]
+    text_as_chat: bool,
     /// The file's name of a column: `prompt=question`; may be repeated
     #[arg(long, value_name = "NAME=COLUMN", value_parser = renamed)]
     column: Vec<(String, String)>,
@@ -64,7 +64,7 @@ impl Reading {
         LoadOptions {
             skip_bad: self.skip_bad,
             columns: self.column.iter().cloned().collect(),
-            text_as_chat: self.chat,
+            text_as_chat: self.text_as_chat,
             ..LoadOptions::default()
         }
     }

@@ -69,7 +69,7 @@ impl Show {
             }
         }
         if report.total() > report.kept {
-            output::note(&report.summary());
+            output::report(&report);
         }
         Ok(())
     }

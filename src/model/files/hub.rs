@@ -10,8 +10,8 @@ use hf_hub::repository::RepoTypeModel;
 use hf_hub::{HFClient, HFError, HFRepositorySync};
 
 use super::config::read_json;
-use super::hub_progress::Sum;
 pub use super::hub_progress::Watch;
+use super::hub_progress::{Sum, bar};
 use crate::error::{Error, Result};
 
 /// What a decoder, its tokenizer or an adapter may consist of. Other weights of a repository (ONNX, pickles,
@@ -37,7 +37,7 @@ const WANTED: [&str; 12] = [
 /// # Errors
 /// A path that does not exist, an unknown or gated repository, no network and nothing in the cache.
 pub fn resolve(model: &str, revision: Option<&str>, offline: bool) -> Result<PathBuf> {
-    Hub::from_environment(offline, None).resolve(model, revision)
+    resolve_watched(model, revision, offline, bar(model))
 }
 
 /// As [`resolve`], telling `watch` how far a download is.

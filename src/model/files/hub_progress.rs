@@ -1,12 +1,35 @@
 //! Bytes of a download that have arrived, summed over its files.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
+use tracing::info_span;
+use tracing_indicatif::span_ext::IndicatifSpanExt;
+use tracing_indicatif::style::ProgressStyle;
 
 /// Told the bytes that have arrived and the bytes of the whole download; must return at once.
 pub type Watch = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
+/// A bar of bytes, their rate and the time left, that appears with the first byte that has to come over the network.
+pub(super) fn bar(model: &str) -> Watch {
+    let span = info_span!("download");
+    span.pb_set_message(&format!("download {model}"));
+    let style = "{spinner} {msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        span.pb_set_style(&style);
+    }
+    let seen = Once::new();
+    Arc::new(move |arrived, total| {
+        if arrived >= total && !seen.is_completed() {
+            return;
+        }
+        // It stays until the span is gone, with the download's last handle on this function.
+        seen.call_once(|| span.in_scope(|| ()));
+        span.pb_set_length(total);
+        span.pb_set_position(arrived);
+    })
+}
 
 /// Turns the client's events about single files and batches into one running sum.
 pub(super) struct Sum {

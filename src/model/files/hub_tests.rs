@@ -308,3 +308,42 @@ fn the_offline_switch_reads_as_in_python() {
     assert!(["1", "ON", "yes", "True"].into_iter().all(is_on));
     assert!(!["", "0", "false", "off"].into_iter().any(is_on));
 }
+
+/// Notes the names of the spans that were entered: what a terminal would show a bar for.
+struct Entered(Arc<Mutex<Vec<&'static str>>>);
+
+impl<S> tracing_subscriber::Layer<S> for Entered
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    fn on_enter(&self, id: &tracing::Id, context: tracing_subscriber::layer::Context<'_, S>) {
+        let name = context.span(id).map(|span| span.name());
+        self.0
+            .lock()
+            .unwrap()
+            .extend(name.filter(|name| *name == "download"));
+    }
+}
+
+#[test]
+fn a_download_shows_one_bar_and_what_is_cached_shows_none() {
+    use tracing_subscriber::layer::SubscriberExt;
+    let entered = Arc::new(Mutex::new(Vec::new()));
+    let subscriber = tracing_subscriber::registry().with(Entered(entered.clone()));
+    tracing::subscriber::with_default(subscriber, || {
+        let cache = tempfile::tempdir().unwrap();
+        let server = Server::start(MODEL);
+        let seen = || Hub {
+            watch: Some(bar("me/tiny")),
+            ..server.hub(cache.path())
+        };
+        seen().resolve("me/tiny", None).unwrap();
+        assert_eq!(*entered.lock().unwrap(), ["download"]);
+        seen().resolve("me/tiny", None).unwrap();
+        assert_eq!(
+            *entered.lock().unwrap(),
+            ["download"],
+            "nothing is fetched twice"
+        );
+    });
+}

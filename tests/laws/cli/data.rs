@@ -19,6 +19,7 @@ fn malformed_rows_are_listed_with_file_and_line() {
     assert_eq!(said.code, 1);
     assert_snapshot!(said.out, @"
     pairs.jsonl: preference: 2 rows, 3 malformed, 1 dropped (chosen and rejected are equal: 1)
+      pairs.jsonl:2: chosen and rejected are equal
       pairs.jsonl:4: `rejected` is missing
       pairs.jsonl:5: the line is empty
       pairs.jsonl:6: malformed JSON at column 10: EOF while parsing a value

@@ -1,0 +1,152 @@
+//! `--dry-run`: the resolved recipe, the device, and what the run will take.
+
+use super::{Global, output, setup};
+use crate::error::Result;
+use crate::pipeline::estimate::{Estimate, StageEstimate, estimate};
+use crate::recipe::Loaded;
+use crate::run::available_mib;
+use serde_json::{Map, Value, json};
+use std::fmt::Write;
+
+/// Prints it. What is not known yet is named; a device that cannot be opened is one of these things.
+pub fn show(loaded: &Loaded, global: &Global) -> Result<()> {
+    let backend = loaded.recipe.device.backend.name();
+    let opened = setup::open_device(backend, loaded.recipe.device.index);
+    let mut found = estimate(&loaded.recipe, opened.as_ref().ok());
+    let device = setup::opened(backend);
+    if let Err(error) = &opened {
+        found.unknown.push(format!("the time: {}", error.message));
+    }
+    if !global.json {
+        return output::print(&format!(
+            "{}\n{}",
+            loaded.show().trim_end(),
+            text(&device, &found)
+        ));
+    }
+    let origins: Map<String, Value> = loaded
+        .origins
+        .iter()
+        .map(|(key, origin)| (key.clone(), origin.to_string().into()))
+        .collect();
+    output::json(&json!({
+        "recipe": loaded.recipe,
+        "origins": origins,
+        "device": device,
+        "available_bytes": available_mib().map(|mib| (mib * MIB) as u64),
+        "estimate": found,
+    }))
+}
+
+const MIB: f64 = (1u64 << 20) as f64;
+
+/// Comments, so that the whole is still a recipe.
+fn text(device: &str, found: &Estimate) -> String {
+    let mut text = format!("\ndevice  {device}");
+    let free = available_mib().map(|mib| mib * MIB);
+    if let Some(peak) = found.peak_bytes {
+        let _ = write!(text, "\nmemory  about {} at the peak", bytes(peak as f64));
+        if let Some(free) = free {
+            let _ = write!(text, "; {} are free now", bytes(free));
+        }
+        if free.is_some_and(|free| peak as f64 > free) {
+            text += "\n        too little: lower max_tokens_per_batch, add [..lora], or take a smaller model";
+        }
+    }
+    if let Some(seconds) = found.seconds {
+        let _ = write!(text, "\ntime    {}, at least", roughly(seconds));
+    }
+    if let Some(rate) = found.flops_per_second {
+        let _ = write!(
+            text,
+            " (matrix products alone, at the {:.0} Gflop/s measured now)",
+            rate / 1e9
+        );
+    }
+    if !found.stages.is_empty() {
+        let header = ["stage", "memory", "steps", "tokens", "at least"];
+        let table = output::table(&header, found.stages.iter().map(row).collect());
+        let _ = write!(text, "\n{table}");
+    }
+    for unknown in &found.unknown {
+        let _ = write!(text, "\nnot known yet: {unknown}");
+    }
+    text.lines()
+        .map(|line| format!("# {line}").trim_end().to_owned() + "\n")
+        .collect::<String>()
+        .trim_end()
+        .to_owned()
+}
+
+fn row(stage: &StageEstimate) -> Vec<String> {
+    let known = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    vec![
+        stage.stage.clone(),
+        bytes(stage.peak_bytes as f64),
+        known(stage.steps.map(|steps| steps.to_string())),
+        known(stage.tokens.map(thousands)),
+        known(stage.seconds.map(roughly)),
+    ]
+}
+
+fn thousands(count: u64) -> String {
+    match count {
+        0..10_000 => count.to_string(),
+        10_000..10_000_000 => format!("{} k", count / 1000),
+        _ => format!("{} M", count / 1_000_000),
+    }
+}
+
+fn bytes(count: f64) -> String {
+    match count / MIB {
+        mib if mib < 1024.0 => format!("{mib:.0} MiB"),
+        mib => format!("{:.1} GiB", mib / 1024.0),
+    }
+}
+
+/// An order of magnitude: a least time knows no more.
+fn roughly(seconds: f64) -> String {
+    match seconds {
+        s if s < 60.0 => "under a minute".to_owned(),
+        s if s < 5400.0 => format!("about {:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("about {:.0} h", s / 3600.0),
+        s => format!("about {:.0} days", s / 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_reads_orders_of_magnitude() {
+        let said = [12.0, 700.0, 7300.0, 400_000.0].map(roughly);
+        assert_eq!(
+            said,
+            [
+                "under a minute",
+                "about 12 min",
+                "about 2 h",
+                "about 5 days"
+            ]
+        );
+        assert_eq!(
+            [bytes(700.0 * MIB), bytes(3100.0 * MIB)],
+            ["700 MiB", "3.0 GiB"]
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_is_said_and_every_line_is_a_comment() {
+        let found = Estimate {
+            unknown: vec!["sft: the rows: cannot open a.jsonl".into()],
+            ..Estimate::default()
+        };
+        let text = text("cpu", &found);
+        assert!(text.lines().all(|line| line.starts_with('#')), "{text}");
+        assert!(
+            text.ends_with("# not known yet: sft: the rows: cannot open a.jsonl"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,496 @@
+//! What a recipe will take before anything is loaded: memory and least time of every stage, from the models' configs
+//! and the rows. What cannot be known yet (rows that an earlier program writes, a model that is not downloaded) is
+//! named, and never an error.
+
+mod base;
+mod sizes;
+
+use super::examples::{self, Prepared};
+use super::judges::TOKENS_PER_BATCH;
+use crate::data::{HasPrompt, Key, Report};
+use crate::error::{Error, Result};
+use crate::model::memory::{self, Batch, Training};
+use crate::model::{DecoderSpec, Head};
+use crate::recipe::{Data, History, Lora, Overlong, Recipe, Reward, Sampling, Train};
+use crate::text::{Chat, Limits};
+use crate::trainer::Plan;
+use base::{Base, base, named};
+use burn::tensor::{Device, Tensor};
+use duel_backends::ops;
+use serde::Serialize;
+use sizes::{Sizes, sample};
+use std::time::{Duration, Instant};
+
+/// What all stages take.
+#[derive(Debug, Default, Serialize)]
+pub struct Estimate {
+    /// Most resident memory of all stages, bytes.
+    pub peak_bytes: Option<u64>,
+    /// Least seconds of all stages together; none where those of a stage are unknown.
+    pub seconds: Option<f64>,
+    /// What a matrix product of this device was just measured to reach.
+    pub flops_per_second: Option<f64>,
+    /// The stages that the recipe has, in their order.
+    pub stages: Vec<StageEstimate>,
+    /// What could not be found out, and why.
+    pub unknown: Vec<String>,
+}
+
+/// What one stage takes.
+#[derive(Debug, Serialize)]
+pub struct StageEstimate {
+    /// Its name, as the run directory has it; `round-*` stands for all rounds.
+    pub stage: String,
+    /// Resident memory at its peak, bytes.
+    pub peak_bytes: u64,
+    /// The terms, where it trains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training: Option<Training>,
+    /// Optimiser steps, where it trains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Trie tokens that it computes; for responses that nobody has drawn yet, as many as the limits allow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Least seconds: the matrix products alone, at the measured rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+}
+
+/// What `recipe` takes on `device`; without a device no time is estimated.
+pub fn estimate(recipe: &Recipe, device: Option<&Device>) -> Estimate {
+    let mut planner = Planner {
+        recipe,
+        rate: device.map(matrix_rate),
+        found: Estimate::default(),
+    };
+    planner.found.flops_per_second = planner.rate;
+    match base(recipe) {
+        Ok(base) => planner.stages(&base),
+        Err(error) => planner.unknown("the model's config", &error),
+    }
+    let mut found = planner.found;
+    found.peak_bytes = found.stages.iter().map(|stage| stage.peak_bytes).max();
+    let seconds: Option<Vec<f64>> = found.stages.iter().map(|stage| stage.seconds).collect();
+    let whole = found.unknown.is_empty();
+    found.seconds = seconds
+        .filter(|all| whole && !all.is_empty())
+        .map(|all| all.iter().sum());
+    found
+}
+
+/// Floating-point operations a second of a matrix product on `device`, over about a tenth of a second.
+fn matrix_rate(device: &Device) -> f64 {
+    const ROWS: usize = 512;
+    const WIDTH: usize = 1024;
+    let x = Tensor::<2>::ones([ROWS, WIDTH], device);
+    let weight = Tensor::<2>::ones([WIDTH, WIDTH], device);
+    // Reading one number back waits for the device.
+    let product = || {
+        ops::linear(x.clone(), weight.clone())
+            .slice([0..1, 0..1])
+            .into_data()
+    };
+    product();
+    let began = Instant::now();
+    let mut products = 0;
+    while began.elapsed() < Duration::from_millis(100) {
+        product();
+        products += 1;
+    }
+    (products * 2 * ROWS * WIDTH * WIDTH) as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Which rows a stage learns from.
+struct Wanted<'a> {
+    data: &'a Data,
+    /// Held-out rows come from another file.
+    own_eval: bool,
+    max_length: usize,
+    overlong: Overlong,
+}
+
+/// Reads the rows of a table.
+type Load<T> = fn(&Data) -> Result<(Vec<T>, Report)>;
+
+/// Makes examples of rows.
+type Prepare<T> = dyn Fn(&[T], &Chat, &Limits) -> Result<Prepared>;
+
+/// How a stage trains.
+struct Fit<'a> {
+    stage: &'a str,
+    spec: &'a DecoderSpec,
+    train: &'a Train,
+    lora: Option<&'a Lora>,
+    /// Passes over the rows without gradients before it (the reference's).
+    references: f64,
+    /// How often it happens (rounds).
+    times: f64,
+}
+
+struct Planner<'a> {
+    recipe: &'a Recipe,
+    rate: Option<f64>,
+    found: Estimate,
+}
+
+impl Planner<'_> {
+    fn unknown(&mut self, what: &str, error: &Error) {
+        self.found
+            .unknown
+            .push(format!("{what}: {}", error.message));
+    }
+
+    fn seconds(&self, operations: f64) -> Option<f64> {
+        self.rate.map(|rate| operations / rate)
+    }
+
+    fn stages(&mut self, base: &Base) {
+        self.sft(base);
+        self.reward(base);
+        self.dpo(base);
+        self.online(base);
+        self.eval(base);
+    }
+
+    fn sft(&mut self, base: &Base) {
+        let Some(table) = &self.recipe.sft else {
+            return;
+        };
+        let wanted = Wanted {
+            data: &table.data,
+            own_eval: table.eval.is_some(),
+            max_length: table.max_length,
+            overlong: table.overlong,
+        };
+        let sizes = self.sizes(
+            "sft",
+            base,
+            wanted,
+            examples::conversations,
+            &examples::texts,
+        );
+        let fit = Fit {
+            stage: "sft",
+            spec: &base.spec,
+            train: &table.train,
+            lora: table.lora.as_ref(),
+            references: 0.0,
+            times: 1.0,
+        };
+        self.training(fit, sizes);
+    }
+
+    fn reward(&mut self, base: &Base) {
+        let Some(table) = &self.recipe.reward else {
+            return;
+        };
+        let own = match &table.model_name_or_path {
+            Some(name) => match named(name, None) {
+                Ok(own) => Some(own),
+                Err(error) => return self.unknown("reward: the model's config", &error),
+            },
+            None => None,
+        };
+        let base = own.as_ref().unwrap_or(base);
+        let spec = scored(&base.spec);
+        let sizes = self.reward_sizes(base, table);
+        let names = ["reward", "reward-second"];
+        for name in &names[..1 + usize::from(table.second_seed.is_some())] {
+            let fit = Fit {
+                stage: name,
+                spec: &spec,
+                train: &table.train,
+                lora: table.lora.as_ref(),
+                references: 0.0,
+                times: 1.0,
+            };
+            self.training(fit, sizes.clone());
+        }
+    }
+
+    fn reward_sizes(&mut self, base: &Base, table: &Reward) -> Option<Sizes> {
+        let wanted = Wanted {
+            data: &table.data,
+            own_eval: table.eval.is_some(),
+            max_length: table.max_length,
+            overlong: table.overlong,
+        };
+        let prepare =
+            |rows: &[_], chat: &Chat, limits: &Limits| examples::pairs(rows, chat, limits, false);
+        self.sizes("reward", base, wanted, examples::preferences, &prepare)
+    }
+
+    fn dpo(&mut self, base: &Base) {
+        let Some(table) = &self.recipe.dpo else {
+            return;
+        };
+        let wanted = Wanted {
+            data: &table.data,
+            own_eval: table.eval.is_some(),
+            max_length: table.max_length,
+            overlong: table.overlong,
+        };
+        let prepare =
+            |rows: &[_], chat: &Chat, limits: &Limits| examples::pairs(rows, chat, limits, true);
+        let sizes = self.sizes("dpo", base, wanted, examples::preferences, &prepare);
+        let fit = Fit {
+            stage: "dpo",
+            spec: &base.spec,
+            train: &table.train,
+            lora: table.lora.as_ref(),
+            references: f64::from(u8::from(table.loss.needs_reference())),
+            times: 1.0,
+        };
+        self.training(fit, sizes);
+    }
+
+    /// All rounds: responses as long as they may be, at most one pair a prompt.
+    fn online(&mut self, base: &Base) {
+        let Some(table) = &self.recipe.online else {
+            return;
+        };
+        let (rounds, prompts) = (table.rounds as f64, table.prompts_per_round);
+        let how = &table.generate;
+        let prompt = self.prompt_length("online", base, &table.prompts, how, table.max_length);
+        let drawn = how
+            .num_generations
+            .max(how.num_generations / 2 * (1 + table.best_of_n));
+        let how = Sampling {
+            num_generations: drawn,
+            ..how.clone()
+        };
+        self.drawing(
+            "round-*/responses",
+            &base.spec,
+            &how,
+            prompts,
+            prompt,
+            rounds,
+        );
+        let response = how
+            .max_new_tokens
+            .min(table.max_length.saturating_sub(prompt).max(1));
+        let judged = (prompts * (prompt + table.generate.num_generations * response)) as u64;
+        if table.judge.rule.is_none() {
+            self.scoring("round-*/scores", &scored(&base.spec), 1, judged, 0, rounds);
+        }
+        let pairs = match table.history {
+            History::Newest => prompts,
+            History::Cumulative => prompts * table.rounds,
+        };
+        let sizes = Sizes {
+            rows: pairs,
+            tokens: vec![prompt + 2 * response],
+            scored: (2 * response) as f64 / (prompt + 2 * response) as f64,
+        };
+        let fit = Fit {
+            stage: "round-*/checkpoint",
+            spec: &base.spec,
+            train: &table.train,
+            lora: table.lora.as_ref(),
+            references: f64::from(u8::from(table.loss.needs_reference())),
+            times: rounds,
+        };
+        self.training(fit, Some(sizes));
+    }
+
+    /// The start's responses once and the policy's at every evaluation; the KL holds both models.
+    fn eval(&mut self, base: &Base) {
+        let Some(table) = &self.recipe.eval else {
+            return;
+        };
+        let prompt = self.prompt_length(
+            "eval",
+            base,
+            &table.prompts,
+            &table.generate,
+            table.max_length,
+        );
+        let rows = match examples::prompts(&table.prompts) {
+            Ok((rows, _)) => rows.len(),
+            // Already named by `prompt_length`.
+            Err(_) => 1,
+        };
+        let rounds = match &self.recipe.online {
+            Some(online) if table.every_round => online.rounds as f64,
+            _ => 1.0,
+        };
+        self.drawing(
+            "eval/responses",
+            &base.spec,
+            &table.generate,
+            rows,
+            prompt,
+            1.0 + rounds,
+        );
+        let how = &table.generate;
+        let responses = (rows * how.num_generations * how.max_new_tokens) as u64;
+        let tokens = (rows * prompt) as u64 + responses;
+        self.scoring("eval", &base.spec, 2, tokens, responses, 2.0 * rounds);
+    }
+
+    /// The mean length of a prompt in tokens; where the rows are not there yet, the longest that leaves room.
+    fn prompt_length(
+        &mut self,
+        stage: &str,
+        base: &Base,
+        data: &Data,
+        how: &Sampling,
+        max_length: usize,
+    ) -> usize {
+        let room = max_length.saturating_sub(how.max_new_tokens).max(1);
+        let lengths = examples::prompts(data).and_then(|(rows, _)| {
+            let chat = base.chat()?;
+            sample(&rows)
+                .iter()
+                .map(|row| Ok(chat.prompt(&row.prompt)?.len().min(room)))
+                .collect::<Result<Vec<usize>>>()
+        });
+        match lengths {
+            Ok(lengths) => lengths.iter().sum::<usize>() / lengths.len().max(1),
+            Err(error) => {
+                self.unknown(&format!("{stage}: the prompts' lengths"), &error);
+                room
+            }
+        }
+    }
+
+    /// Reads and tokenises the rows of a stage; what stands in the way is noted.
+    fn sizes<T: HasPrompt + Clone>(
+        &mut self,
+        stage: &str,
+        base: &Base,
+        wanted: Wanted,
+        load: Load<T>,
+        prepare: &Prepare<T>,
+    ) -> Option<Sizes> {
+        let seed = self.recipe.seed;
+        let found = load(wanted.data).and_then(|(rows, _)| {
+            let chat = base.chat()?;
+            let eval = wanted.own_eval.then(Vec::new);
+            let [rows, _] = examples::split(rows, eval, wanted.data, seed);
+            let limits = examples::limits_of(wanted.max_length, wanted.overlong, chat, &base.spec);
+            let sample = sample(&rows);
+            Sizes::of(&prepare(&sample, chat, &limits)?, rows.len(), sample.len())
+        });
+        found
+            .map_err(|error| self.unknown(&format!("{stage}: the rows"), &error))
+            .ok()
+    }
+
+    /// A training stage; without rows its memory is that of full micro-batches.
+    fn training(&mut self, fit: Fit, sizes: Option<Sizes>) {
+        let Fit { spec, train, .. } = fit;
+        let lora = fit.lora.map(super::training::lora_shape);
+        let budget = train.max_tokens_per_batch as u64;
+        let full = Batch {
+            tokens: budget,
+            targets: if spec.head == Head::Score { 0 } else { budget },
+            accumulated: train.rows_per_step() > 1,
+            saved: true,
+        };
+        let plan = sizes
+            .as_ref()
+            .map(|sizes| Plan::new(sizes.rows, train, Key::new(self.recipe.seed)));
+        let batch = match (&sizes, &plan) {
+            (Some(sizes), Some(plan)) => sizes.largest(plan, train),
+            _ => full,
+        };
+        let memory = memory::training(spec, lora.as_ref(), batch);
+        let counted = sizes.as_ref().zip(plan.as_ref()).map(|(sizes, plan)| {
+            let rows = plan.epoch(plan.steps) * sizes.rows as f64;
+            let tokens = sizes.mean() * rows * fit.times;
+            let once = sizes.mean() * sizes.rows as f64 * fit.times * fit.references;
+            (tokens, tokens * sizes.scored, once, once * sizes.scored)
+        });
+        let (blocks, head) = (
+            memory::block_matrices(spec) as f64,
+            memory::head_matrix(spec) as f64,
+        );
+        // 2 operations a number forward, 2 for the gradient of the input, 2 for that of the weight; the head makes its
+        // logits a second time. A frozen weight has no gradient.
+        let (in_blocks, in_head) = if lora.is_some() {
+            (4.0, 6.0)
+        } else {
+            (6.0, 8.0)
+        };
+        let seconds = counted.and_then(|(tokens, targets, once, scored)| {
+            let trained = tokens * in_blocks * blocks + targets * in_head * head;
+            self.seconds(trained + 2.0 * (once * blocks + scored * head))
+        });
+        self.found.stages.push(StageEstimate {
+            stage: fit.stage.to_owned(),
+            peak_bytes: memory::resident(memory.peak),
+            training: Some(memory),
+            steps: plan.map(|plan| plan.steps),
+            tokens: counted.map(|(tokens, ..)| tokens as u64),
+            seconds,
+        });
+    }
+
+    /// A stage that draws responses to `prompts` prompts of `length` tokens, `times` times.
+    fn drawing(
+        &mut self,
+        stage: &str,
+        spec: &DecoderSpec,
+        how: &Sampling,
+        prompts: usize,
+        length: usize,
+        times: f64,
+    ) {
+        let k = how.num_generations;
+        let one = length + k * how.max_new_tokens;
+        let together = (how.max_tokens_per_batch / one.max(1)).clamp(1, prompts.max(1));
+        let memory = memory::generating(spec, (together * one) as u64, (together * k) as u64);
+        let drawn = (prompts * k * how.max_new_tokens) as f64 * times;
+        let tokens = (prompts * length) as f64 * times + drawn;
+        let operations = 2.0
+            * (tokens * memory::block_matrices(spec) as f64
+                + drawn * memory::head_matrix(spec) as f64);
+        self.found.stages.push(StageEstimate {
+            stage: stage.to_owned(),
+            peak_bytes: memory::resident(memory),
+            training: None,
+            steps: None,
+            tokens: Some(tokens as u64),
+            seconds: self.seconds(operations),
+        });
+    }
+
+    /// A stage that scores `tokens` tokens, `targets` of them under the head, `times` times.
+    fn scoring(
+        &mut self,
+        stage: &str,
+        spec: &DecoderSpec,
+        models: u64,
+        tokens: u64,
+        targets: u64,
+        times: f64,
+    ) {
+        let at_once = tokens.min(TOKENS_PER_BATCH as u64);
+        let batch = Batch {
+            tokens: at_once,
+            targets: targets.min(at_once),
+            ..Batch::default()
+        };
+        let products = tokens as f64 * memory::block_matrices(spec) as f64
+            + targets as f64 * memory::head_matrix(spec) as f64;
+        self.found.stages.push(StageEstimate {
+            stage: stage.to_owned(),
+            peak_bytes: memory::resident(memory::scoring(spec, models, batch)),
+            training: None,
+            steps: None,
+            tokens: Some((tokens as f64 * times) as u64),
+            seconds: self.seconds(2.0 * products * times),
+        });
+    }
+}
+
+/// The decoder as a reward model.
+fn scored(spec: &DecoderSpec) -> DecoderSpec {
+    DecoderSpec {
+        head: Head::Score,
+        ..spec.clone()
+    }
+}

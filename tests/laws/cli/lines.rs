@@ -1,0 +1,311 @@
+//! Lines that programs read: every row is answered, in order; every reply and every end of a run is one line.
+#![allow(clippy::unwrap_used)]
+
+use super::{PAIRS, command, duel, folder};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::process::Stdio;
+
+#[test]
+fn every_row_of_a_scored_file_has_its_line_in_order() {
+    let long = format!(
+        "{}\n{}\n{}\n{}\n",
+        json!({"id": "a", "prompt": "Hi", "chosen": " there", "rejected": " you"}),
+        json!({"id": "b", "prompt": "Hi", "chosen": " word".repeat(200), "rejected": " you"}),
+        json!({"id": "c", "prompt": "Hi", "chosen": " same", "rejected": " same"}),
+        json!({"id": "d", "prompt": "Hi", "chosen": " now", "rejected": " then"}),
+    );
+    let folder = folder(&[("pairs.jsonl", &long)]);
+    let said = duel(
+        &folder,
+        &[
+            "score",
+            "--model",
+            "quickstart",
+            "--data",
+            "pairs.jsonl",
+            "--max-length",
+            "64",
+            "--json",
+        ],
+    );
+    assert_eq!(said.code, 0, "{}", said.err);
+    let lines = said.json();
+    let shown: Vec<(Value, Value, bool)> = lines[..4]
+        .iter()
+        .map(|line| {
+            (
+                line["id"].clone(),
+                line["error"].clone(),
+                line["loss"].is_f64(),
+            )
+        })
+        .collect();
+    assert_eq!(shown[0], (json!("a"), Value::Null, true));
+    assert_eq!(
+        shown[1],
+        (
+            json!("b"),
+            json!("a response is not shorter than the 64 tokens of the limit"),
+            false
+        )
+    );
+    assert_eq!(
+        shown[2],
+        (Value::Null, json!("chosen and rejected are equal"), false)
+    );
+    assert_eq!(lines[2]["line"], 3);
+    assert_eq!(shown[3], (json!("d"), Value::Null, true));
+    assert_eq!(
+        (&lines[4]["pairs"], &lines[4]["errors"]),
+        (&json!(2), &json!(2))
+    );
+    assert!(
+        said.err
+            .contains("1 pairs are too long: their lines say `error`"),
+        "{}",
+        said.err
+    );
+    assert!(
+        said.err
+            .contains("pairs.jsonl:3: chosen and rejected are equal"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn plain_text_to_a_chat_model_is_warned_of_once_and_the_flag_wraps_it() {
+    let folder = folder(&[(
+        "p.jsonl",
+        "{\"prompt\": \"Hello\"}\n{\"prompt\": \"Bye\"}\n",
+    )]);
+    let ask = |out: &str, more: &[&str]| {
+        let base = [
+            "generate",
+            "--model",
+            "quickstart",
+            "--prompts",
+            "p.jsonl",
+            "--max-new-tokens",
+            "2",
+            "--out",
+            out,
+        ];
+        duel(&folder, &[&base[..], more].concat()).err
+    };
+    let warned = ask("a.jsonl", &[]);
+    assert_eq!(
+        warned
+            .matches("warning: the prompts are plain text")
+            .count(),
+        1,
+        "{warned}"
+    );
+    assert!(
+        warned.contains("`--text-as-chat` makes each a user's turn") && !warned.contains('\x1b'),
+        "{warned}"
+    );
+    let wrapped = ask("b.jsonl", &["--text-as-chat"]);
+    assert!(!wrapped.contains("warning"), "{wrapped}");
+    let row = std::fs::read_to_string(folder.path().join("b.jsonl")).unwrap();
+    assert!(row.contains("\"role\":\"user\""), "{row}");
+}
+
+#[test]
+fn a_chat_in_json_answers_each_line_with_one() {
+    let folder = folder(&[]);
+    let mut child = command(
+        folder.path(),
+        &[
+            "chat",
+            "--max-new-tokens",
+            "4",
+            "--temperature",
+            "0",
+            "--json",
+        ],
+    )
+    .stdin(Stdio::piped())
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .expect("duel starts");
+    let mut words = child.stdin.take().unwrap();
+    words.write_all(b"Tell me a story\nAnd another\n").unwrap();
+    drop(words);
+    let output = child.wait_with_output().expect("duel exits");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let replies: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(replies.len(), 2, "{text}");
+    for reply in replies {
+        assert_eq!(reply["role"], "assistant");
+        assert!(
+            reply["content"].is_string()
+                && ["stop", "length"].contains(&reply["finish"].as_str().unwrap())
+        );
+        assert!(reply["tokens"].as_u64() <= Some(4), "{reply}");
+    }
+}
+
+#[test]
+fn the_last_line_of_a_run_carries_its_losses_and_accuracies() {
+    let folder = folder(&[("pairs.jsonl", PAIRS)]);
+    let run = |command: &str, more: &[&str]| {
+        let table = |key: &str, value: &str| format!("{command}.{key}={value}");
+        let sets = [
+            table("train.max_steps", "2"),
+            table("data.held_out", "0.4"),
+            table("max_length", "64"),
+        ];
+        let mut arguments = vec![
+            command,
+            "--model",
+            "quickstart",
+            "--data",
+            "pairs.jsonl",
+            "--json",
+        ];
+        sets.iter()
+            .for_each(|set| arguments.extend(["--set", set.as_str()]));
+        arguments.extend(more);
+        let said = duel(&folder, &arguments);
+        assert_eq!(said.code, 0, "{}", said.err);
+        said.json().pop().unwrap()
+    };
+    let reward = run("reward", &[]);
+    let last = &reward["training"]["reward"];
+    assert!(
+        last["loss"].is_f64() && last["accuracy"].is_f64(),
+        "{reward}"
+    );
+    assert!(
+        last["eval_loss"].is_f64() && reward["eval_loss"] == last["eval_loss"],
+        "{reward}"
+    );
+    for judge in ["judge", "length_only", "random"] {
+        let accuracy = &reward["accuracy"]["reward"][judge];
+        assert!(
+            accuracy["low"].is_f64() && accuracy["accuracy"].is_f64(),
+            "{reward}"
+        );
+    }
+    assert!(
+        reward["seconds"].is_f64() && reward["model"].as_str().unwrap().ends_with("checkpoint")
+    );
+
+    let dpo = run("dpo", &[]);
+    let last = &dpo["training"]["dpo"];
+    assert!(
+        last["rewards/accuracies"].is_f64() && last["eval_rewards/accuracies"].is_f64(),
+        "{dpo}"
+    );
+    assert_eq!((&last["step"], &dpo["accuracy"]), (&json!(2), &json!({})));
+}
+
+#[test]
+fn rows_that_are_left_out_are_listed_where_they_stand() {
+    let rows = "{\"prompt\": \"a\", \"chosen\": \"x\", \"rejected\": \"x\"}\n{\"prompt\": 1}\n"
+        .to_owned()
+        + PAIRS;
+    let folder = folder(&[("rows.jsonl", &rows)]);
+    let asked = ["data", "check", "rows.jsonl", "--skip-bad"];
+    let said = duel(&folder, &asked).out;
+    assert!(
+        said.contains("rows.jsonl:1: chosen and rejected are equal"),
+        "{said}"
+    );
+    assert!(said.contains("rows.jsonl:2: "), "{said}");
+    let all = duel(&folder, &[&asked[..], &["--json"]].concat())
+        .json()
+        .remove(0);
+    assert_eq!(
+        all["left_out"],
+        json!([{"line": 1, "reason": "chosen and rejected are equal"}])
+    );
+    assert_eq!(all["malformed"][0]["line"], 2);
+    let arguments = [
+        "dpo",
+        "--model",
+        "quickstart",
+        "--data",
+        "rows.jsonl",
+        "--name",
+        "mine",
+        "--set",
+        "dpo.data.skip_bad=true",
+        "--set",
+        "dpo.train.max_steps=1",
+        "--set",
+        "dpo.max_length=64",
+    ];
+    let said = duel(&folder, &arguments);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let log = std::fs::read_to_string(folder.path().join("runs/mine/logs/dpo-rows.txt")).unwrap();
+    let lines: Vec<&str> = log.lines().collect();
+    assert!(
+        lines[0].ends_with("rows.jsonl:1: chosen and rejected are equal") && lines.len() == 2,
+        "{log}"
+    );
+}
+
+#[test]
+fn a_negative_number_is_refused_for_what_it_is() {
+    let folder = folder(&[("pairs.jsonl", PAIRS)]);
+    let said = duel(
+        &folder,
+        &[
+            "score",
+            "--model",
+            "quickstart",
+            "--data",
+            "pairs.jsonl",
+            "--beta",
+            "-1",
+        ],
+    );
+    assert_eq!(said.code, 2);
+    assert!(
+        said.err.starts_with("error: beta: ") && said.err.contains("above 0"),
+        "{}",
+        said.err
+    );
+    for (arguments, reason) in [
+        (
+            ["pairs", "--length-penalty", "-0.1"],
+            "a number from 0 is needed",
+        ),
+        (
+            ["chat", "--max-new-tokens", "-3"],
+            "a whole number above 0 is needed",
+        ),
+        (
+            ["generate", "--temperature", "-1"],
+            "a number from 0 is needed",
+        ),
+    ] {
+        let said = duel(&folder, &arguments);
+        assert_eq!(said.code, 2);
+        assert!(said.err.contains(reason), "{}", said.err);
+    }
+    let set = [
+        "dpo",
+        "--model",
+        "quickstart",
+        "--data",
+        "pairs.jsonl",
+        "--set",
+        "dpo.train.learning_rate=-1",
+        "--dry-run",
+    ];
+    let said = duel(&folder, &set);
+    assert_eq!(said.code, 2);
+    assert!(
+        said.err.contains("learning_rate") && said.err.contains("above 0"),
+        "{}",
+        said.err
+    );
+}
