@@ -14,7 +14,7 @@ use crate::objective::Example;
 use crate::recipe::{Eval, hash_of};
 use crate::run::{RoundLayout, RoundSummary, Sample, read_rows, stage_key, stages, write_atomic};
 use crate::text::Prompt;
-use crate::trainer::diagnose::{Diagnoser, RoundAudit, Watched};
+use crate::trainer::diagnose::{RoundAudit, RoundDiagnoser};
 use crate::trie::Sequence;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -60,7 +60,7 @@ pub struct Evaluation {
     start: Policy,
     judges: Vec<(String, Seat)>,
     prompts: Vec<PromptRow>,
-    diagnoser: Diagnoser,
+    diagnoser: RoundDiagnoser,
 }
 
 /// Samples that the report shows.
@@ -98,11 +98,7 @@ impl Evaluation {
             start: start.clone(),
             judges,
             prompts,
-            diagnoser: Diagnoser::new(Watched {
-                guess_is_ln2: false,
-                significand_bits: 24,
-                weight_rms: 0.02,
-            }),
+            diagnoser: RoundDiagnoser::default(),
         })
     }
 
