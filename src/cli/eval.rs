@@ -5,6 +5,7 @@ use crate::data::{LoadOptions, load_preferences};
 use crate::error::Result;
 use crate::eval::Accuracy;
 use crate::pipeline::reward::accuracy;
+use crate::run::interval_name;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -57,13 +58,14 @@ impl Eval {
                 a.ties.to_string(),
             ]
         };
+        let interval = interval_name(Some(found.confidence));
         let rows = vec![
             row("reward model", &found.judge),
             row("the longer response", &found.length_only),
             row("a coin", &found.random),
         ];
         output::print(&output::table(
-            &["judge", "right", "95 % interval", "pairs", "ties"],
+            &["judge", "right", &interval, "pairs", "ties"],
             rows,
         ))
     }

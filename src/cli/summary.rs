@@ -2,8 +2,10 @@
 
 use super::output;
 use crate::error::{Error, Result};
-use crate::pipeline::{Measured, Outcome};
-use crate::run::{History, Layout, Record, RoundSummary, Sample, peak_rss_mib};
+use crate::pipeline::Outcome;
+use crate::run::{
+    History, Layout, Measured, Record, RoundSummary, Sample, interval_name, peak_rss_mib,
+};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -36,7 +38,7 @@ pub fn text(outcome: &Outcome) -> String {
 /// # Errors
 /// Metrics or an accuracy of the run that cannot be read.
 pub fn json(outcome: &Outcome) -> Result<Value> {
-    let headline = outcome.measured.as_ref().and_then(|m| m.opinions.first());
+    let headline = outcome.measured.as_ref().and_then(Measured::headline);
     let training = training(&outcome.run)?;
     let last = |name: &str| {
         training
@@ -47,6 +49,7 @@ pub fn json(outcome: &Outcome) -> Result<Value> {
         "win_rate": headline.map(|o| o.win_rate),
         "low": headline.map(|o| o.low),
         "high": headline.map(|o| o.high),
+        "confidence": outcome.measured.as_ref().and_then(|m| m.confidence),
         "judge": headline.map(|o| o.judge.clone()),
         "kl": outcome.measured.as_ref().and_then(|m| m.kl),
         "loss": last("loss"),
@@ -126,14 +129,16 @@ fn percent(value: Option<f64>) -> String {
 }
 
 fn rounds(rounds: &[RoundSummary]) -> String {
+    let interval = interval_name(rounds.iter().find_map(|r| r.confidence));
     let header = [
         "round",
         "reward",
         "top-1",
         "win rate",
-        "95 % interval",
+        &interval,
         "KL",
-        "tokens",
+        "eval tokens",
+        "sample tokens",
         "pairs",
         "time",
     ];
@@ -149,27 +154,23 @@ fn rounds(rounds: &[RoundSummary]) -> String {
             percent(r.win_rate),
             interval,
             number(r.kl, 2),
-            number(r.length_mean, 1),
+            number(r.length_eval, 1),
+            number(r.length_samples, 1),
             r.pairs.to_string(),
             duration(r.seconds),
         ]
     };
     let table = output::table(&header, rounds.iter().map(row).collect());
     format!(
-        "{table}\nreward and top-1: the judge on the round's own samples, before it is trained on them; win rate: against the starting model"
+        "{table}\nreward, top-1 and sample tokens: the round's own samples, before it is trained on them; \
+         win rate, KL and eval tokens: the evaluation after it, against the starting model"
     )
 }
 
 fn opinions(measured: &Measured) -> String {
+    let interval = interval_name(measured.confidence);
     let header = [
-        "judge",
-        "start",
-        "now",
-        "win rate",
-        "95 % interval",
-        "won",
-        "tied",
-        "lost",
+        "judge", "start", "now", "win rate", &interval, "won", "tied", "lost",
     ];
     let rows = measured
         .opinions
@@ -191,13 +192,15 @@ fn opinions(measured: &Measured) -> String {
 }
 
 fn sample(sample: &Sample) -> String {
-    let score = |reward: Option<f64>| reward.map_or(String::new(), |r| format!(" ({r:.2})"));
+    let judge = sample.judge.as_deref().unwrap_or("score");
+    let score =
+        |score: Option<f64>| score.map_or(String::new(), |score| format!(" ({judge} {score:.2})"));
     format!(
         "> {}\nbefore{}: {}\nafter{}: {}",
         sample.prompt.trim(),
-        score(sample.reward_before),
+        score(sample.score_before),
         sample.before.trim(),
-        score(sample.reward_after),
+        score(sample.score_after),
         sample.after.trim()
     )
 }
@@ -212,5 +215,77 @@ pub fn duration(seconds: f64) -> String {
             (s / 3600.0).floor(),
             s % 3600.0 / 60.0
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::Opinion;
+
+    fn measured() -> Measured {
+        let sample = Sample {
+            prompt: "Hi".to_owned(),
+            before: "no".to_owned(),
+            after: "yes".to_owned(),
+            judge: Some("rule".to_owned()),
+            score_before: Some(0.25),
+            score_after: None,
+        };
+        let opinion = Opinion {
+            judge: "rule".to_owned(),
+            before: 0.25,
+            after: 0.5,
+            win_rate: 0.75,
+            low: 0.625,
+            high: 0.875,
+            counts: [5, 2, 1],
+        };
+        Measured {
+            confidence: Some(0.9),
+            opinions: vec![opinion],
+            samples: vec![sample],
+            ..Measured::default()
+        }
+    }
+
+    #[test]
+    fn the_interval_is_called_by_the_recipes_confidence() {
+        let table = opinions(&measured());
+        assert!(table.contains(" 90 % interval "), "{table}");
+        let round = RoundSummary {
+            round: 1,
+            confidence: Some(0.99),
+            ..RoundSummary::default()
+        };
+        let table = rounds(&[RoundSummary::default(), round]);
+        assert!(table.contains(" 99 % interval "), "{table}");
+    }
+
+    #[test]
+    fn the_two_lengths_stand_in_columns_of_their_own() {
+        let round = RoundSummary {
+            length_samples: Some(31.25),
+            ..RoundSummary::default()
+        };
+        let table = rounds(&[round]);
+        let cells = |of: &str| -> Vec<String> {
+            let line = table.lines().find(|line| line.contains(of)).unwrap();
+            line.split(['│', '┆'])
+                .map(|cell| cell.trim().to_owned())
+                .collect()
+        };
+        let (heads, row) = (cells("win rate"), cells("31.2"));
+        let at = |head: &str| &row[heads.iter().position(|known| known == head).unwrap()];
+        assert_eq!(
+            (at("eval tokens").as_str(), at("sample tokens").as_str()),
+            ("-", "31.2")
+        );
+    }
+
+    #[test]
+    fn a_sample_names_the_judge_of_its_scores() {
+        let text = sample(&measured().samples[0]);
+        assert_eq!(text, "> Hi\nbefore (rule 0.25): no\nafter: yes");
     }
 }

@@ -66,6 +66,8 @@ impl Accuracy {
 /// A judge's accuracy with its baselines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AccuracyReport {
+    /// Confidence of every interval, 0 to 1.
+    pub confidence: f64,
     /// The judge.
     pub judge: Accuracy,
     /// The baseline that always prefers the longer response.
@@ -102,6 +104,7 @@ impl AccuracyReport {
             )
         };
         Ok(Self {
+            confidence,
             judge: over_all(&judged)?,
             length_only: over_all(&|p| credit(p.chosen_chars as f64, p.rejected_chars as f64))?,
             random: over_all(&|p| f64::from(u8::from(coin.fold(&p.id).rng().random::<bool>())))?,

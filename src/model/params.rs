@@ -6,6 +6,7 @@
 use super::decoder::Decoder;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use duel_backends::ops::adamw::squared_norm;
 
 /// One parameter, flattened.
 pub struct Parameter {
@@ -168,6 +169,19 @@ impl Decoder {
     /// Without autodiff: for scoring and generation. Shares the weights.
     pub fn untracked(&self) -> Self {
         self.clone().remap(&mut Untrack)
+    }
+
+    /// Root mean square of the elements of all trained matrices; 0 when none is trained. Vectors are left out:
+    /// norms' scales lie around 1 and would hide how small the matrices are.
+    pub fn trained_rms(&self) -> f64 {
+        let (mut squares, mut count) = (0.0, 0);
+        for matrix in self.parameters() {
+            if matrix.trained && matrix.shape.len() > 1 {
+                count += matrix.shape.iter().product::<usize>();
+                squares += squared_norm(matrix.values).into_scalar::<f64>();
+            }
+        }
+        (squares / count.max(1) as f64).sqrt()
     }
 
     /// `(all, trained)` parameters.

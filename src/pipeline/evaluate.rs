@@ -13,47 +13,15 @@ use crate::judge::{Audit, Scored};
 use crate::model::{Decoder, Model};
 use crate::objective::Example;
 use crate::recipe::{Eval, hash_of};
-use crate::run::{RoundLayout, RoundSummary, Sample, read_rows, stage_key, stages, write_atomic};
+use crate::run::{
+    Measured, Opinion, RoundLayout, RoundSummary, Sample, read_rows, stage_key, stages,
+    write_atomic,
+};
 use crate::text::{Fit, Limits, Prompt};
-use crate::trainer::diagnose::{Diagnoser, RoundAudit, Watched};
+use crate::trainer::diagnose::{RoundAudit, RoundDiagnoser};
 use crate::trie::Sequence;
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
-
-/// What one judge says of the policy against the start.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Opinion {
-    /// `rule`, `reward`, `reward-second`, or a model's path.
-    pub judge: String,
-    /// Mean score of the start's responses.
-    pub before: f64,
-    /// Mean score of the policy's responses.
-    pub after: f64,
-    /// Share of prompts won, ties half, with its interval.
-    pub win_rate: f64,
-    /// Lower end.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
-    /// Prompts won, tied, lost.
-    pub counts: [usize; 3],
-}
-
-/// The evaluation of one policy.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
-    /// The judges' opinions; the first one is the headline.
-    pub opinions: Vec<Opinion>,
-    /// KL from the start, nats a response: mean of log pi(y) - log start(y) over the policy's own responses.
-    pub kl: Option<f64>,
-    /// Mean response length of the start, tokens.
-    pub length_before: f64,
-    /// Mean response length of the policy, tokens.
-    pub length_after: f64,
-    /// Samples for the report.
-    pub samples: Vec<Sample>,
-}
 
 /// The start's side of every comparison, made once a run.
 pub struct Evaluation {
@@ -61,7 +29,7 @@ pub struct Evaluation {
     start: Policy,
     judges: Vec<(String, Seat)>,
     prompts: Vec<PromptRow>,
-    diagnoser: Diagnoser,
+    diagnoser: RoundDiagnoser,
 }
 
 /// Samples that the report shows.
@@ -106,11 +74,7 @@ impl Evaluation {
             start: start.clone(),
             judges,
             prompts,
-            diagnoser: Diagnoser::new(Watched {
-                guess_is_ln2: false,
-                significand_bits: 24,
-                weight_rms: 0.02,
-            }),
+            diagnoser: RoundDiagnoser::default(),
         })
     }
 
@@ -135,7 +99,7 @@ impl Evaluation {
             true => Some(self.policy(cx, &round.stage("eval"), policy)?),
             false => None,
         };
-        let headline = measured.as_ref().and_then(|m| m.opinions.first());
+        let headline = measured.as_ref().and_then(Measured::headline);
         let summary = RoundSummary {
             round: round.number(),
             prompts: audit.prompts,
@@ -149,10 +113,9 @@ impl Evaluation {
             win_rate: headline.map(|o| o.win_rate),
             low: headline.map(|o| o.low),
             high: headline.map(|o| o.high),
-            length_mean: measured
-                .as_ref()
-                .map(|m| m.length_after)
-                .or(audit.mean_tokens),
+            confidence: measured.as_ref().and_then(|m| m.confidence),
+            length_eval: measured.as_ref().map(|m| m.length_after),
+            length_samples: audit.mean_tokens,
             pairs,
             seconds: seconds_of(cx, round)?,
         };
@@ -200,7 +163,7 @@ impl Evaluation {
         );
         let stage = cx.run.stage(name, stage_key(&part, &inputs)?)?;
         let folder = cx.run.layout().root().join(name);
-        let result = folder.join("result.json");
+        let result = cx.run.layout().evaluation(name);
         stage.complete(|stage| {
             stage.folder()?;
             let after = self.draw(cx, table, policy, &folder.join("responses.jsonl"))?;
@@ -294,11 +257,15 @@ impl Evaluation {
         let [first_before, first_after] =
             [before, after].map(|side| side.first().map_or(&[][..], Vec::as_slice));
         Ok(Measured {
+            confidence: Some(table.confidence),
             opinions: opinions?,
             kl: Some(kl),
             length_before: mean_length(first_before),
             length_after: mean_length(first_after),
-            samples: shown(first_before, first_after),
+            samples: match self.judges.first() {
+                Some((judge, _)) => shown(judge, first_before, first_after),
+                None => Vec::new(),
+            },
         })
     }
 
@@ -422,7 +389,8 @@ fn mean_length(rows: &[GroupRow]) -> f64 {
     all.iter().sum::<usize>() as f64 / all.len().max(1) as f64
 }
 
-fn shown(before: &[GroupRow], after: &[GroupRow]) -> Vec<Sample> {
+/// The first responses of both, with the scores that `judge` has just given them.
+fn shown(judge: &str, before: &[GroupRow], after: &[GroupRow]) -> Vec<Sample> {
     before
         .iter()
         .zip(after)
@@ -432,8 +400,9 @@ fn shown(before: &[GroupRow], after: &[GroupRow]) -> Vec<Sample> {
             prompt: before.prompt.shown(),
             before: before.responses[0].clone(),
             after: after.responses[0].clone(),
-            reward_before: before.rewards.first().map(|&r| f64::from(r)),
-            reward_after: after.rewards.first().map(|&r| f64::from(r)),
+            judge: Some(judge.to_owned()),
+            score_before: before.rewards.first().map(|&r| f64::from(r)),
+            score_after: after.rewards.first().map(|&r| f64::from(r)),
         })
         .collect()
 }

@@ -19,11 +19,10 @@ pub mod start;
 mod training;
 
 pub use context::{Context, Policy};
-pub use evaluate::{Measured, Opinion};
 
 use crate::error::{Error, Result};
 use crate::recipe::{Loaded, Recipe};
-use crate::run::{RoundSummary, RunDir, Start};
+use crate::run::{Measured, RoundSummary, RunDir, Start};
 use burn::tensor::Device;
 use evaluate::Evaluation;
 use std::collections::BTreeMap;
@@ -126,6 +125,9 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
             true => None,
             false => Some(Evaluation::new(cx, &begin, &rewards)?.policy(cx, "eval", &tuned)?),
         };
+        if let Some(measured) = &measured {
+            cx.run.write_samples(None, &measured.samples)?;
+        }
         return Ok((policy, measured));
     }
     let online = cx.recipe.online.as_ref().filter(|_| until != Until::Dpo);

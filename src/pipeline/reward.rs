@@ -90,7 +90,7 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
     if let Some(eval) = &table.eval {
         inputs.push(examples::hash(eval)?);
     }
-    let file = cx.run.layout().root().join(format!("{name_of_eval}.json"));
+    let file = cx.run.layout().accuracy(name);
     cx.run
         .stage(&name_of_eval, stage_key(&table.max_length, &inputs)?)?
         .complete(|_| {

@@ -38,6 +38,10 @@ pub struct Training<'a> {
     pub key: Key,
 }
 
+/// Of the weights the optimiser writes to: f32, whatever the forward pass computes in. A coarser type would hold
+/// the only copy of what is learnt, and round small steps away.
+const SIGNIFICAND_BITS: i32 = f32::MANTISSA_DIGITS as i32;
+
 /// The adapter that a recipe asks for.
 pub fn lora_shape(lora: &Lora) -> LoraShape {
     LoraShape {
@@ -94,8 +98,8 @@ impl Training<'_> {
         }
         let mut diagnoser = Diagnoser::new(Watched {
             guess_is_ln2: self.guess_is_ln2,
-            significand_bits: 24,
-            weight_rms: 0.02,
+            significand_bits: SIGNIFICAND_BITS,
+            weight_rms: decoder.trained_rms(),
         });
         let found = diagnoser.data(&self.prepared.audit);
         cx.diagnose(&name, found)?;

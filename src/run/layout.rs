@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! runs/<name>/recipe.toml run.json metrics.jsonl events.out.tfevents.* report.html logs/
-//!             sft/ reward/ eval.json eval/samples.jsonl
-//!             round-1/{prompts,responses,scores,pairs,reference}.jsonl round-1/checkpoint/ round-1/eval.json ...
+//!             sft/ reward/ reward-eval.json eval/{result.json,samples.jsonl}
+//!             round-1/{prompts,responses,scores,pairs,reference}.jsonl round-1/checkpoint/ round-1/eval.json
+//!             round-1/eval/{result.json,responses.jsonl,samples.jsonl} ...
 //! ```
 
 use super::atomic::entries;
@@ -67,6 +68,16 @@ impl Layout {
     /// What a run without rounds was evaluated to.
     pub fn samples(&self) -> PathBuf {
         self.root.join("eval").join("samples.jsonl")
+    }
+
+    /// The [`super::Measured`] of the evaluation that is the stage `stage`: `eval`, or a round's.
+    pub fn evaluation(&self, stage: &str) -> PathBuf {
+        self.root.join(stage).join("result.json")
+    }
+
+    /// The held-out accuracy of the reward model that the stage `stage` trained; `null` without held-out pairs.
+    pub fn accuracy(&self, stage: &str) -> PathBuf {
+        self.root.join(format!("{stage}-eval.json"))
     }
 
     /// The files of round `n`, counted from 1.

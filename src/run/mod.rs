@@ -37,4 +37,6 @@ pub use metrics::{History, Metrics, Record};
 pub use registry::{Comparison, RunEntry, compare, list, show};
 pub use report::write_report;
 pub use stage::{FileFacts, Stage, StageDir, StageRecord, hash_file, stage_key, stages};
-pub use summary::{Diagnosis, RoundSummary, Sample, Severity, WinRate};
+pub use summary::{
+    Diagnosis, Measured, Opinion, RoundSummary, Sample, Severity, WinRate, interval_name,
+};

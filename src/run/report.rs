@@ -4,11 +4,13 @@
 //! It is made from the files of the run alone, so it can be made again at any time, also while the run
 //! works and after it failed.
 
+mod accuracy;
 mod charts;
 mod curves;
 mod format;
 mod headline;
 mod histogram;
+mod opinions;
 mod page;
 mod read;
 mod samples;

@@ -1,6 +1,7 @@
 //! What the pipeline hands over to be shown: typed records, read by the report and the registry.
 
 use crate::error::{Error, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::ErrorKind;
@@ -14,13 +15,14 @@ pub struct RoundSummary {
     pub round: usize,
     /// Prompts that were answered.
     pub prompts: usize,
-    /// Mean reward over all responses.
+    /// Mean over the prompts of their mean reward.
     pub reward_mean: Option<f64>,
     /// Mean over the prompts of the best response's reward.
     pub reward_top1: Option<f64>,
-    /// Mean over the prompts of best minus worst reward.
+    /// Mean over the prompts of the standard deviation (divisor K) of their rewards.
     pub reward_spread: Option<f64>,
-    /// Correlation of reward and response length; near 1 the reward may only be counting words.
+    /// Mean over the prompts of the correlation of reward and characters; near 1 the reward may only be
+    /// counting words.
     pub reward_length_correlation: Option<f64>,
     /// KL of the policy from the start, nats per response.
     pub kl: Option<f64>,
@@ -30,12 +32,16 @@ pub struct RoundSummary {
     pub truncated: Option<f64>,
     /// Share of prompts on which the policy beats the start, ties half, 0 to 1.
     pub win_rate: Option<f64>,
-    /// Lower end of the win rate's 95 % interval.
+    /// Lower end of the win rate's interval.
     pub low: Option<f64>,
     /// Upper end of it.
     pub high: Option<f64>,
-    /// Mean response length in tokens.
-    pub length_mean: Option<f64>,
+    /// Confidence of the interval, 0 to 1.
+    pub confidence: Option<f64>,
+    /// Mean length of the responses to the evaluation's prompts, after the round, in tokens.
+    pub length_eval: Option<f64>,
+    /// Mean length of the round's own samples, drawn before it is trained on them, in tokens.
+    pub length_samples: Option<f64>,
     /// Pairs that were trained on.
     pub pairs: usize,
     /// Wall time of the round.
@@ -49,11 +55,12 @@ impl RoundSummary {
             rate: self.win_rate?,
             low: self.low?,
             high: self.high?,
+            confidence: self.confidence,
         })
     }
 
     /// Every number that can be measured by its name, for curves over the rounds and for comparing runs.
-    pub fn numbers(&self) -> [(&'static str, Option<f64>); 12] {
+    pub fn numbers(&self) -> [(&'static str, Option<f64>); 13] {
         [
             ("win_rate", self.win_rate),
             ("win_rate_low", self.low),
@@ -63,7 +70,8 @@ impl RoundSummary {
             ("reward_spread", self.reward_spread),
             ("reward_length_correlation", self.reward_length_correlation),
             ("kl", self.kl),
-            ("length_mean", self.length_mean),
+            ("length_eval", self.length_eval),
+            ("length_samples", self.length_samples),
             ("pairs", Some(self.pairs as f64)),
             ("duplicates", self.duplicates),
             ("truncated", self.truncated),
@@ -72,18 +80,23 @@ impl RoundSummary {
 
     /// Reads `round-N/eval.json`; none when the round is not evaluated yet.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let bytes = match fs::read(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            bytes => bytes.map_err(|e| Error::io(path, "read", e))?,
-        };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|e| Error::data(format!("{}: {e}", path.display())))
+        read_json(path)
     }
 }
 
-/// A win rate and its 95 % interval, all 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// The value in a file of JSON; none when there is no such file.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        bytes => bytes.map_err(|e| Error::io(path, "read", e))?,
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|e| Error::data(format!("{}: {e}", path.display())))
+}
+
+/// A win rate and its interval, all 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WinRate {
     /// Share of wins, ties half.
     pub rate: f64,
@@ -91,12 +104,77 @@ pub struct WinRate {
     pub low: f64,
     /// Upper end.
     pub high: f64,
+    /// Confidence of the interval, where it was written down.
+    pub confidence: Option<f64>,
 }
 
 impl WinRate {
     /// Whether the interval leaves out 50 %.
     pub fn is_decided(&self) -> bool {
         self.low > 0.5 || self.high < 0.5
+    }
+}
+
+/// What an interval of that confidence (0 to 1) is called: `95 % interval`.
+pub fn interval_name(confidence: Option<f64>) -> String {
+    match confidence {
+        // Rounded, as 100 times 0.997 is 99.69999999999999.
+        Some(confidence) => format!("{} % interval", (confidence * 1e5).round() / 1e3),
+        None => "interval".to_owned(),
+    }
+}
+
+/// What one judge says of a policy against the model it started from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Opinion {
+    /// `rule`, `reward`, `reward-second`, or a model's path.
+    pub judge: String,
+    /// Mean score of the start's responses.
+    pub before: f64,
+    /// Mean score of the policy's responses.
+    pub after: f64,
+    /// Share of prompts won, ties half, with its interval.
+    pub win_rate: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Prompts won, tied, lost.
+    pub counts: [usize; 3],
+}
+
+/// The evaluation of one policy against its start: the content of an evaluation's `result.json`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Confidence of the opinions' intervals, 0 to 1.
+    #[serde(default)]
+    pub confidence: Option<f64>,
+    /// The judges' opinions; the first one is the headline.
+    pub opinions: Vec<Opinion>,
+    /// KL from the start, nats a response: mean of log pi(y) - log start(y) over the policy's own responses.
+    pub kl: Option<f64>,
+    /// Mean response length of the start, tokens.
+    pub length_before: f64,
+    /// Mean response length of the policy, tokens.
+    pub length_after: f64,
+    /// Samples for the report.
+    pub samples: Vec<Sample>,
+}
+
+impl Measured {
+    /// The first judge's opinion.
+    pub fn headline(&self) -> Option<&Opinion> {
+        self.opinions.first()
+    }
+
+    /// The win rate of one of its opinions.
+    pub fn win(&self, opinion: &Opinion) -> WinRate {
+        WinRate {
+            rate: opinion.win_rate,
+            low: opinion.low,
+            high: opinion.high,
+            confidence: self.confidence,
+        }
     }
 }
 
@@ -109,10 +187,15 @@ pub struct Sample {
     pub before: String,
     /// The trained model's response.
     pub after: String,
-    /// Reward of `before`.
-    pub reward_before: Option<f64>,
-    /// Reward of `after`.
-    pub reward_after: Option<f64>,
+    /// Who scored them, as in [`Opinion::judge`].
+    #[serde(default)]
+    pub judge: Option<String>,
+    /// The judge's score of `before`.
+    #[serde(alias = "reward_before")]
+    pub score_before: Option<f64>,
+    /// The judge's score of `after`.
+    #[serde(alias = "reward_after")]
+    pub score_after: Option<f64>,
 }
 
 /// How much a diagnosis matters.
@@ -152,4 +235,29 @@ pub struct Diagnosis {
     pub stage: String,
     /// At which step of the stage.
     pub step: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_is_called_by_its_confidence() {
+        let named = [Some(0.95), Some(0.9), Some(0.997), Some(0.999), None].map(interval_name);
+        let want = "95 % interval, 90 % interval, 99.7 % interval, 99.9 % interval, interval";
+        assert_eq!(named.join(", "), want);
+    }
+
+    #[test]
+    fn what_an_earlier_duel_wrote_is_still_read() {
+        let old = r#"{"opinions": [], "kl": 1.5, "length_before": 20.0, "length_after": 21.0, "samples": [
+            {"prompt": "p", "before": "b", "after": "a", "reward_before": 0.25, "reward_after": null}]}"#;
+        let measured: Measured = serde_json::from_str(old).unwrap();
+        assert_eq!((measured.confidence, measured.headline()), (None, None));
+        let sample = &measured.samples[0];
+        assert_eq!(
+            (&sample.judge, sample.score_before, sample.score_after),
+            (&None, Some(0.25), None)
+        );
+    }
 }

@@ -1,8 +1,8 @@
 //! Named diagnoses: what a run notices about itself, with the mend. Pure: numbers in, sentences
 //! out.
 //!
-//! A [`Diagnoser`] is fed the metrics of every optimiser step, the audit of every data set and of
-//! every online round. Each diagnosis is given once. Thresholds are constants with their reasons;
+//! A [`Diagnoser`] is fed the audit of a data set and the metrics of every optimiser step on it, a
+//! [`RoundDiagnoser`] the audit of every online round. Each gives a diagnosis once. Thresholds are constants with their reasons;
 //! none of them stops a run.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -47,7 +47,7 @@ pub struct Watched {
     /// Bits of the significand of the weights the optimiser writes to: 24 for f32, 11 for f16, 8
     /// for bf16.
     pub significand_bits: i32,
-    /// Root mean square of those weights; 0.02 is usual.
+    /// Root mean square of those of them that are matrices; 0.02 is usual.
     pub weight_rms: f64,
 }
 
@@ -90,9 +90,9 @@ pub struct RoundAudit {
     pub round: u64,
     /// Responses that were sampled and judged.
     pub responses: usize,
-    /// Mean over the prompts of the best response's reward less the worst's.
+    /// Mean over the prompts of the standard deviation of their rewards.
     pub reward_spread: Option<f64>,
-    /// Mean over the prompts of the correlation of reward and length.
+    /// Mean over the prompts of the correlation of reward and characters.
     pub reward_length_correlation: Option<f64>,
     /// KL of the policy from the start, nats per response.
     pub kl: Option<f64>,
@@ -100,18 +100,57 @@ pub struct RoundAudit {
     pub truncated: Option<f64>,
 }
 
-/// Watches one stage, or the rounds of an online run.
+/// The names of the diagnoses given so far.
+#[derive(Debug, Clone, Default)]
+struct Given(BTreeSet<&'static str>);
+
+impl Given {
+    /// Those of `found` that are new, noticed at `step`.
+    fn new_ones<const N: usize>(
+        &mut self,
+        found: [Option<Diagnosis>; N],
+        step: u64,
+    ) -> Vec<Diagnosis> {
+        let found = found.into_iter().flatten();
+        let new = found.filter(|diagnosis| self.0.insert(diagnosis.name));
+        new.map(|diagnosis| Diagnosis { step, ..diagnosis })
+            .collect()
+    }
+}
+
+/// Watches the rounds of an online run.
+#[derive(Debug, Clone, Default)]
+pub struct RoundDiagnoser {
+    given: Given,
+    last_kl: Option<f64>,
+}
+
+impl RoundDiagnoser {
+    /// Takes in the audit of a round and gives what is new.
+    pub fn round(&mut self, audit: &RoundAudit) -> Vec<Diagnosis> {
+        let found = [
+            equal_rewards(audit),
+            length_reward(audit),
+            kl_running_away(audit, self.last_kl),
+            truncated_responses(audit),
+            endless_responses(audit),
+        ];
+        self.last_kl = audit.kl;
+        self.given.new_ones(found, audit.round)
+    }
+}
+
+/// Watches one training stage.
 #[derive(Debug, Clone)]
 pub struct Diagnoser {
     watched: Watched,
-    given: BTreeSet<&'static str>,
+    given: Given,
     recent: VecDeque<StepMetrics>,
     /// Losses since the warm-up, at half the peak learning rate or more.
     steady: VecDeque<f64>,
     /// `chosen_logp` of the first steps.
     first_logps: Vec<f64>,
     peak_rate: f64,
-    last_kl: Option<f64>,
 }
 
 impl Diagnoser {
@@ -119,18 +158,17 @@ impl Diagnoser {
     pub fn new(watched: Watched) -> Self {
         Self {
             watched,
-            given: BTreeSet::new(),
+            given: Given::default(),
             recent: VecDeque::new(),
             steady: VecDeque::new(),
             first_logps: Vec::new(),
             peak_rate: 0.0,
-            last_kl: None,
         }
     }
 
     /// The names of all diagnoses given so far.
     pub fn given(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.given.iter().copied()
+        self.given.0.iter().copied()
     }
 
     /// Takes in a step and gives what is new.
@@ -148,7 +186,7 @@ impl Diagnoser {
             self.falling_likelihood(),
             self.rate_below_dtype(rising),
         ];
-        self.new_ones(found, metrics.step)
+        self.given.new_ones(found, metrics.step)
     }
 
     /// Takes in the audit of a data set and gives what is new.
@@ -158,31 +196,7 @@ impl Diagnoser {
             truncated_rows(audit),
             unended_rows(audit),
         ];
-        self.new_ones(found, 0)
-    }
-
-    /// Takes in the audit of an online round and gives what is new.
-    pub fn round(&mut self, audit: &RoundAudit) -> Vec<Diagnosis> {
-        let found = [
-            equal_rewards(audit),
-            length_reward(audit),
-            self.kl_running_away(audit),
-            truncated_responses(audit),
-            endless_responses(audit),
-        ];
-        self.last_kl = audit.kl;
-        self.new_ones(found, audit.round)
-    }
-
-    fn new_ones<const N: usize>(
-        &mut self,
-        found: [Option<Diagnosis>; N],
-        step: u64,
-    ) -> Vec<Diagnosis> {
-        let found = found.into_iter().flatten();
-        let new = found.filter(|diagnosis| self.given.insert(diagnosis.name));
-        new.map(|diagnosis| Diagnosis { step, ..diagnosis })
-            .collect()
+        self.given.new_ones(found, 0)
     }
 
     fn remember(&mut self, metrics: &StepMetrics) {
@@ -309,25 +323,11 @@ impl Diagnoser {
             problem(
                 "learning-rate-below-dtype",
                 format!(
-                    "AdamW moves a weight by about learning_rate = {:.1e} a step; weights of size {} with {} \
+                    "AdamW moves a weight by about learning_rate = {:.1e} a step; weights of size {:.2e} with {} \
                      significant bits round steps below {smallest:.1e} away",
                     self.peak_rate, self.watched.weight_rms, self.watched.significand_bits
                 ),
                 "keep the trained weights in f32 (dtype = \"f32\"), or raise learning_rate above that",
-            )
-        })
-    }
-
-    fn kl_running_away(&self, audit: &RoundAudit) -> Option<Diagnosis> {
-        let kl = audit.kl?;
-        let leaps =
-            self.last_kl.is_some_and(|last| kl > KL_LEAP_TIMES * last) && kl > KL_LEAP_LEAST;
-        (kl > KL_FAR || leaps).then(|| {
-            warning(
-                "kl-running-away",
-                format!("the policy is {kl:.1} nats per response away from its start"),
-                "raise beta, lower learning_rate, or train fewer epochs a round; a reward that keeps rising here \
-                 is likely the judge's blind spot",
             )
         })
     }
@@ -408,6 +408,19 @@ fn length_reward(audit: &RoundAudit) -> Option<Diagnosis> {
             "reward-follows-length",
             format!("reward and length correlate at {correlation:.2} within a prompt: the judge pays for words"),
             "set a length penalty for choosing pairs, or train the reward model on pairs of like length",
+        )
+    })
+}
+
+fn kl_running_away(audit: &RoundAudit, last: Option<f64>) -> Option<Diagnosis> {
+    let kl = audit.kl?;
+    let leaps = last.is_some_and(|last| kl > KL_LEAP_TIMES * last) && kl > KL_LEAP_LEAST;
+    (kl > KL_FAR || leaps).then(|| {
+        warning(
+            "kl-running-away",
+            format!("the policy is {kl:.1} nats per response away from its start"),
+            "raise beta, lower learning_rate, or train fewer epochs a round; a reward that keeps rising here \
+             is likely the judge's blind spot",
         )
     })
 }

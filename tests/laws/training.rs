@@ -383,3 +383,26 @@ fn rows_without_targets_add_nothing() {
         "{error}"
     );
 }
+
+/// The size of weights that a diagnosis compares with the learning rate: over the matrices that learn, and no others.
+#[test]
+fn the_size_of_the_trained_matrices_leaves_out_vectors_and_what_stands_still() {
+    let rms = |decoder: &Decoder, counts: fn(&str, &[usize]) -> bool| {
+        let parameters = decoder.parameters().into_iter();
+        let counted = parameters.filter(|p| counts(&p.name, &p.shape));
+        let values: Vec<f64> = counted.flat_map(|p| tiny::numbers(p.values)).collect();
+        tiny::norm(&values) / (values.len() as f64).sqrt()
+    };
+    let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-6 * b, "{a} {b}");
+    let start = language_model(41);
+    close(
+        all(&start).trained_rms(),
+        rms(&start, |_, shape| shape.len() > 1),
+    );
+    let adapter = adapted(&start).tracked(is_adapter);
+    close(
+        adapter.trained_rms(),
+        rms(&adapter, |name, _| is_adapter(name)),
+    );
+    assert_eq!(start.tracked(|_| false).trained_rms(), 0.0);
+}

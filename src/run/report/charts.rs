@@ -1,7 +1,7 @@
 //! Line charts as SVG: over the steps of a stage, and over the rounds.
 
 use super::format::{count, escape, number, percent};
-use super::scale::{Scale, labels};
+use super::scale::{Scale, labels, share_labels};
 
 /// What the horizontal axis counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Chart {
                 match self.series.len() {
                     1 => format!("<b>{value}</b>"),
                     _ => format!(
-                        "<span class=\"key c{index}\">{}</span> <b>{value}</b> ",
+                        "<span><span class=\"key c{index}\">{}</span> <b>{value}</b></span>",
                         escape(&series.name)
                     ),
                 }
@@ -154,7 +154,11 @@ impl Axes {
             .flat_map(|(_, low, high)| [*low, *high]);
         let level = chart.level.map(|(level, _)| level);
         let x = Scale::of(points().map(|(x, _)| *x))?;
-        let y = Scale::of(points().map(|(_, y)| *y).chain(ends).chain(level))?;
+        let shown = points().map(|(_, y)| *y).chain(ends).chain(level);
+        let y = match chart.share {
+            true => Scale::of_shares(shown)?,
+            false => Scale::of(shown)?,
+        };
         Some(match chart.across {
             Across::Steps | Across::Schedule => Self {
                 x,
@@ -176,18 +180,11 @@ impl Axes {
     /// Grid lines, their labels, the level to compare with, and the intervals.
     fn grid(&self, chart: &Chart) -> String {
         let mut svg = String::new();
-        let ticks = self.y.ticks(4);
+        let mut ticks = self.y.ticks(4);
+        // The room above 100 % and below 0 is there for the dots alone.
+        ticks.retain(|tick| !chart.share || (-1e-9..1.0 + 1e-9).contains(tick));
         let names = match chart.share {
-            true => {
-                // Small shares need a digit more, or every tick reads alike.
-                let step = ticks
-                    .windows(2)
-                    .map(|pair| pair[1] - pair[0])
-                    .fold(1.0, f64::min);
-                let digits = usize::from(step < 0.01) + usize::from(step < 0.001);
-                let label = |t: &f64| format!("{:.digits$}%", t * 100.0);
-                ticks.iter().map(label).collect()
-            }
+            true => share_labels(&ticks),
             false => labels(&ticks),
         };
         for (tick, name) in ticks.iter().zip(names) {

@@ -72,7 +72,11 @@ pub(super) fn rounds(rounds: &[RoundSummary]) -> String {
             name: name.to_owned(),
             points: over(of),
         });
-        chart.series = lines.collect();
+        chart.series = lines.filter(|line| !line.points.is_empty()).collect();
+        if let [only] = &chart.series[..] {
+            // A line alone has no key beside it: the title says which one it is.
+            chart.title = format!("{title}: {}", only.name);
+        }
         chart
     };
     let reward = [
@@ -87,7 +91,11 @@ pub(super) fn rounds(rounds: &[RoundSummary]) -> String {
     let mut spoilt = two("responses", ["repeats", "cut"], spoilt);
     spoilt.share = true;
     let kl = line("KL from the start", |r| r.kl);
-    let length = line("length, tokens", |r| r.length_mean);
+    let lengths = [
+        |r: &RoundSummary| r.length_eval,
+        |r: &RoundSummary| r.length_samples,
+    ];
+    let length = two("tokens", ["eval", "samples"], lengths);
     let follows = line("reward ~ length", |r| r.reward_length_correlation);
     let charts = [win, reward, kl, length, follows, spoilt];
     let figures = charts.into_iter().filter_map(Chart::draw);

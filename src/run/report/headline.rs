@@ -4,7 +4,7 @@ use super::format::{count, duration, escape, moment, number, percent};
 use super::read::Facts;
 use crate::run::info::Status;
 use crate::run::metrics::Record;
-use crate::run::summary::{RoundSummary, WinRate};
+use crate::run::summary::{Measured, RoundSummary, WinRate, interval_name};
 
 /// The header of the page.
 pub(super) fn headline(facts: &Facts) -> String {
@@ -16,34 +16,55 @@ pub(super) fn headline(facts: &Facts) -> String {
     };
     let status = format!("<span class=\"chip {0}\">{0}</span>", info.status);
     let started = moment(&info.started);
-    let win = facts.rounds.iter().rev().find_map(RoundSummary::win);
+    let win = win(facts);
     format!(
         "<header><p class=\"eyebrow\">duel run · {started} {status}</p><h1>{name}</h1>{about}\
          <p class=\"result\">{}</p>{}{}{}</header>\n",
         result(facts),
-        win.map(interval).unwrap_or_default(),
+        win.map(|(round, win)| interval(win, judge(facts, round)))
+            .unwrap_or_default(),
         standing(facts),
         tiles(facts),
     )
 }
 
+/// The last win rate there is, and the round it is of; that of a whole run has none.
+fn win(facts: &Facts) -> Option<(Option<usize>, WinRate)> {
+    let of_round = |round: &RoundSummary| Some((Some(round.round), round.win()?));
+    let rounds = facts.rounds.iter().rev();
+    let of_run = |measured: &Measured| Some((None, measured.win(measured.headline()?)));
+    let whole = facts.evaluations.iter().rev();
+    let whole = whole.filter(|evaluation| evaluation.round.is_none());
+    rounds
+        .filter_map(of_round)
+        .chain(whole.filter_map(|evaluation| of_run(&evaluation.measured)))
+        .next()
+}
+
 /// The result in one sentence.
 fn result(facts: &Facts) -> String {
-    let measured = facts
-        .rounds
-        .iter()
-        .rev()
-        .find_map(|r| Some((r.round, r.win()?)));
-    if let Some((round, win)) = measured {
+    if let Some((round, win)) = win(facts) {
         let verdict = match (win.is_decided(), win.rate > 0.5) {
             (false, _) => ", which cannot be told from a draw",
             (true, true) => "",
             (true, false) => ": it got worse",
         };
+        let after = match round {
+            Some(round) => format!("After {} it", count(round, "round")),
+            None => "It".to_owned(),
+        };
         return format!(
-            "After {} it beats the model it started from on <b>{}</b> of the prompts{verdict}.",
-            count(round, "round"),
+            "{after} beats the model it started from on <b>{}</b> of the prompts{verdict}.",
             percent(win.rate)
+        );
+    }
+    if let Some((name, held_out)) = facts.accuracies.first() {
+        return format!(
+            "On {} the {name} model prefers the right response in <b>{}</b> of the cases; preferring the \
+             longer one is right in {}.",
+            count(held_out.judge.pairs, "held-out pair"),
+            percent(held_out.judge.accuracy),
+            percent(held_out.length_only.accuracy)
         );
     }
     let held_out =
@@ -81,17 +102,34 @@ fn value(record: &Record, name: &str) -> Option<f64> {
     found.1.is_finite().then_some(found.1)
 }
 
-/// The 95 % interval on a line from 0 to 100 %, the draw marked.
-fn interval(win: WinRate) -> String {
+/// A win rate and its interval on a line from 0 to 100 %, the draw marked.
+pub(super) fn track(win: WinRate) -> String {
     let (low, width) = (win.low * 100.0, (win.high - win.low) * 100.0);
     let dot = win.rate * 100.0;
-    let (from, to) = (percent(win.low), percent(win.high));
     format!(
-        "<div class=\"scale\"><div class=\"track\"><i class=\"draw\"></i>\
+        "<div class=\"track\"><i class=\"draw\"></i>\
          <i class=\"span\" style=\"left:{low:.1}%;width:{width:.1}%\"></i>\
-         <i class=\"dot\" style=\"left:{dot:.1}%\"></i></div>\
-         <p><span>0</span><span>draw</span><span>100 %</span></p>\
-         <p class=\"words\">95 % interval: {from} to {to}</p></div>"
+         <i class=\"dot\" style=\"left:{dot:.1}%\"></i></div>"
+    )
+}
+
+/// Whose opinion the win rate of a round, or of the whole run, is.
+fn judge(facts: &Facts, round: Option<usize>) -> Option<&str> {
+    let mut evaluations = facts.evaluations.iter();
+    let evaluation = evaluations.find(|evaluation| evaluation.round == round)?;
+    Some(&evaluation.measured.headline()?.judge)
+}
+
+/// The interval as a line and in words.
+fn interval(win: WinRate, judge: Option<&str>) -> String {
+    let judge = judge.map(|judge| format!("; judge: {}", escape(judge)));
+    let judge = judge.unwrap_or_default();
+    let (from, to) = (percent(win.low), percent(win.high));
+    let name = interval_name(win.confidence);
+    format!(
+        "<div class=\"scale\">{}<p><span>0</span><span>draw</span><span>100 %</span></p>\
+         <p class=\"words\">{name}: {from} to {to}{judge}</p></div>",
+        track(win)
     )
 }
 
@@ -135,11 +173,12 @@ fn tiles(facts: &Facts) -> String {
             "<div><dt>{name}</dt><dd>{value}<small>{beside}</small></dd></div>"
         ));
     };
-    let measured: [(&str, Measure); 4] = [
+    let measured: [(&str, Measure); 5] = [
         ("Mean reward", |r| r.reward_mean),
         ("Best of K", |r| r.reward_top1),
         ("KL from the start", |r| r.kl),
-        ("Response length", |r| r.length_mean),
+        ("Tokens, evaluation", |r| r.length_eval),
+        ("Tokens, own samples", |r| r.length_samples),
     ];
     for (name, of) in measured {
         if let Some(now) = last.and_then(of) {

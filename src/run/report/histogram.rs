@@ -85,7 +85,7 @@ fn figure(
         count(numbers.len(), "response")
     );
     format!(
-        "<figure><figcaption><span>round {round}</span><span class=\"last\">mean <b>{mean}</b></span></figcaption>\
+        "<figure><figcaption><span>round {round}</span><span class=\"last\"><span>mean <b>{mean}</b></span></span></figcaption>\
          <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{label}\">{svg}</svg></figure>\n"
     )
 }

@@ -4,7 +4,7 @@ use super::format::escape;
 use super::headline::headline;
 use super::histogram::histograms;
 use super::read::{Facts, Scores};
-use super::{curves, samples, tables};
+use super::{accuracy, curves, opinions, samples, tables};
 use crate::run::info::Status;
 use crate::run::summary::Diagnosis;
 
@@ -15,7 +15,9 @@ pub(super) fn page(facts: &Facts) -> String {
     let sections: Vec<Section> = [
         diagnoses(facts),
         rounds(facts),
+        judges(facts),
         side_by_side(facts),
+        reward(facts),
         training(facts),
         distributions(&facts.scores),
         stages(facts),
@@ -99,6 +101,16 @@ fn rounds(facts: &Facts) -> Option<Section> {
         let html = curves::rounds(rounds) + &tables::rounds(rounds);
         Section::new("rounds", "Rounds", html)
     })
+}
+
+fn judges(facts: &Facts) -> Option<Section> {
+    let html = opinions::opinions(&facts.evaluations);
+    (!html.is_empty()).then(|| Section::new("judges", "Judges", html))
+}
+
+fn reward(facts: &Facts) -> Option<Section> {
+    let html = accuracy::accuracies(&facts.accuracies);
+    (!html.is_empty()).then(|| Section::new("reward", "Reward model", html))
 }
 
 fn side_by_side(facts: &Facts) -> Option<Section> {

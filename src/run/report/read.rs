@@ -6,7 +6,7 @@ use crate::run::journal::read_rows;
 use crate::run::layout::Layout;
 use crate::run::metrics::History;
 use crate::run::stage::{StageRecord, stages};
-use crate::run::summary::{RoundSummary, Sample};
+use crate::run::summary::{Measured, RoundSummary, Sample, read_json};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,6 +19,10 @@ pub(super) struct Facts {
     pub history: History,
     pub stages: Vec<StageRecord>,
     pub rounds: Vec<RoundSummary>,
+    /// What was measured against the start, in order.
+    pub evaluations: Vec<Evaluation>,
+    /// The reward models on held-out pairs, by the stages that trained them.
+    pub accuracies: Vec<(&'static str, HeldOut)>,
     pub scores: Vec<Scores>,
     pub samples: Vec<Sample>,
     /// The round the samples are from; none for a run without rounds.
@@ -26,6 +30,36 @@ pub(super) struct Facts {
     /// What could not be read, for the page's foot.
     pub notes: Vec<String>,
 }
+
+/// One evaluation against the start.
+pub(super) struct Evaluation {
+    /// The round after which it was made; none for that of a whole run.
+    pub round: Option<usize>,
+    pub measured: Measured,
+}
+
+/// The part of a reward model's `-eval.json` that the page needs.
+#[derive(Debug, Deserialize)]
+pub(super) struct HeldOut {
+    #[serde(default)]
+    pub confidence: Option<f64>,
+    pub judge: Share,
+    pub length_only: Share,
+    pub random: Share,
+}
+
+/// How many of the pairs were put in the right order: 0 to 1, with its interval.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub(super) struct Share {
+    pub accuracy: f64,
+    pub low: f64,
+    pub high: f64,
+    pub pairs: usize,
+    pub ties: usize,
+}
+
+/// The stages that train reward models.
+const REWARD_STAGES: [&str; 2] = ["reward", "reward-second"];
 
 /// All responses of a round.
 pub(super) struct Scores {
@@ -67,10 +101,17 @@ impl Facts {
 
         let (mut rounds, mut scores, mut samples, mut samples_round) =
             (Vec::new(), Vec::new(), Vec::new(), None);
+        let (mut evaluations, mut accuracies) = (Vec::new(), Vec::new());
         for round in notes.take(layout.rounds()) {
             let fresh = |part: &str| !stale.contains(round.stage(part).as_str());
             if fresh("eval") {
                 rounds.extend(notes.take(RoundSummary::read(&round.eval())));
+                let measured = notes.take(read_json(&layout.evaluation(&round.stage("eval"))));
+                let round_of = |measured| Evaluation {
+                    round: Some(round.number()),
+                    measured,
+                };
+                evaluations.extend(measured.map(round_of));
                 let of_round = notes.take(read_rows::<Sample>(&round.samples()));
                 if !of_round.is_empty() {
                     (samples, samples_round) = (of_round, Some(round.number()));
@@ -81,8 +122,23 @@ impl Facts {
                 scores.extend(Scores::of(round.number(), &rows));
             }
         }
+        if !stale.contains("eval") {
+            let measured = notes.take(read_json(&layout.evaluation("eval")));
+            evaluations.extend(measured.map(|measured| Evaluation {
+                round: None,
+                measured,
+            }));
+        }
         if samples.is_empty() {
             samples = notes.take(read_rows(&layout.samples()));
+        }
+        for stage in REWARD_STAGES {
+            if !stale.contains(format!("{stage}-eval").as_str()) {
+                // `null` where there were no held-out pairs.
+                let held_out: Option<Option<HeldOut>> =
+                    notes.take(read_json(&layout.accuracy(stage)));
+                accuracies.extend(held_out.flatten().map(|held_out| (stage, held_out)));
+            }
         }
         let recipe = layout.recipe();
         let recipe = fs::read_to_string(&recipe).map_err(|e| Error::io(&recipe, "read", e));
@@ -92,6 +148,8 @@ impl Facts {
             recipe: notes.take(recipe),
             history,
             rounds,
+            evaluations,
+            accuracies,
             scores,
             samples,
             samples_round,

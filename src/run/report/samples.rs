@@ -12,7 +12,7 @@ pub(super) fn samples(samples: &[Sample]) -> String {
 }
 
 fn card(sample: &Sample) -> String {
-    let better = match (sample.reward_before, sample.reward_after) {
+    let better = match (sample.score_before, sample.score_after) {
         (Some(before), Some(after)) if after > before => " better",
         (Some(before), Some(after)) if after < before => " worse",
         _ => "",
@@ -21,19 +21,32 @@ fn card(sample: &Sample) -> String {
         "<article class=\"sample\"><p class=\"prompt\"><span class=\"who\">prompt</span>{}</p>\
          <div class=\"sides\">{}{}</div></article>\n",
         escape(sample.prompt.trim()),
-        side("before", "", &sample.before, sample.reward_before),
-        side("after", better, &sample.after, sample.reward_after),
+        side(
+            "before",
+            "",
+            &sample.before,
+            score(sample, sample.score_before)
+        ),
+        side(
+            "after",
+            better,
+            &sample.after,
+            score(sample, sample.score_after)
+        ),
     )
 }
 
-fn side(who: &str, class: &str, text: &str, reward: Option<f64>) -> String {
-    let reward = reward.map(|r| format!("<span class=\"reward\">reward {}</span>", number(r)));
+/// A score with the judge who gave it.
+fn score(sample: &Sample, score: Option<f64>) -> String {
+    let judge = escape(sample.judge.as_deref().unwrap_or("score"));
+    let score = score.map(|s| format!("<span class=\"score\">{judge} {}</span>", number(s)));
+    score.unwrap_or_default()
+}
+
+fn side(who: &str, class: &str, text: &str, score: String) -> String {
     let text = match text.trim() {
         "" => "<em>(empty)</em>".to_owned(),
         text => escape(text),
     };
-    format!(
-        "<div class=\"side{class}\"><span class=\"who\">{who}{}</span><p>{text}</p></div>",
-        reward.unwrap_or_default()
-    )
+    format!("<div class=\"side{class}\"><span class=\"who\">{who}{score}</span><p>{text}</p></div>")
 }

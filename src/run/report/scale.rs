@@ -29,6 +29,17 @@ impl Scale {
         }
     }
 
+    /// The range of shares of one; room around a single number ends at 0 and at 1, beyond which no share lies.
+    pub(super) fn of_shares(shares: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let scale = Self::of(shares)?;
+        let (low, high) = (scale.low.max(0.0), scale.high.min(1.0));
+        Some(if low < high {
+            Self { low, high }
+        } else {
+            scale
+        })
+    }
+
     /// The range with a share of its span added on both sides.
     pub(super) fn padded(self, share: f64) -> Self {
         let room = (self.high - self.low) * share;
@@ -78,9 +89,46 @@ pub(super) fn labels(ticks: &[f64]) -> Vec<String> {
     }
 }
 
+/// The labels of ticks that are shares of one, in per cent, with as many decimals as their distance needs.
+pub(super) fn share_labels(ticks: &[f64]) -> Vec<String> {
+    let percents: Vec<f64> = ticks.iter().map(|tick| tick * 100.0).collect();
+    let percent = |label: String| format!("{label}%");
+    labels(&percents).into_iter().map(percent).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_ticks_of_shares_are_labelled_alike() {
+        let shown = |low, high| share_labels(&Scale { low, high }.ticks(4));
+        assert_eq!(shown(0.0, 1.0), ["0%", "20%", "40%", "60%", "80%", "100%"]);
+        assert_eq!(shown(0.0, 0.02), ["0.0%", "0.5%", "1.0%", "1.5%", "2.0%"]);
+        assert_eq!(
+            shown(0.0, 0.0011),
+            ["0.00%", "0.02%", "0.04%", "0.06%", "0.08%", "0.10%"]
+        );
+        for power in 1..=9 {
+            for high in [1.0, 1.3, 2.6, 3.9, 7.7] {
+                let labels = shown(0.0, high * 10f64.powi(-power));
+                let mut unique = labels.clone();
+                unique.dedup();
+                assert_eq!(labels, unique);
+            }
+        }
+    }
+
+    #[test]
+    fn a_scale_of_shares_ends_where_shares_end() {
+        let ends = |shares: &[f64]| {
+            let scale = Scale::of_shares(shares.iter().copied()).unwrap();
+            (scale.low, scale.high)
+        };
+        assert_eq!(ends(&[0.0, 0.0]), (0.0, 1.0));
+        assert_eq!(ends(&[1.0]), (0.9, 1.0));
+        assert_eq!(ends(&[0.02, 0.0]), (0.0, 0.02));
+    }
 
     #[test]
     fn ticks_are_round_and_labelled_as_they_need() {

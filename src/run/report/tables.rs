@@ -12,10 +12,10 @@ type Column = (
     fn(&RoundSummary) -> Option<String>,
 );
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [Column; 12] = [
     (
         "win rate",
-        "share of prompts on which the model beats its start, with the 95 % interval",
+        "share of the evaluation's prompts on which the model beats its start, with its interval",
         |r| {
             let interval = r.win().map(|win| {
                 format!(
@@ -27,25 +27,34 @@ const COLUMNS: [Column; 11] = [
             Some(percent(r.win_rate?) + &interval.unwrap_or_default())
         },
     ),
-    ("reward", "mean over all responses", |r| {
-        r.reward_mean.map(number)
-    }),
     (
-        "best of K",
+        "reward",
+        "mean over the round's own samples, drawn before it is trained on them",
+        |r| r.reward_mean.map(number),
+    ),
+    (
+        "best of\u{a0}K",
         "mean reward of the best response to each prompt",
         |r| r.reward_top1.map(number),
     ),
     (
         "spread",
-        "best minus worst reward of a prompt, on average",
+        "standard deviation of the rewards of one prompt's responses, on average",
         |r| r.reward_spread.map(number),
     ),
     ("KL", "how far from the start, in nats per response", |r| {
         r.kl.map(number)
     }),
-    ("length", "mean response length in tokens", |r| {
-        r.length_mean.map(number)
-    }),
+    (
+        "length, eval",
+        "mean length of the responses to the evaluation's prompts, after the round, in tokens",
+        |r| r.length_eval.map(number),
+    ),
+    (
+        "length, own",
+        "mean length of the round's own samples, in tokens",
+        |r| r.length_samples.map(number),
+    ),
     (
         "reward ~ length",
         "their correlation; near 1 the reward may only be counting words",
@@ -94,7 +103,7 @@ pub(super) fn rounds(rounds: &[RoundSummary]) -> String {
         .map(|(name, says, _)| format!("<dt>{name}</dt><dd>{says}</dd>"))
         .collect();
     format!(
-        "<div class=\"wide\"><table><thead><tr><th>round</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>\
+        "<div class=\"wide\"><table class=\"rounds\"><thead><tr><th>round</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>\
          <details><summary>What the columns say</summary><dl class=\"terms\">{says}</dl></details>"
     )
 }

@@ -1,7 +1,8 @@
 use super::write_report;
 use crate::error::Error;
 use crate::run::{
-    Diagnosis, Layout, RoundSummary, RunDir, Sample, Severity, Start, stage_key, write_atomic,
+    Diagnosis, Layout, Measured, Opinion, RoundSummary, RunDir, Sample, Severity, Start, stage_key,
+    write_atomic,
 };
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
@@ -60,7 +61,9 @@ fn summary(n: usize) -> RoundSummary {
         win_rate: Some(0.52 + 0.07 * r),
         low: Some(0.45 + 0.07 * r),
         high: Some(0.59 + 0.07 * r),
-        length_mean: Some(38.0 + 3.0 * r),
+        confidence: Some(0.9),
+        length_eval: Some(38.0 + 3.0 * r),
+        length_samples: Some(35.0 + 3.0 * r),
         pairs: 88,
         seconds: 31.0 + r,
     }
@@ -87,8 +90,9 @@ fn samples() -> Vec<Sample> {
         prompt: prompt.to_owned(),
         before: before.to_owned(),
         after: after.to_owned(),
-        reward_before: Some(rewards.0),
-        reward_after: Some(rewards.1),
+        judge: Some("rule".to_owned()),
+        score_before: Some(rewards.0),
+        score_after: Some(rewards.1),
     };
     vec![
         sample(
@@ -107,6 +111,48 @@ fn samples() -> Vec<Sample> {
     ]
 }
 
+/// Two judges, of which only the first is decided.
+fn measured(n: usize) -> Measured {
+    let r = n as f64;
+    let opinion = |judge: &str, win_rate: f64, counts| Opinion {
+        judge: judge.to_owned(),
+        before: 0.125,
+        after: 0.125 + 0.25 * r,
+        win_rate,
+        low: win_rate - 0.07,
+        high: win_rate + 0.07,
+        counts,
+    };
+    Measured {
+        confidence: Some(0.9),
+        opinions: vec![
+            opinion("rule", 0.52 + 0.07 * r, [60 + 7 * n, 5, 31 - 7 * n]),
+            opinion("org/judge<1>", 0.51, [40, 18, 38]),
+        ],
+        kl: Some(0.8 * r * r),
+        length_before: 36.5,
+        length_after: 38.0 + 3.0 * r,
+        samples: samples(),
+    }
+}
+
+fn write_json(path: &Path, value: &serde_json::Value) {
+    write_atomic(path, value.to_string().as_bytes()).unwrap();
+}
+
+/// The content of a reward model's `-eval.json`.
+fn held_out(accuracy: f64) -> serde_json::Value {
+    let share = |accuracy: f64| {
+        serde_json::json!({
+            "accuracy": accuracy, "low": accuracy - 0.05, "high": accuracy + 0.05, "pairs": 312, "ties": 4,
+        })
+    };
+    serde_json::json!({
+        "confidence": 0.95, "judge": share(accuracy), "length_only": share(0.583), "random": share(0.497),
+        "subsets": {},
+    })
+}
+
 /// A run with everything a report can show; no chance in it.
 fn whole_run(path: &Path) -> RunDir {
     let mut run = RunDir::create(path, RECIPE).unwrap();
@@ -122,6 +168,11 @@ fn whole_run(path: &Path) -> RunDir {
     .unwrap();
     stage(&run, "sft", |run| train(run, "sft", 200, 4.2, 2.1));
     stage(&run, "reward", |run| train(run, "reward", 120, 0.693, 0.52));
+    for (name, accuracy) in [("reward", 0.641), ("reward-second", 0.628)] {
+        stage(&run, &format!("{name}-eval"), |run| {
+            write_json(&run.layout().accuracy(name), &held_out(accuracy));
+        });
+    }
     for n in 1..=3 {
         round(&run, n);
     }
@@ -150,6 +201,8 @@ fn round(run: &RunDir, n: usize) {
     stage(run, &at.stage("eval"), |run| {
         run.write_round(&summary(n)).unwrap();
         run.write_samples(Some(n), &samples()).unwrap();
+        let measured = serde_json::to_value(measured(n)).unwrap();
+        write_json(&run.layout().evaluation(&at.stage("eval")), &measured);
     });
     run.metrics().unwrap().round(&summary(n)).unwrap();
 }
@@ -213,7 +266,7 @@ fn a_whole_run_is_shown_whole() {
     assert_well_formed(&html);
     for shown in [
         "After 3 rounds it beats the model it started from on <b>73.0\u{202f}%</b> of the prompts.",
-        "95 % interval: 66.0\u{202f}% to 80.0\u{202f}%",
+        "90 % interval: 66.0\u{202f}% to 80.0\u{202f}%; judge: rule</p>",
         "reward-follows-length",
         "set pairs.length_penalty = 0.01",
         "<h3>sft <small>to step 199</small></h3>",
@@ -309,4 +362,181 @@ fn what_is_no_run_gets_no_page() {
     let (_dir, path) = folder();
     assert!(write_report(&path).is_err());
     assert!(!path.exists());
+}
+
+fn section<'a>(html: &'a str, id: &str) -> &'a str {
+    let start = html.find(&format!("<section id=\"{id}\">")).unwrap();
+    let rest = &html[start..];
+    &rest[..rest.find("</section>").unwrap()]
+}
+
+/// The text of the cells of the table row that holds `of`.
+fn row(html: &str, of: &str) -> Vec<String> {
+    let rows: Vec<&str> = html.split("<tr").filter(|row| row.contains(of)).collect();
+    assert_eq!(rows.len(), 1, "rows with {of}");
+    let row = rows[0].split("</tr>").next().unwrap();
+    let cells = row.split("</td>").flat_map(|cell| cell.split("</th>"));
+    let text = |cell: &str| -> String {
+        let parts = cell
+            .split('<')
+            .map(|part| part.split_once('>').map_or("", |(_, text)| text));
+        parts.collect()
+    };
+    cells.map(text).filter(|cell| !cell.is_empty()).collect()
+}
+
+#[test]
+fn every_judge_has_a_row_for_every_round() {
+    let (_dir, path) = folder();
+    drop(whole_run(&path));
+    let html = page(&path);
+    assert!(html.contains("<th>90 % interval</th>"));
+    for (n, won) in [(1, "67"), (2, "74"), (3, "81")] {
+        let first = row(
+            section(&html, "judges"),
+            &format!("<th rowspan=\"2\">round {n}</th>"),
+        );
+        assert_eq!(first[..2], [format!("round {n}"), "rule".to_owned()]);
+        assert_eq!(first[first.len() - 3], won, "{first:?}");
+    }
+    // A win rate whose interval leaves out the draw stands out; the other judge's does not.
+    assert!(html.contains("<b>73.0\u{202f}%</b></td><td>66.0\u{202f}% to 80.0\u{202f}%"));
+    assert_eq!(
+        html.matches("<td class=\"judge\">org/judge&lt;1&gt;</td>")
+            .count(),
+        3
+    );
+    assert!(html.contains("<td>51.0\u{202f}%</td><td>44.0\u{202f}% to 58.0\u{202f}%</td>"));
+    assert!(html.contains("<b>36.50</b> at the start, <b>41.00</b> after round 1"));
+}
+
+#[test]
+fn reward_models_stand_beside_their_baselines() {
+    let (_dir, path) = folder();
+    let run = whole_run(&path);
+    let html = page(&path);
+    let of = |accuracy: [&str; 3]| accuracy.map(|share| format!("{share}\u{202f}%"));
+    for (name, shares) in [
+        ("<th>reward</th>", ["64.1", "59.1", "69.1"]),
+        ("<th>reward-second</th>", ["62.8", "57.8", "67.8"]),
+        ("<th>the longer response</th>", ["58.3", "53.3", "63.3"]),
+        ("<th>a coin</th>", ["49.7", "44.7", "54.7"]),
+    ] {
+        let [right, low, high] = of(shares);
+        let cells = row(section(&html, "reward"), name);
+        assert_eq!(
+            cells[1..],
+            [
+                right,
+                format!("{low} to {high}"),
+                "312".to_owned(),
+                "4".to_owned()
+            ]
+        );
+    }
+    // No held-out pairs: the stage writes null, and there is nothing to show.
+    for name in ["reward", "reward-second"] {
+        fs::write(run.layout().accuracy(name), "null\n").unwrap();
+    }
+    let html = page(&path);
+    assert!(!html.contains("the longer response") && !html.contains("What could not be read"));
+}
+
+#[test]
+fn the_two_lengths_are_told_apart() {
+    let (_dir, path) = folder();
+    let run = whole_run(&path);
+    let html = page(&path);
+    for shown in [
+        "<dt>Tokens, evaluation</dt><dd>47.00<small>from 41.00</small>",
+        "<dt>Tokens, own samples</dt><dd>44.00<small>from 38.00</small>",
+        "length, eval</th>",
+        "length, own</th>",
+        "eval</span> <b>47.00</b>",
+        "samples</span> <b>44.00</b>",
+    ] {
+        assert!(html.contains(shown), "not on the page: {shown}");
+    }
+    for n in 1..=3 {
+        let unmeasured = RoundSummary {
+            length_eval: None,
+            ..summary(n)
+        };
+        run.write_round(&unmeasured).unwrap();
+    }
+    let html = page(&path);
+    assert!(!html.contains("length, eval</th>") && !html.contains("Tokens, evaluation"));
+    assert!(html.contains("<span>tokens: samples</span>"));
+}
+
+#[test]
+fn a_samples_score_names_its_judge() {
+    let (_dir, path) = folder();
+    let run = whole_run(&path);
+    let html = page(&path);
+    assert!(html.contains("before<span class=\"score\">rule −0.820</span>"));
+    assert!(!html.contains("reward −0.820"));
+    let mut unnamed = samples();
+    unnamed[0].judge = None;
+    run.write_samples(Some(3), &unnamed).unwrap();
+    assert!(page(&path).contains("before<span class=\"score\">score −0.820</span>"));
+}
+
+#[test]
+fn a_run_without_rounds_is_judged_by_its_one_evaluation() {
+    let (_dir, path) = folder();
+    let run = RunDir::create(&path, RECIPE).unwrap();
+    stage(&run, "dpo", |run| train(run, "dpo", 30, 0.693, 0.6));
+    stage(&run, "eval", |run| {
+        let measured = serde_json::to_value(measured(3)).unwrap();
+        write_json(&run.layout().evaluation("eval"), &measured);
+    });
+    let html = page(&path);
+    assert_well_formed(&html);
+    assert!(
+        html.contains(
+            ">It beats the model it started from on <b>73.0\u{202f}%</b> of the prompts."
+        )
+    );
+    assert!(html.contains("90 % interval: 66.0\u{202f}% to 80.0\u{202f}%"));
+    assert!(html.contains("<th rowspan=\"2\">training</th>"));
+}
+
+#[test]
+fn a_reward_models_run_says_how_often_it_is_right() {
+    let (_dir, path) = folder();
+    let run = RunDir::create(&path, RECIPE).unwrap();
+    stage(&run, "reward", |run| train(run, "reward", 30, 0.693, 0.6));
+    stage(&run, "reward-eval", |run| {
+        write_json(&run.layout().accuracy("reward"), &held_out(0.641));
+    });
+    assert!(page(&path).contains(
+        "On 312 held-out pairs the reward model prefers the right response in <b>64.1\u{202f}%</b> of the cases; \
+         preferring the longer one is right in 58.3\u{202f}%."
+    ));
+}
+
+#[test]
+fn shares_near_nought_have_an_axis_that_can_be_read() {
+    let (_dir, path) = folder();
+    let run = whole_run(&path);
+    for n in 1..=3 {
+        let clean = RoundSummary {
+            duplicates: Some(0.0),
+            truncated: Some(0.0),
+            ..summary(n)
+        };
+        run.write_round(&clean).unwrap();
+    }
+    let html = page(&path);
+    let figure = html
+        .split("<figure>")
+        .find(|f| f.contains(">responses<"))
+        .unwrap();
+    let labels: Vec<&str> = figure
+        .split("class=\"y\">")
+        .skip(1)
+        .map(|rest| rest.split_once('<').unwrap().0)
+        .collect();
+    assert_eq!(labels, ["0%", "50%", "100%"]);
 }

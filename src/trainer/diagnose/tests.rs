@@ -37,7 +37,7 @@ fn data(audit: DataAudit) -> Vec<Diagnosis> {
 }
 
 fn round(audit: RoundAudit) -> Vec<Diagnosis> {
-    Diagnoser::new(F32).round(&audit)
+    RoundDiagnoser::default().round(&audit)
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_healthy_run_is_left_alone() {
         unended: 2,
     };
     assert_eq!(data(calm), []);
-    let mut diagnoser = Diagnoser::new(F32);
+    let mut diagnoser = RoundDiagnoser::default();
     for index in 1..=3 {
         let audit = RoundAudit {
             round: index,
@@ -236,11 +236,11 @@ fn a_kl_far_off_or_in_leaps_is_noticed() {
         ..RoundAudit::default()
     };
     assert_eq!(names(&round(audit(1, 60.0))), ["kl-running-away"]);
-    let mut diagnoser = Diagnoser::new(F32);
+    let mut diagnoser = RoundDiagnoser::default();
     assert_eq!(diagnoser.round(&audit(1, 6.0)), []);
     let found = diagnoser.round(&audit(2, 24.0));
     assert_eq!((names(&found), found[0].step), (vec!["kl-running-away"], 2));
-    let mut walking = Diagnoser::new(F32);
+    let mut walking = RoundDiagnoser::default();
     assert!((1..=4).all(|index| walking.round(&audit(index, 10.0 * index as f64)).is_empty()));
 }
 
@@ -280,6 +280,28 @@ fn a_rate_that_bf16_rounds_away_is_noticed_once_the_warm_up_is_over() {
         }),
         []
     );
+}
+
+#[test]
+fn small_weights_keep_smaller_steps_and_weights_of_nought_keep_all() {
+    let of_size = |weight_rms| Watched {
+        significand_bits: 8,
+        weight_rms,
+        ..F32
+    };
+    let slow = |step| StepMetrics {
+        learning_rate: 5e-7,
+        ..healthy(step)
+    };
+    let found = steps(of_size(0.02), 30, slow);
+    assert_eq!(names(&found), ["learning-rate-below-dtype"]);
+    assert!(
+        found[0].message.contains("size 2.00e-2"),
+        "{}",
+        found[0].message
+    );
+    assert_eq!(steps(of_size(1e-4), 30, slow), []);
+    assert_eq!(steps(of_size(0.0), 30, slow), []);
 }
 
 #[test]

@@ -85,3 +85,32 @@ fn runs_are_found_by_name_or_path_and_compared() {
         "error: no run called `mina` in runs\n\nhint: did you mean `mine`?\n"
     );
 }
+
+/// The report knows nothing of `eval`: it reads what `eval` writes.
+#[test]
+fn the_accuracy_of_a_reward_model_stands_in_the_report_as_it_was_written() {
+    let folder = folder(&[]);
+    run(&folder, "mine", 0.1);
+    let pair = |id: usize| duel::eval::ScoredPair {
+        id: id.to_string(),
+        subset: None,
+        chosen_score: f64::from(u8::from(id < 6)),
+        rejected_score: 0.5,
+        chosen_chars: 9,
+        rejected_chars: id,
+    };
+    let pairs: Vec<_> = (0..8).map(pair).collect();
+    let report = duel::eval::AccuracyReport::of(&pairs, 0.9, 0).unwrap();
+    let path = folder.path().join("runs/mine");
+    let text = serde_json::to_vec(&report).unwrap();
+    std::fs::write(duel::run::Layout::new(&path).accuracy("reward"), text).unwrap();
+    let page = std::fs::read_to_string(duel::run::write_report(&path).unwrap()).unwrap();
+    for shown in [
+        "<th>reward</th><td>75.0\u{202f}%</td>",
+        "<th>the longer response</th><td>100.0\u{202f}%</td>",
+        "<th>90 % interval</th>",
+    ] {
+        assert!(page.contains(shown), "not on the page: {shown}");
+    }
+    assert!(!page.contains("What could not be read"));
+}
