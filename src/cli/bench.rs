@@ -7,6 +7,7 @@ use crate::generate::{Engine, Prompted};
 use crate::judge::RewardJudge;
 use crate::model::{LoraShape, Model, init::Random, params::is_adapter};
 use crate::objective::{BradleyTerry, Example, Objective, Preference, Sft};
+use crate::pipeline::estimate::matrix_rate;
 use crate::pipeline::judges::score_with;
 use crate::pipeline::responses::GroupRow;
 use crate::pipeline::{examples, pairs};
@@ -16,6 +17,7 @@ use crate::text::{Answer, Chat};
 use crate::trainer::Fit;
 use crate::trie::Sequence;
 use clap::{Args, ValueEnum};
+use duel_backends::clock;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -175,6 +177,8 @@ impl Bench {
             ..Train::default()
         };
         let prepared = began.elapsed().as_secs_f64();
+        let parameters = decoder.parameter_counts().0;
+        let rate = matrix_rate(&setup::device(global)?);
         let mut seconds = Vec::new();
         let mut losses = Vec::new();
         let mut tokens = Vec::new();
@@ -190,11 +194,16 @@ impl Bench {
                 seconds.push(record.get("seconds").unwrap_or(f64::NAN));
                 losses.push(record.get("loss").unwrap_or(f64::NAN));
                 tokens.push(record.get("num_tokens").unwrap_or(f64::NAN));
+                if record.step == self.warm {
+                    clock::start();
+                }
                 Ok(())
             },
             resumed: &mut |_| Ok(()),
         }
         .run(decoder)?;
+        let shares = clock::stop();
+        let trained: f64 = seconds[self.warm..].iter().sum();
         let measured: Vec<f64> = seconds[self.warm..]
             .iter()
             .map(|s| s + reference_seconds)
@@ -212,6 +221,10 @@ impl Bench {
             "reference_seconds": reference_seconds,
             "pairs_per_second": (self.steps * self.pairs) as f64 / total,
             "trie_tokens_per_second": seen / total,
+            // The least time of a step: 6 flops a parameter and token at the rate that one matrix product reaches here.
+            "share_of_bound": 6.0 * parameters as f64 * seen / rate / trained,
+            "matmul_gflops": rate * 1e-9,
+            "where": where_it_went(shares, trained),
             "first_loss": losses[0],
             "last_loss": losses[losses.len() - 1],
             "prepare_seconds": prepared,
@@ -323,6 +336,19 @@ fn words(answer: &Answer, chat: &Chat) -> Result<String> {
         Answer::Text(text) => Ok(text.clone()),
         Answer::Ids(ids) => chat.decode(ids, true),
     }
+}
+
+/// Shares of the measured training time by kind of work.
+fn where_it_went(kinds: [(&'static str, f64); clock::KINDS.len()], total: f64) -> Value {
+    let known: f64 = kinds.iter().map(|(_, seconds)| seconds).sum();
+    let rest = ("everything else", total - known);
+    let rounded = |seconds: f64| (1000.0 * seconds / total).round() / 1000.0;
+    let shares = kinds.into_iter().chain([rest]);
+    Value::Object(
+        shares
+            .map(|(name, seconds)| (name.to_owned(), rounded(seconds).into()))
+            .collect(),
+    )
 }
 
 fn median(values: &[f64]) -> f64 {

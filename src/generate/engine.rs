@@ -69,7 +69,7 @@ impl Engine<'_> {
     /// `num_generations` responses for each prompt, handed to `done` prompt by prompt in order.
     ///
     /// # Errors
-    /// A prompt that is empty or leaves no room, logits that are not finite, ^C (between batches), or whatever `done` reports.
+    /// A prompt that is empty or leaves no room, logits that are not finite, ^C, or whatever `done` reports.
     pub fn generate(
         &self,
         prompts: &[Prompted],
@@ -94,9 +94,6 @@ impl Engine<'_> {
         }
         let sizes: Vec<usize> = prompts.iter().map(|p| self.rows_for(p)).collect();
         for run in pack(&sizes, self.how.max_tokens_per_batch) {
-            if interrupt::requested() {
-                return Err(interrupt::error("stopped while generating"));
-            }
             let batch = &prompts[run];
             for (prompt, drawn) in batch.iter().zip(self.batch(batch, key)?) {
                 done(prompt, drawn)?;
@@ -132,6 +129,10 @@ impl Engine<'_> {
         let of_prompt: Vec<usize> = live.iter().map(|l| l.prompt).collect();
         self.draw(&mut live, &logits, &of_prompt, prompts)?;
         loop {
+            // A batch may take minutes: what it began is drawn again, what earlier batches drew is kept.
+            if interrupt::requested() {
+                return Err(interrupt::error("stopped while generating"));
+            }
             self.retire(&mut live, prompts, &mut finished)?;
             if live.is_empty() {
                 break;

@@ -80,7 +80,7 @@ pub fn estimate(recipe: &Recipe, device: Option<&Device>) -> Estimate {
 }
 
 /// Floating-point operations a second of a matrix product on `device`, over about a tenth of a second.
-fn matrix_rate(device: &Device) -> f64 {
+pub fn matrix_rate(device: &Device) -> f64 {
     const ROWS: usize = 512;
     const WIDTH: usize = 1024;
     let x = Tensor::<2>::ones([ROWS, WIDTH], device);

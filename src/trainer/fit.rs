@@ -13,6 +13,8 @@ use crate::objective::{Example, Objective};
 use crate::recipe::Train;
 use crate::run::interrupt;
 use crate::trie::{Sequence, Trie, pack};
+use duel_backends::clock::{self, Work};
+use std::ops::Range;
 use std::time::Instant;
 use tracing::info_span;
 use tracing_indicatif::span_ext::IndicatifSpanExt;
@@ -158,7 +160,10 @@ impl Fit<'_> {
         self.objective.begin_step(rows);
         let mut sum = Gradients::new();
         let mut tally = Tally::default();
-        for (batch, trie) in micro_batches(rows, self.train.max_tokens_per_batch) {
+        let batches = clock::measure(Work::Data, || {
+            micro_batches(rows, self.train.max_tokens_per_batch)
+        });
+        for (batch, trie) in batches {
             let outcome = self.objective.loss(decoder, batch, &trie);
             let loss = outcome.loss / total;
             let graph = loss.backward();
@@ -206,17 +211,15 @@ pub fn evaluate(
 }
 
 /// Runs of rows whose tries stay under `budget` tokens, with their tries.
-fn micro_batches<'a, 'b>(
-    rows: &'a [&'b Example],
-    budget: usize,
-) -> impl Iterator<Item = (&'a [&'b Example], Trie)> {
+fn micro_batches<'a, 'b>(rows: &'a [&'b Example], budget: usize) -> Vec<(&'a [&'b Example], Trie)> {
     let alone = |row: &&Example| Trie::new(&row.sequences).len();
     let sizes: Vec<usize> = rows.iter().map(alone).collect();
-    pack(&sizes, budget).into_iter().map(|run| {
+    let with_trie = |run: Range<usize>| {
         let batch = &rows[run];
         let sequences: Vec<Sequence> = batch.iter().flat_map(|e| e.sequences.clone()).collect();
         (batch, Trie::new(&sequences))
-    })
+    };
+    pack(&sizes, budget).into_iter().map(with_trie).collect()
 }
 
 /// A step with a non-finite loss or gradient must not touch the weights.

@@ -1,6 +1,7 @@
 //! One AdamW update (Loshchilov and Hutter 2019, algorithm 2), in place where nobody else holds the
 //! tensors, and the squared norm that gradient clipping needs.
 
+use crate::clock::{self, Work};
 use crate::{cpu, simd};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
@@ -113,41 +114,45 @@ impl AdamWOp for Flex {
         second: FloatTensor<Self>,
         how: AdamW,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let grad = cpu::dense(grad);
-        let (mut param, mut first, mut second) =
-            (cpu::owned(param), cpu::owned(first), cpu::owned(second));
-        let (rate, root) = how.corrections();
-        let [rate, inverse_root] = [rate as f32, (1.0 / root) as f32];
-        let [beta1, beta2, eps] = [how.beta1 as f32, how.beta2 as f32, how.eps as f32];
-        let [rest1, rest2] = [(1.0 - how.beta1) as f32, (1.0 - how.beta2) as f32];
-        let keep = (1.0 - how.lr * how.weight_decay) as f32;
-        let scale = how.grad_scale as f32;
-        cpu::slice_mut(&mut param)
-            .par_chunks_mut(TASK)
-            .zip(cpu::slice_mut(&mut first).par_chunks_mut(TASK))
-            .zip(cpu::slice_mut(&mut second).par_chunks_mut(TASK))
-            .zip(cpu::slice(&grad).par_chunks(TASK))
-            .for_each(|(((param, first), second), grad)| {
-                simd::vectorize(|| {
-                    for i in 0..param.len() {
-                        let g = grad[i] * scale;
-                        first[i] = first[i] * beta1 + g * rest1;
-                        second[i] = second[i] * beta2 + g * g * rest2;
-                        let denominator = second[i].sqrt() * inverse_root + eps;
-                        param[i] = param[i] * keep - first[i] / denominator * rate;
-                    }
+        clock::measure(Work::Optimiser, || {
+            let grad = cpu::dense(grad);
+            let (mut param, mut first, mut second) =
+                (cpu::owned(param), cpu::owned(first), cpu::owned(second));
+            let (rate, root) = how.corrections();
+            let [rate, inverse_root] = [rate as f32, (1.0 / root) as f32];
+            let [beta1, beta2, eps] = [how.beta1 as f32, how.beta2 as f32, how.eps as f32];
+            let [rest1, rest2] = [(1.0 - how.beta1) as f32, (1.0 - how.beta2) as f32];
+            let keep = (1.0 - how.lr * how.weight_decay) as f32;
+            let scale = how.grad_scale as f32;
+            cpu::slice_mut(&mut param)
+                .par_chunks_mut(TASK)
+                .zip(cpu::slice_mut(&mut first).par_chunks_mut(TASK))
+                .zip(cpu::slice_mut(&mut second).par_chunks_mut(TASK))
+                .zip(cpu::slice(&grad).par_chunks(TASK))
+                .for_each(|(((param, first), second), grad)| {
+                    simd::vectorize(|| {
+                        for i in 0..param.len() {
+                            let g = grad[i] * scale;
+                            first[i] = first[i] * beta1 + g * rest1;
+                            second[i] = second[i] * beta2 + g * g * rest2;
+                            let denominator = second[i].sqrt() * inverse_root + eps;
+                            param[i] = param[i] * keep - first[i] / denominator * rate;
+                        }
+                    });
                 });
-            });
-        (param, first, second)
+            (param, first, second)
+        })
     }
 
     /// Partial sums of fixed pieces are added in order: the same bits for any thread count.
     fn squared_norm(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
-        let tensor = cpu::dense(tensor);
-        let parts: Vec<f64> = cpu::slice(&tensor)
-            .par_chunks(TASK)
-            .map(|part| simd::vectorize(|| f64::from(simd::dot(part, part))))
-            .collect();
-        cpu::tensor(vec![parts.iter().sum::<f64>() as f32], &[1])
+        clock::measure(Work::Optimiser, || {
+            let tensor = cpu::dense(tensor);
+            let parts: Vec<f64> = cpu::slice(&tensor)
+                .par_chunks(TASK)
+                .map(|part| simd::vectorize(|| f64::from(simd::dot(part, part))))
+                .collect();
+            cpu::tensor(vec![parts.iter().sum::<f64>() as f32], &[1])
+        })
     }
 }

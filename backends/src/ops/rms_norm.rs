@@ -1,5 +1,6 @@
 //! RMSNorm: `y = x / sqrt(mean(x^2) + eps) * w` (Zhang and Sennrich 2019, equation 4).
 
+use crate::clock::{self, Work};
 use crate::cpu::{self, Shared};
 use crate::simd;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -49,24 +50,26 @@ pub trait RmsNormBackward: RmsNorm {
 
 impl RmsNorm for Flex {
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
-        let (x, weight) = (cpu::dense(x), cpu::dense(weight));
-        let [rows, width] = cpu::dims2(&x);
-        let mut out = vec![0.0f32; rows * width];
-        let task = cpu::rows_per_task(rows, width) * width;
-        let w = cpu::slice(&weight);
-        out.par_chunks_mut(task)
-            .zip(cpu::slice(&x).par_chunks(task))
-            .for_each(|(out, x)| {
-                simd::vectorize(|| {
-                    for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                        let scale = inverse_rms(x, eps);
-                        for i in 0..width {
-                            out[i] = x[i] * scale * w[i];
+        clock::measure(Work::Elementwise, || {
+            let (x, weight) = (cpu::dense(x), cpu::dense(weight));
+            let [rows, width] = cpu::dims2(&x);
+            let mut out = vec![0.0f32; rows * width];
+            let task = cpu::rows_per_task(rows, width) * width;
+            let w = cpu::slice(&weight);
+            out.par_chunks_mut(task)
+                .zip(cpu::slice(&x).par_chunks(task))
+                .for_each(|(out, x)| {
+                    simd::vectorize(|| {
+                        for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                            let scale = inverse_rms(x, eps);
+                            for i in 0..width {
+                                out[i] = x[i] * scale * w[i];
+                            }
                         }
-                    }
+                    });
                 });
-            });
-        cpu::tensor(out, &[rows, width])
+            cpu::tensor(out, &[rows, width])
+        })
     }
 }
 
@@ -84,35 +87,37 @@ impl RmsNormBackward for Flex {
         eps: f64,
         grad: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (x, weight, grad) = (cpu::dense(x), cpu::dense(weight), cpu::dense(grad));
-        let [rows, width] = cpu::dims2(&x);
-        let (xs, w, gs) = (cpu::slice(&x), cpu::slice(&weight), cpu::slice(&grad));
-        let mut dx = vec![0.0f32; rows * width];
-        // Fixed pieces: the same sums for any number of threads.
-        let task = (16_384 / width.max(1)).max(1);
-        let tasks = rows.div_ceil(task).max(1);
-        // One partial sum of dw per task, added in the order of the rows.
-        let mut partial = vec![0.0f32; tasks * width];
-        let out = Shared(dx.as_mut_ptr());
-        partial
-            .par_chunks_mut(width)
-            .enumerate()
-            .for_each(|(t, dw)| {
-                let rows = t * task..((t + 1) * task).min(rows);
-                simd::vectorize(|| {
-                    for row in rows {
-                        let at = row * width;
-                        // SAFETY: each row belongs to one task.
-                        let dx = unsafe { out.at(at, width) };
-                        backward_row(&xs[at..at + width], w, &gs[at..at + width], eps, dx, dw);
-                    }
+        clock::measure(Work::Elementwise, || {
+            let (x, weight, grad) = (cpu::dense(x), cpu::dense(weight), cpu::dense(grad));
+            let [rows, width] = cpu::dims2(&x);
+            let (xs, w, gs) = (cpu::slice(&x), cpu::slice(&weight), cpu::slice(&grad));
+            let mut dx = vec![0.0f32; rows * width];
+            // Fixed pieces: the same sums for any number of threads.
+            let task = (16_384 / width.max(1)).max(1);
+            let tasks = rows.div_ceil(task).max(1);
+            // One partial sum of dw per task, added in the order of the rows.
+            let mut partial = vec![0.0f32; tasks * width];
+            let out = Shared(dx.as_mut_ptr());
+            partial
+                .par_chunks_mut(width)
+                .enumerate()
+                .for_each(|(t, dw)| {
+                    let rows = t * task..((t + 1) * task).min(rows);
+                    simd::vectorize(|| {
+                        for row in rows {
+                            let at = row * width;
+                            // SAFETY: each row belongs to one task.
+                            let dx = unsafe { out.at(at, width) };
+                            backward_row(&xs[at..at + width], w, &gs[at..at + width], eps, dx, dw);
+                        }
+                    });
                 });
-            });
-        let mut dw = vec![0.0f32; width];
-        for part in partial.chunks_exact(width) {
-            simd::axpy(&mut dw, 1.0, part);
-        }
-        (cpu::tensor(dx, &[rows, width]), cpu::tensor(dw, &[width]))
+            let mut dw = vec![0.0f32; width];
+            for part in partial.chunks_exact(width) {
+                simd::axpy(&mut dw, 1.0, part);
+            }
+            (cpu::tensor(dx, &[rows, width]), cpu::tensor(dw, &[width]))
+        })
     }
 }
 

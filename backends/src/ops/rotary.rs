@@ -2,6 +2,7 @@
 //! turns with element `i + d/2` (Su et al. 2021, equation 34, with the pairs laid out as Llama's weights
 //! have them).
 
+use crate::clock::{self, Work};
 use crate::{cpu, simd};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -60,19 +61,21 @@ impl Rotary for Flex {
         sin: FloatTensor<Self>,
         back: bool,
     ) -> FloatTensor<Self> {
-        let (x, cos, sin) = (cpu::dense(x), cpu::dense(cos), cpu::dense(sin));
-        let [rows, width] = cpu::dims2(&x);
-        let half = cpu::dims2(&cos)[1];
-        let mut out = vec![0.0f32; rows * width];
-        let task = cpu::rows_per_task(rows, width);
-        out.par_chunks_mut(task * width)
-            .zip(cpu::slice(&x).par_chunks(task * width))
-            .zip(cpu::slice(&cos).par_chunks(task * half))
-            .zip(cpu::slice(&sin).par_chunks(task * half))
-            .for_each(|(((out, x), cos), sin)| {
-                simd::vectorize(|| turn_rows(out, x, cos, sin, width, half, back));
-            });
-        cpu::tensor(out, &[rows, width])
+        clock::measure(Work::Elementwise, || {
+            let (x, cos, sin) = (cpu::dense(x), cpu::dense(cos), cpu::dense(sin));
+            let [rows, width] = cpu::dims2(&x);
+            let half = cpu::dims2(&cos)[1];
+            let mut out = vec![0.0f32; rows * width];
+            let task = cpu::rows_per_task(rows, width);
+            out.par_chunks_mut(task * width)
+                .zip(cpu::slice(&x).par_chunks(task * width))
+                .zip(cpu::slice(&cos).par_chunks(task * half))
+                .zip(cpu::slice(&sin).par_chunks(task * half))
+                .for_each(|(((out, x), cos), sin)| {
+                    simd::vectorize(|| turn_rows(out, x, cos, sin, width, half, back));
+                });
+            cpu::tensor(out, &[rows, width])
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! SwiGLU's elementwise half: `silu(gate) * up` (Shazeer 2020, equation 6).
 
+use crate::clock::{self, Work};
 use crate::{cpu, simd};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -48,20 +49,22 @@ const TASK: usize = 32_768;
 
 impl SwiGlu for Flex {
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (gate, up) = (cpu::dense(gate), cpu::dense(up));
-        let shape = cpu::dims2(&gate);
-        let mut out = vec![0.0f32; shape[0] * shape[1]];
-        out.par_chunks_mut(TASK)
-            .zip(cpu::slice(&gate).par_chunks(TASK))
-            .zip(cpu::slice(&up).par_chunks(TASK))
-            .for_each(|((out, gate), up)| {
-                simd::vectorize(|| {
-                    for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-                        *out = gate * simd::sigmoid(*gate) * up;
-                    }
+        clock::measure(Work::Elementwise, || {
+            let (gate, up) = (cpu::dense(gate), cpu::dense(up));
+            let shape = cpu::dims2(&gate);
+            let mut out = vec![0.0f32; shape[0] * shape[1]];
+            out.par_chunks_mut(TASK)
+                .zip(cpu::slice(&gate).par_chunks(TASK))
+                .zip(cpu::slice(&up).par_chunks(TASK))
+                .for_each(|((out, gate), up)| {
+                    simd::vectorize(|| {
+                        for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+                            *out = gate * simd::sigmoid(*gate) * up;
+                        }
+                    });
                 });
-            });
-        cpu::tensor(out, &shape)
+            cpu::tensor(out, &shape)
+        })
     }
 }
 
@@ -72,26 +75,28 @@ impl SwiGluBackward for Flex {
         up: FloatTensor<Self>,
         grad: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (gate, up, grad) = (cpu::dense(gate), cpu::dense(up), cpu::dense(grad));
-        let shape = cpu::dims2(&gate);
-        let mut d_gate = vec![0.0f32; shape[0] * shape[1]];
-        let mut d_up = vec![0.0f32; shape[0] * shape[1]];
-        d_gate
-            .par_chunks_mut(TASK)
-            .zip(d_up.par_chunks_mut(TASK))
-            .zip(cpu::slice(&gate).par_chunks(TASK))
-            .zip(cpu::slice(&up).par_chunks(TASK))
-            .zip(cpu::slice(&grad).par_chunks(TASK))
-            .for_each(|((((d_gate, d_up), gate), up), grad)| {
-                simd::vectorize(|| {
-                    for i in 0..gate.len() {
-                        let s = simd::sigmoid(gate[i]);
-                        d_up[i] = grad[i] * gate[i] * s;
-                        d_gate[i] = grad[i] * up[i] * s * (1.0 + gate[i] * (1.0 - s));
-                    }
+        clock::measure(Work::Elementwise, || {
+            let (gate, up, grad) = (cpu::dense(gate), cpu::dense(up), cpu::dense(grad));
+            let shape = cpu::dims2(&gate);
+            let mut d_gate = vec![0.0f32; shape[0] * shape[1]];
+            let mut d_up = vec![0.0f32; shape[0] * shape[1]];
+            d_gate
+                .par_chunks_mut(TASK)
+                .zip(d_up.par_chunks_mut(TASK))
+                .zip(cpu::slice(&gate).par_chunks(TASK))
+                .zip(cpu::slice(&up).par_chunks(TASK))
+                .zip(cpu::slice(&grad).par_chunks(TASK))
+                .for_each(|((((d_gate, d_up), gate), up), grad)| {
+                    simd::vectorize(|| {
+                        for i in 0..gate.len() {
+                            let s = simd::sigmoid(gate[i]);
+                            d_up[i] = grad[i] * gate[i] * s;
+                            d_gate[i] = grad[i] * up[i] * s * (1.0 + gate[i] * (1.0 - s));
+                        }
+                    });
                 });
-            });
-        (cpu::tensor(d_gate, &shape), cpu::tensor(d_up, &shape))
+            (cpu::tensor(d_gate, &shape), cpu::tensor(d_up, &shape))
+        })
     }
 }
 

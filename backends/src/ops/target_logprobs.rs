@@ -4,6 +4,7 @@
 //! maximum and sum (Milakov and Gimelshein 2018), backward by making each chunk's logits again: three
 //! products of `[targets, hidden, vocab]` in all, and `[targets, CHUNK]` of memory.
 
+use crate::clock::{self, Work};
 use crate::cpu::{self, Write};
 use crate::simd;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -171,36 +172,38 @@ impl TargetLogprobsOp for Flex {
         weight: FloatTensor<Self>,
         targets: Arc<Vec<u32>>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (hidden, weight) = (cpu::dense(hidden), cpu::dense(weight));
-        let [rows, width] = cpu::dims2(&hidden);
-        let vocab = cpu::dims2(&weight)[0];
-        let mut running = vec![Running::START; rows];
-        let mut logits = vec![0.0f32; rows * CHUNK.min(vocab)];
-        for first in (0..vocab).step_by(CHUNK) {
-            let size = CHUNK.min(vocab - first);
-            chunk_logits(&mut logits, &hidden, &weight, first, size);
-            running
-                .par_iter_mut()
-                .zip(logits.par_chunks_mut(size))
-                .zip(targets.par_iter())
-                .for_each(|((running, logits), &target)| {
-                    simd::vectorize(|| running.take(logits, first, target as usize));
-                });
-        }
-        debug_assert_eq!(width, cpu::dims2(&weight)[1]);
-        let logps = running.iter().map(|r| r.target - r.log_sum()).collect();
-        let notes = running
-            .iter()
-            .flat_map(|r| {
-                let top1 = if r.target >= r.max { 1.0 } else { 0.0 };
-                [
-                    r.log_sum() - r.weighted / r.sum,
-                    r.logits / vocab as f32,
-                    top1,
-                ]
-            })
-            .collect();
-        (cpu::tensor(logps, &[rows]), cpu::tensor(notes, &[rows, 3]))
+        clock::measure(Work::Head, || {
+            let (hidden, weight) = (cpu::dense(hidden), cpu::dense(weight));
+            let [rows, width] = cpu::dims2(&hidden);
+            let vocab = cpu::dims2(&weight)[0];
+            let mut running = vec![Running::START; rows];
+            let mut logits = vec![0.0f32; rows * CHUNK.min(vocab)];
+            for first in (0..vocab).step_by(CHUNK) {
+                let size = CHUNK.min(vocab - first);
+                chunk_logits(&mut logits, &hidden, &weight, first, size);
+                running
+                    .par_iter_mut()
+                    .zip(logits.par_chunks_mut(size))
+                    .zip(targets.par_iter())
+                    .for_each(|((running, logits), &target)| {
+                        simd::vectorize(|| running.take(logits, first, target as usize));
+                    });
+            }
+            debug_assert_eq!(width, cpu::dims2(&weight)[1]);
+            let logps = running.iter().map(|r| r.target - r.log_sum()).collect();
+            let notes = running
+                .iter()
+                .flat_map(|r| {
+                    let top1 = if r.target >= r.max { 1.0 } else { 0.0 };
+                    [
+                        r.log_sum() - r.weighted / r.sum,
+                        r.logits / vocab as f32,
+                        top1,
+                    ]
+                })
+                .collect();
+            (cpu::tensor(logps, &[rows]), cpu::tensor(notes, &[rows, 3]))
+        })
     }
 }
 
@@ -229,53 +232,55 @@ impl TargetLogprobsBackward for Flex {
         grad: FloatTensor<Self>,
         weight_tracked: bool,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
-        let (hidden, weight) = (&saved.hidden, &saved.weight);
-        let [rows, width] = cpu::dims2(hidden);
-        let vocab = cpu::dims2(weight)[0];
-        let grad = cpu::dense(grad);
-        let (grads, log_sums) = (cpu::slice(&grad), cpu::slice(&saved.log_sums));
-        let mut d_hidden = vec![0.0f32; rows * width];
-        let mut d_weight = weight_tracked.then(|| vec![0.0f32; vocab * width]);
-        let mut logits = vec![0.0f32; rows * CHUNK.min(vocab)];
-        for first in (0..vocab).step_by(CHUNK) {
-            let size = CHUNK.min(vocab - first);
-            chunk_logits(&mut logits, hidden, weight, first, size);
-            logits[..rows * size]
-                .par_chunks_mut(size)
-                .enumerate()
-                .for_each(|(row, logits)| {
-                    let (g, log_sum) = (grads[row], log_sums[row]);
-                    simd::vectorize(|| {
-                        for l in logits.iter_mut() {
-                            *l = -g * simd::exp(*l - log_sum);
+        clock::measure(Work::Head, || {
+            let (hidden, weight) = (&saved.hidden, &saved.weight);
+            let [rows, width] = cpu::dims2(hidden);
+            let vocab = cpu::dims2(weight)[0];
+            let grad = cpu::dense(grad);
+            let (grads, log_sums) = (cpu::slice(&grad), cpu::slice(&saved.log_sums));
+            let mut d_hidden = vec![0.0f32; rows * width];
+            let mut d_weight = weight_tracked.then(|| vec![0.0f32; vocab * width]);
+            let mut logits = vec![0.0f32; rows * CHUNK.min(vocab)];
+            for first in (0..vocab).step_by(CHUNK) {
+                let size = CHUNK.min(vocab - first);
+                chunk_logits(&mut logits, hidden, weight, first, size);
+                logits[..rows * size]
+                    .par_chunks_mut(size)
+                    .enumerate()
+                    .for_each(|(row, logits)| {
+                        let (g, log_sum) = (grads[row], log_sums[row]);
+                        simd::vectorize(|| {
+                            for l in logits.iter_mut() {
+                                *l = -g * simd::exp(*l - log_sum);
+                            }
+                        });
+                        let target = saved.targets[row] as usize;
+                        if (first..first + size).contains(&target) {
+                            logits[target - first] += g;
                         }
                     });
-                    let target = saved.targets[row] as usize;
-                    if (first..first + size).contains(&target) {
-                        logits[target - first] += g;
-                    }
-                });
-            cpu::gemm(
-                [rows, width, size],
-                (&mut d_hidden, width, 1),
-                (&logits, size, 1),
-                (&cpu::slice(weight)[first * width..], width, 1),
-                Write::AddParallel,
-            );
-            if let Some(d_weight) = &mut d_weight {
                 cpu::gemm(
-                    [size, width, rows],
-                    (&mut d_weight[first * width..], width, 1),
-                    (&logits, 1, size),
-                    (cpu::slice(hidden), width, 1),
-                    Write::OverParallel,
+                    [rows, width, size],
+                    (&mut d_hidden, width, 1),
+                    (&logits, size, 1),
+                    (&cpu::slice(weight)[first * width..], width, 1),
+                    Write::AddParallel,
                 );
+                if let Some(d_weight) = &mut d_weight {
+                    cpu::gemm(
+                        [size, width, rows],
+                        (&mut d_weight[first * width..], width, 1),
+                        (&logits, 1, size),
+                        (cpu::slice(hidden), width, 1),
+                        Write::OverParallel,
+                    );
+                }
             }
-        }
-        (
-            cpu::tensor(d_hidden, &[rows, width]),
-            d_weight.map(|d| cpu::tensor(d, &[vocab, width])),
-        )
+            (
+                cpu::tensor(d_hidden, &[rows, width]),
+                d_weight.map(|d| cpu::tensor(d, &[vocab, width])),
+            )
+        })
     }
 }
 

@@ -10,6 +10,7 @@ mod spans;
 
 pub use spans::{KeySpan, QuerySegment, Spans};
 
+use crate::clock::{self, Work};
 use crate::cpu;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -129,13 +130,10 @@ impl Attention for Flex {
         let [queries, width] = cpu::dims2(&q);
         let kv_width = cpu::dims2(&k)[1];
         let sizes = cpu_body::Sizes::new(width, kv_width, head_dim);
-        let (out, log_sums) = cpu_body::forward(
-            cpu::slice(&q),
-            cpu::slice(&k),
-            cpu::slice(&v),
-            sizes,
-            &spans,
-        );
+        let [qs, ks, vs] = [&q, &k, &v].map(cpu::slice);
+        let (out, log_sums) = clock::measure(Work::Attention, || {
+            cpu_body::forward(qs, ks, vs, sizes, &spans)
+        });
         (
             cpu::tensor(out, &[queries, width]),
             cpu::tensor(log_sums, &[queries, width / head_dim]),
@@ -157,7 +155,9 @@ impl AttentionBackward for Flex {
             grad: cpu::slice(&grad),
         };
         let sizes = cpu_body::Sizes::new(width, kv_width, saved.head_dim);
-        let [dq, dk, dv] = cpu_body::backward(&inputs, sizes, &saved.spans);
+        let [dq, dk, dv] = clock::measure(Work::Attention, || {
+            cpu_body::backward(&inputs, sizes, &saved.spans)
+        });
         [
             cpu::tensor(dq, &[queries, width]),
             cpu::tensor(dk, &[keys, kv_width]),

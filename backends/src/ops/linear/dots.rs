@@ -97,36 +97,51 @@ impl Share<'_> {
     }
 }
 
-/// `M` rows against `N` weights.
+/// `M` rows against `N` weights, all of one length.
 #[inline(always)]
 fn tile<S: Simd, const M: usize, const N: usize>(
     simd: S,
     rows: [&[f32]; M],
     weights: [&[f32]; N],
 ) -> [[f32; N]; M] {
-    let rows = rows.map(S::as_simd_f32s);
-    let weights = weights.map(S::as_simd_f32s);
-    let whole = rows[0].0.len();
+    let (width, lanes) = (rows[0].len(), S::F32_LANES);
+    assert!(rows.iter().chain(&weights).all(|row| row.len() == width));
     let mut sums = [[simd.splat_f32s(0.0); N]; M];
-    for i in 0..whole {
-        let weights = weights.map(|(whole, _)| whole[i]);
+    let mut at = 0;
+    while at + lanes <= width {
+        // SAFETY: the assertion above and the loop's condition keep `lanes` values from `at` inside every row; the
+        // copy out of the slice asks for no alignment.
+        let load = |row: &[f32]| unsafe {
+            std::ptr::read_unaligned(row.as_ptr().add(at).cast::<S::f32s>())
+        };
+        let mut loaded = [simd.splat_f32s(0.0); N];
+        for n in 0..N {
+            loaded[n] = load(weights[n]);
+        }
         for m in 0..M {
-            let x = rows[m].0[i];
+            let x = load(rows[m]);
             for n in 0..N {
-                sums[m][n] = simd.mul_add_e_f32s(x, weights[n], sums[m][n]);
+                sums[m][n] = simd.mul_add_e_f32s(x, loaded[n], sums[m][n]);
+            }
+        }
+        at += lanes;
+    }
+    if at < width {
+        for m in 0..M {
+            let x = simd.partial_load_f32s(&rows[m][at..]);
+            for n in 0..N {
+                let weight = simd.partial_load_f32s(&weights[n][at..]);
+                sums[m][n] = simd.mul_add_e_f32s(x, weight, sums[m][n]);
             }
         }
     }
-    if !rows[0].1.is_empty() {
-        let weights = weights.map(|(_, rest)| simd.partial_load_f32s(rest));
-        for m in 0..M {
-            let x = simd.partial_load_f32s(rows[m].1);
-            for n in 0..N {
-                sums[m][n] = simd.mul_add_e_f32s(x, weights[n], sums[m][n]);
-            }
+    let mut out = [[0.0; N]; M];
+    for m in 0..M {
+        for n in 0..N {
+            out[m][n] = simd.reduce_sum_f32s(sums[m][n]);
         }
     }
-    sums.map(|sums| sums.map(|sum| simd.reduce_sum_f32s(sum)))
+    out
 }
 
 #[cfg(test)]

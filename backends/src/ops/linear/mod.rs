@@ -5,6 +5,7 @@
 
 mod dots;
 
+use crate::clock::{self, Work};
 use crate::cpu;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -47,12 +48,15 @@ impl Linear for Flex {
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         let rows = cpu::dims2(&x)[0];
         if rows > FEW {
-            return Self::float_matmul(x, Self::float_transpose(weight));
+            let product = || Self::float_matmul(x, Self::float_transpose(weight));
+            return clock::measure(Work::Matmul, product);
         }
         let (x, weight) = (cpu::dense(x), cpu::dense(weight));
         let [outs, width] = cpu::dims2(&weight);
         let mut out = vec![0.0; rows * outs];
-        dots::dots(cpu::slice(&x), cpu::slice(&weight), width, &mut out);
+        clock::measure(Work::Matmul, || {
+            dots::dots(cpu::slice(&x), cpu::slice(&weight), width, &mut out);
+        });
         cpu::tensor(out, &[rows, outs])
     }
 }
@@ -76,10 +80,14 @@ impl<B: Linear, C: CheckpointStrategy> Linear for Autodiff<B, C> {
                     ops.parents,
                     ops.node,
                     grads,
-                    |grad| B::float_matmul(grad, weight.expect("kept, as x is tracked")),
+                    |grad| {
+                        let weight = weight.expect("kept, as x is tracked");
+                        clock::measure(Work::Matmul, || B::float_matmul(grad, weight))
+                    },
                     |grad| {
                         let x = x.expect("kept, as the weight is tracked");
-                        B::float_matmul(B::float_transpose(grad), x)
+                        let grad = B::float_transpose(grad);
+                        clock::measure(Work::Matmul, || B::float_matmul(grad, x))
                     },
                 );
             }
