@@ -21,16 +21,19 @@ pub enum Work {
     Optimiser,
     /// Tries of token sequences.
     Data,
+    /// Drawing tokens from logits.
+    Sampling,
 }
 
 /// Every kind with its name in tables.
-pub const KINDS: [(Work, &str); 6] = [
+pub const KINDS: [(Work, &str); 7] = [
     (Work::Matmul, "matmul"),
     (Work::Attention, "attention"),
     (Work::Head, "head"),
     (Work::Elementwise, "elementwise"),
     (Work::Optimiser, "optimiser"),
     (Work::Data, "data"),
+    (Work::Sampling, "sampling"),
 ];
 
 static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -62,4 +65,27 @@ pub fn measure<R>(work: Work, f: impl FnOnce() -> R) -> R {
     let result = f();
     NANOSECONDS[work as usize].fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn only_what_is_asked_for_is_counted() {
+        let nap = || std::thread::sleep(Duration::from_millis(3));
+        measure(Work::Data, nap);
+        start();
+        measure(Work::Sampling, nap);
+        let of = |kind: &str, all: [(&str, f64); KINDS.len()]| {
+            all.iter().find(|(name, _)| *name == kind).map(|(_, s)| *s)
+        };
+        let counted = stop();
+        assert!(of("sampling", counted).is_some_and(|seconds| seconds >= 0.003));
+        assert_eq!(of("data", counted), Some(0.0));
+        measure(Work::Sampling, nap);
+        let again = stop();
+        assert_eq!(of("sampling", again), of("sampling", counted));
+    }
 }

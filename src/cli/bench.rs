@@ -133,19 +133,18 @@ impl Bench {
             let started = Instant::now();
             let open: Vec<&Example> = rows.iter().collect();
             let mut all = Vec::new();
-            // A micro-batch a step, as the training has it.
-            for step in open.chunks(self.pairs) {
-                pairs::logps(
-                    &model.decoder,
-                    step,
-                    usize::MAX,
-                    "reference",
-                    &mut |_, logps| {
-                        all.push(logps);
-                        Ok(())
-                    },
-                )?;
-            }
+            // In batches of the default size, as every recipe has it: no gradient is kept.
+            let budget = Train::default().max_tokens_per_batch;
+            pairs::logps(
+                &model.decoder,
+                &open,
+                budget,
+                "reference",
+                &mut |_, logps| {
+                    all.push(logps);
+                    Ok(())
+                },
+            )?;
             reference_seconds = started.elapsed().as_secs_f64() / (self.steps + self.warm) as f64;
             for (row, logps) in rows.iter_mut().zip(all) {
                 row.reference = logps;
@@ -216,6 +215,7 @@ impl Bench {
             "pairs": self.pairs,
             "steps": self.steps,
             "seconds_per_step": total / self.steps as f64,
+            "step_seconds": measured,
             "median_seconds": median(&measured),
             "fastest_seconds": measured.iter().copied().fold(f64::INFINITY, f64::min),
             "reference_seconds": reference_seconds,
@@ -251,15 +251,22 @@ impl Bench {
             max_tokens_per_batch: usize::MAX,
             ..Sampling::default()
         };
-        let engine = Engine {
+        let short = Sampling {
+            max_new_tokens: 4,
+            ..how.clone()
+        };
+        let chat = model.chat.clone().endless();
+        let engine = |how| Engine {
             decoder: &model.decoder,
-            chat: &model.chat,
-            how: &how,
+            chat: &chat,
+            how,
         };
         let prompts = self.prompts(model)?;
+        engine(&short).generate(&prompts, Key::new(0), &mut |_, _| Ok(()))?;
         let began = Instant::now();
         let mut drawn = 0;
-        engine.generate(&prompts, Key::new(0), &mut |_, responses| {
+        clock::start();
+        engine(&how).generate(&prompts, Key::new(0), &mut |_, responses| {
             drawn += responses.iter().map(|r| r.tokens.len()).sum::<usize>();
             Ok(())
         })?;
@@ -271,6 +278,7 @@ impl Bench {
             "tokens": drawn,
             "seconds": seconds,
             "tokens_per_second": drawn as f64 / seconds,
+            "where": where_it_went(clock::stop(), seconds),
         }))
     }
 
@@ -298,9 +306,10 @@ impl Bench {
                 })
             })
             .collect::<Result<_>>()?;
+        let mut judge = RewardJudge::new(&model, 2048, 4096)?;
+        score_with(&mut judge, groups[..1].to_vec(), &mut |_| Ok(()))?;
         let began = Instant::now();
         let mut judged = 0;
-        let mut judge = RewardJudge::new(&model, 2048, 4096)?;
         score_with(&mut judge, groups, &mut |row| {
             judged += row.rewards.len();
             Ok(())

@@ -10,6 +10,7 @@ use crate::recipe::Sampling;
 use crate::run::interrupt;
 use crate::text::Chat;
 use crate::trie::{Sequence, Trie, pack};
+use duel_backends::clock::{self, Work};
 use duel_backends::ops::{KeySpan, QuerySegment, Spans};
 use rayon::prelude::*;
 
@@ -223,7 +224,7 @@ impl Engine<'_> {
         prompts: &[Prompted],
     ) -> Result<()> {
         let vocab = self.decoder.spec.vocab_size;
-        live.par_iter_mut().zip(row_of).try_for_each(|(response, &row)| {
+        let one = |(response, &row): (&mut Live, &usize)| {
             let logits = &logits[row * vocab..(row + 1) * vocab];
             let prompt = &prompts[response.prompt];
             if !logits.iter().all(|logit| logit.is_finite()) {
@@ -232,12 +233,17 @@ impl Engine<'_> {
                     prompt.id,
                     response.tokens.len()
                 ))
-                .hint("its weights are damaged or its training ran away: take an earlier checkpoint"));
+                .hint(
+                    "its weights are damaged or its training ran away: take an earlier checkpoint",
+                ));
             }
             let seen = [&prompt.tokens[..], &response.tokens[..]];
             let token = response.sampler.draw(logits, &seen);
             response.tokens.push(token);
             Ok(())
+        };
+        clock::measure(Work::Sampling, || {
+            live.par_iter_mut().zip(row_of).try_for_each(one)
         })
     }
 

@@ -120,8 +120,8 @@ impl Mlp {
 }
 
 impl SelfAttention {
-    /// `x [n, hidden]`; with a cache the new keys and values are written into layer `layer` of it and the
-    /// spans speak of its rows.
+    /// `x [n, hidden]` to the heads' outputs, `[n, heads * d]`, before `o_proj`; with a cache the new keys and values
+    /// are written into layer `layer` of it and the spans speak of its rows.
     fn forward(
         &self,
         x: Tensor<2>,
@@ -141,8 +141,7 @@ impl SelfAttention {
         if let Some((cache, layer)) = cache {
             (k, v) = cache.write(layer, k, v);
         }
-        let mixed = ops::attention(q, k, v, spec.head_dim, place.spans.clone());
-        self.o_proj.forward(mixed)
+        ops::attention(q, k, v, spec.head_dim, place.spans.clone())
     }
 }
 
@@ -153,10 +152,17 @@ impl Block {
         spec: &DecoderSpec,
         place: &Place,
         cache: Option<(&mut Cache, usize)>,
+        rows: Option<&Tensor<1, Int>>,
     ) -> Tensor<2> {
         let eps = spec.rms_norm_eps;
         let seen = self.input_layernorm.forward(x.clone(), eps);
-        let x = x + self.self_attn.forward(seen, spec, place, cache);
+        let mut mixed = self.self_attn.forward(seen, spec, place, cache);
+        let mut x = x;
+        if let Some(rows) = rows {
+            mixed = mixed.select(0, rows.clone());
+            x = x.select(0, rows.clone());
+        }
+        let x = x + self.self_attn.o_proj.forward(mixed);
         let seen = self.post_attention_layernorm.forward(x.clone(), eps);
         x + self.mlp.forward(seen)
     }
@@ -168,13 +174,15 @@ impl Decoder {
         self.model.embed_tokens.weight.val().device()
     }
 
-    /// Residual stream after the last block, before the final norm: `[tokens, hidden]`.
-    fn blocks(
+    /// Final hidden states of `rows`, after the final norm: `[rows, hidden]`. Above the last attention no other row
+    /// is computed.
+    fn states(
         &self,
         tokens: &[u32],
         positions: &[u32],
         spans: Arc<Spans>,
         mut cache: Option<&mut Cache>,
+        rows: &[u32],
     ) -> Tensor<2> {
         let device = self.device();
         let (cos, sin) =
@@ -182,24 +190,20 @@ impl Decoder {
         let place = Place { cos, sin, spans };
         let embedding = self.model.embed_tokens.weight.val();
         let mut x = embedding.select(0, index(tokens, &device));
+        let rows = index(rows, &device);
+        let last = self.model.layers.len() - 1;
         for (layer, block) in self.model.layers.iter().enumerate() {
             let cache = cache.as_deref_mut().map(|cache| (cache, layer));
-            x = block.forward(x, &self.spec, &place, cache);
+            let rows = (layer == last).then_some(&rows);
+            x = block.forward(x, &self.spec, &place, cache, rows);
         }
-        x
-    }
-
-    /// Final norm of the given rows of a residual stream.
-    fn finish(&self, x: Tensor<2>, rows: &[u32]) -> Tensor<2> {
-        let x = x.clone().select(0, index(rows, &x.device()));
         self.model.norm.forward(x, self.spec.rms_norm_eps)
     }
 
     /// Final hidden states of `rows` of a trie: `[rows, hidden]`.
     pub fn hidden(&self, trie: &Trie, rows: &[u32]) -> Tensor<2> {
         let spans = Arc::new(trie.spans(self.spec.sliding_window));
-        let x = self.blocks(&trie.tokens, &trie.positions, spans, None);
-        self.finish(x, rows)
+        self.states(&trie.tokens, &trie.positions, spans, None, rows)
     }
 
     /// The matrix that turns hidden states into logits, `[vocab, hidden]`.
@@ -241,8 +245,8 @@ impl Decoder {
         cache: &mut Cache,
         rows: &[u32],
     ) -> Tensor<2> {
-        let x = self.blocks(tokens, positions, Arc::new(spans), Some(cache));
-        ops::linear(self.finish(x, rows), self.output_weight())
+        let states = self.states(tokens, positions, Arc::new(spans), Some(cache), rows);
+        ops::linear(states, self.output_weight())
     }
 }
 

@@ -198,6 +198,12 @@ impl Chat {
         self.tokenizer.decode(ids, skip_special)
     }
 
+    /// The same, but no token ends a response: for measuring with responses of one length.
+    pub fn endless(mut self) -> Self {
+        self.stop_ids.clear();
+        self
+    }
+
     /// The ids that end a response: the model's end-of-text tokens and the template's end of turn.
     pub fn stop_ids(&self) -> &[u32] {
         &self.stop_ids

@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+"""duel beside TRL, transformers and llama.cpp: same model, same rows, in turn on one machine.
+
+    cargo build --release
+    python benches/compare.py --duel target/release/duel --model SMOLLM2 --data pairs.jsonl
+
+SMOLLM2 is a Hugging Face folder in f32, pairs.jsonl holds conversational preference rows. Needs torch, transformers,
+trl and peft; llama.cpp is measured where xllamacpp and --gguf are there. Every measurement is a process of its own, and
+the two sides take turns, so that a noisy machine is noisy for both. Prints a Markdown table: medians over all steps of
+all turns with fastest and slowest, and ratios of medians (above 1: duel is faster).
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+TRAINED = {
+    "dpo": ["dpo"],
+    "dpo, LoRA r = 16": ["dpo", "--lora"],
+    "reward": ["reward"],
+    "sft": ["sft"],
+}
+DRAWN = {"generate, K = 8": 8, "generate, K = 1": 1}
+MAX_LENGTH = 256
+NEW_TOKENS = 128
+PROMPTS = 4
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--duel")
+    options.add_argument("--model", required=True)
+    options.add_argument("--data", required=True)
+    options.add_argument("--gguf", help="the same weights in f32 for llama.cpp")
+    options.add_argument("--turns", type=int, default=2)
+    options.add_argument("--steps", type=int, default=8)
+    options.add_argument("--warm", type=int, default=2)
+    options.add_argument("--pairs", type=int, default=2)
+    options.add_argument("--only", default="", help="kinds that begin with one of these, comma-separated")
+    options.add_argument("--peer", help=argparse.SUPPRESS)
+    asked = options.parse_args()
+    os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
+    if asked.peer:
+        print(json.dumps(peer(asked.peer, asked)))
+        return
+    wanted = [kind for kind in [*TRAINED, *DRAWN, "judge, K = 8"] if kind.startswith(tuple(asked.only.split(",")))]
+    print("| work | duel | peer | ratio of medians | peak memory, MiB | ratio |")
+    print("|---|---|---|---|---|---|")
+    for kind in wanted:
+        sides = {"duel": []}
+        for _ in range(asked.turns):
+            sides["duel"].append(ours(kind, asked))
+            for name in peers(kind, asked):
+                sides.setdefault(name, []).append(theirs(name, kind, asked))
+        for name in list(sides)[1:]:
+            print(row(kind, name, sides["duel"], sides[name]), flush=True)
+
+
+def peers(kind, asked):
+    if kind in TRAINED:
+        return ["TRL"]
+    return ["transformers", "llama.cpp"] if kind in DRAWN and asked.gguf else ["transformers"]
+
+
+def row(kind, name, own, other):
+    """Seconds a step where a step is measured, tokens or responses a second elsewhere."""
+    mine, its = ([value for turn in side for value in turn["values"]] for side in (own, other))
+    unit = own[0]["unit"]
+    ratio = statistics.median(mine) / statistics.median(its)
+    if unit == "s":
+        ratio = 1 / ratio
+    memory = [max(turn["peak_rss_mib"] for turn in side) for side in (own, other)]
+
+    def shown(values):
+        return f"{statistics.median(values):.3g} {unit} ({min(values):.3g} to {max(values):.3g})"
+
+    return (
+        f"| {kind} | {shown(mine)} | {name}: {shown(its)} | **{ratio:.2f}** "
+        f"| {memory[0]:,.0f}, {memory[1]:,.0f} | {memory[0] / memory[1]:.2f} |"
+    )
+
+
+def ours(kind, asked):
+    common = ["--model", asked.model, "--data", asked.data, "--max-length", str(MAX_LENGTH), "--json"]
+    if kind in TRAINED:
+        counts = ["--pairs", str(asked.pairs), "--steps", str(asked.steps), "--warm", str(asked.warm)]
+        said = run([asked.duel, "bench", *TRAINED[kind], *counts, *common])
+        return {"values": said["step_seconds"], "unit": "s", "peak_rss_mib": said["peak_rss_mib"]}
+    if kind in DRAWN:
+        k = DRAWN[kind]
+        said = run([asked.duel, "bench", "generate", "--pairs", "1", "-k", str(k), "--max-new-tokens", str(NEW_TOKENS), *common])
+        return {"values": [said["tokens_per_second"]], "unit": "tokens/s", "peak_rss_mib": said["peak_rss_mib"]}
+    said = run([asked.duel, "bench", "judge", "--pairs", str(PROMPTS), "-k", "8", *common])
+    return {"values": [said["responses_per_second"]], "unit": "responses/s", "peak_rss_mib": said["peak_rss_mib"]}
+
+
+def theirs(name, kind, asked):
+    words = ["--model", asked.model, "--data", asked.data, "--steps", str(asked.steps), "--warm", str(asked.warm)]
+    words += ["--pairs", str(asked.pairs)] + (["--gguf", asked.gguf] if asked.gguf else [])
+    return run([sys.executable, __file__, "--peer", f"{name}: {kind}", *words])
+
+
+def run(words):
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(words)}\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def peer(named, asked):
+    import resource
+
+    name, kind = named.split(": ", 1)
+    measure = {"TRL": train, "transformers": judge if kind.startswith("judge") else generate, "llama.cpp": llama}[name]
+    values, unit = measure(kind, asked)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"values": values, "unit": unit, "peak_rss_mib": peak}
+
+
+def rows_of(asked):
+    with open(asked.data) as lines:
+        return [json.loads(line) for line in lines]
+
+
+def torch_on_these_cores():
+    import torch
+
+    torch.set_num_threads(os.cpu_count())
+    torch.manual_seed(0)
+    return torch
+
+
+def train(kind, asked):
+    """TRL's trainers as a user would call them on a processor: f32, AdamW, no gradient checkpointing."""
+    torch = torch_on_these_cores()
+    import trl
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
+
+    tokenizer = AutoTokenizer.from_pretrained(asked.model)
+    lengths = lambda row: [len(tokenizer.apply_chat_template(row["prompt"] + row[side])["input_ids"]) for side in ("chosen", "rejected")]
+    rows = [row for row in rows_of(asked) if max(lengths(row)) <= MAX_LENGTH][: (asked.steps + asked.warm) * asked.pairs]
+    lora = kind == "dpo, LoRA r = 16"
+    settings = dict(
+        output_dir=os.path.join(os.environ.get("TMPDIR", "/tmp"), "compare-trl"),
+        max_steps=asked.steps + asked.warm,
+        per_device_train_batch_size=2 * asked.pairs if kind == "sft" else asked.pairs,
+        max_length=MAX_LENGTH,
+        learning_rate=1e-5 if lora else 1e-6,
+        lr_scheduler_type="constant",
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        logging_steps=1000,
+        seed=0,
+    )
+    adapter = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None
+    f32 = dict(dtype=torch.float32)
+    if kind == "reward":
+        model = AutoModelForSequenceClassification.from_pretrained(asked.model, num_labels=1, **f32)
+        trainer = trl.RewardTrainer(model=model, args=trl.RewardConfig(**settings), train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(asked.model, **f32)
+    if kind == "sft":
+        # duel learns whole sequences in this measurement, as TRL does with its default.
+        texts = [{"messages": row["prompt"] + row[side]} for row in rows for side in ("chosen", "rejected")]
+        trainer = trl.SFTTrainer(model=model, args=trl.SFTConfig(**settings), train_dataset=Dataset.from_list(texts), processing_class=tokenizer)
+    elif kind.startswith("dpo"):
+        trainer = trl.DPOTrainer(
+            model=model,
+            args=trl.DPOConfig(beta=0.1, **settings),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+            peft_config=adapter,
+        )
+    moments = []
+
+    class Clock(TrainerCallback):
+        def on_train_begin(self, *_, **__):
+            moments.append(time.perf_counter())
+
+        def on_step_end(self, *_, **__):
+            moments.append(time.perf_counter())
+
+    trainer.add_callback(Clock())
+    trainer.train()
+    steps = [after - before for before, after in zip(moments, moments[1:])]
+    return steps[asked.warm :], "s"
+
+
+def generate(kind, asked):
+    torch = torch_on_these_cores()
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    k = DRAWN[kind]
+    tokenizer = AutoTokenizer.from_pretrained(asked.model)
+    model = AutoModelForCausalLM.from_pretrained(asked.model, dtype=torch.float32).eval()
+    prompt = tokenizer.apply_chat_template(rows_of(asked)[0]["prompt"], add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    inputs = {name: tensor.repeat(k, 1) for name, tensor in prompt.items()}
+
+    def draw(count):
+        with torch.no_grad():
+            model.generate(**inputs, max_new_tokens=count, min_new_tokens=count, do_sample=True)
+
+    draw(4)
+    began = time.perf_counter()
+    draw(NEW_TOKENS)
+    return [k * NEW_TOKENS / (time.perf_counter() - began)], "tokens/s"
+
+
+def llama(kind, asked):
+    """llama.cpp through xllamacpp: K sequences of one prompt in one context."""
+    import xllamacpp
+    from transformers import AutoTokenizer
+
+    k = DRAWN[kind]
+    tokenizer = AutoTokenizer.from_pretrained(asked.model)
+    text = tokenizer.apply_chat_template(rows_of(asked)[0]["prompt"], add_generation_prompt=True, tokenize=False)
+    how = xllamacpp.CommonParams()
+    how.model.path = asked.gguf
+    how.n_parallel = k
+    how.n_ctx = 1024 * k
+    how.cpuparams.n_threads = how.cpuparams_batch.n_threads = os.cpu_count()
+    how.warmup = False
+    server = xllamacpp.Server(how)
+
+    def one(count, seed):
+        asked_for = {"prompt": text, "n_predict": count, "ignore_eos": True, "temperature": 1.0, "seed": seed, "cache_prompt": False}
+        return server.handle_completions(asked_for)
+
+    from concurrent.futures import ThreadPoolExecutor
+
+    def draw(count):
+        with ThreadPoolExecutor(k) as pool:
+            list(pool.map(lambda seed: one(count, seed), range(k)))
+
+    draw(4)
+    began = time.perf_counter()
+    draw(NEW_TOKENS)
+    return [k * NEW_TOKENS / (time.perf_counter() - began)], "tokens/s"
+
+
+def judge(_kind, asked):
+    """A sequence classifier over the K responses of each prompt, padded to one batch."""
+    torch = torch_on_these_cores()
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(asked.model)
+    model = AutoModelForSequenceClassification.from_pretrained(asked.model, num_labels=1, dtype=torch.float32).eval()
+    model.config.pad_token_id = tokenizer.pad_token_id
+    batches = []
+    for row in rows_of(asked)[:PROMPTS]:
+        answers = [row["chosen" if i % 2 == 0 else "rejected"][-1]["content"].strip() + f" ({i})" for i in range(8)]
+        chats = [row["prompt"] + [{"role": "assistant", "content": answer}] for answer in answers]
+        texts = [tokenizer.apply_chat_template(chat, tokenize=False) for chat in chats]
+        batches.append(tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False))
+    with torch.no_grad():
+        model(**batches[0])
+        began = time.perf_counter()
+        for batch in batches:
+            model(**batch)
+    return [8 * len(batches) / (time.perf_counter() - began)], "responses/s"
+
+
+if __name__ == "__main__":
+    main()
