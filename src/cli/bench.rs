@@ -138,6 +138,7 @@ impl Bench {
             pairs::logps(
                 &model.decoder,
                 &open,
+                0,
                 budget,
                 "reference",
                 &mut |_, logps| {

@@ -160,6 +160,7 @@ impl Score {
         pairs::logps(
             &model.decoder,
             &rows,
+            0,
             self.max_tokens_per_batch,
             "score",
             &mut |_, logps| {

@@ -1,4 +1,4 @@
-//! The local engine: all prompts of a batch are prefilled as one trie, then every response of every prompt
+//! The local engine: all prompts of a batch are prefilled together, then every response of every prompt
 //! decodes together. A prompt's keys and values are stored once for all its responses; a response that is
 //! finished leaves the batch.
 
@@ -119,7 +119,8 @@ impl Engine<'_> {
             .iter()
             .map(|p| Sequence::unscored(p.tokens.clone()))
             .collect();
-        let trie = Trie::new(&sequences);
+        // Shared beginnings of different prompts are not merged: a response must not depend on who is in its batch.
+        let trie = Trie::apart(&sequences);
         let rows: usize = prompts.iter().map(|p| self.rows_for(p)).sum();
         let mut cache = Cache::new(&self.decoder.spec, rows, &self.decoder.device());
         let mut live = self.start(prompts, trie.len(), key);

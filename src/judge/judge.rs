@@ -20,11 +20,12 @@ pub struct Group {
 
 /// Scores responses; higher is better.
 pub trait Judge {
-    /// One score a response, handed to `done` group by group, in order.
+    /// One score a response of the groups from `from` on, handed to `done` group by group, in order. The groups before
+    /// are known already; batches are cut as if they were not, so that whoever goes on in the middle gets the same bits.
     ///
     /// # Errors
     /// When a group cannot be scored, or whatever `done` reports.
-    fn scores(&mut self, groups: &[Group], done: &mut Scores) -> Result<()>;
+    fn scores(&mut self, groups: &[Group], from: usize, done: &mut Scores) -> Result<()>;
 }
 
 /// Takes the scores of one group.
@@ -61,17 +62,21 @@ impl<'a> RewardJudge<'a> {
     }
 
     /// One score a sequence, of sequences that are already encoded, handed to `done` row by row with the row's index.
-    /// Each row has a name, for errors.
+    /// Each row has a name, for errors. Rows before `from` are known, as in [`Judge::scores`].
     ///
     /// # Errors
     /// A reward that is not finite, ^C, or whatever `done` reports.
     pub fn rewards(
         &self,
         rows: &[(&str, &[Sequence])],
+        from: usize,
         done: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
     ) -> Result<()> {
         let sizes: Vec<usize> = rows.iter().map(|(_, row)| Trie::new(row).len()).collect();
         for run in pack(&sizes, self.max_tokens_per_batch) {
+            if run.end <= from {
+                continue;
+            }
             let batch = &rows[run.clone()];
             let flat: Vec<Sequence> = batch.iter().flat_map(|(_, row)| *row).cloned().collect();
             let mut rewards = Vec::new();
@@ -92,7 +97,9 @@ impl<'a> RewardJudge<'a> {
                     ))
                     .hint("look at the reward model: its training may have diverged"));
                 }
-                done(at, rewards)?;
+                if at >= from {
+                    done(at, rewards)?;
+                }
             }
             if interrupt::requested() && run.end < rows.len() {
                 return Err(interrupt::error("stopped while judging"));
@@ -127,14 +134,14 @@ impl<'a> RewardJudge<'a> {
 }
 
 impl Judge for RewardJudge<'_> {
-    fn scores(&mut self, groups: &[Group], done: &mut Scores) -> Result<()> {
+    fn scores(&mut self, groups: &[Group], from: usize, done: &mut Scores) -> Result<()> {
         let rows: Vec<Vec<Sequence>> = groups
             .iter()
             .map(|group| self.sequences(group))
             .collect::<Result<_>>()?;
         let ids = groups.iter().map(|group| group.id.as_str());
         let named: Vec<(&str, &[Sequence])> = ids.zip(rows.iter().map(Vec::as_slice)).collect();
-        self.rewards(&named, &mut |at, rewards| done(&groups[at], rewards))
+        self.rewards(&named, from, &mut |at, rewards| done(&groups[at], rewards))
     }
 }
 
@@ -142,9 +149,9 @@ impl Judge for RewardJudge<'_> {
 pub struct RuleJudge(pub Rule);
 
 impl Judge for RuleJudge {
-    fn scores(&mut self, groups: &[Group], done: &mut Scores) -> Result<()> {
+    fn scores(&mut self, groups: &[Group], from: usize, done: &mut Scores) -> Result<()> {
         let score = |text: &String| self.0.score(text) as f32;
-        groups
+        groups[from..]
             .iter()
             .try_for_each(|group| done(group, group.responses.iter().map(score).collect()))
     }

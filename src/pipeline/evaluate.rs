@@ -296,6 +296,7 @@ impl Evaluation {
             logps(
                 decoder,
                 &rows,
+                0,
                 super::judges::TOKENS_PER_BATCH,
                 "KL",
                 &mut |_, logps| {

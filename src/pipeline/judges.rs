@@ -61,26 +61,22 @@ impl Seat {
         file: &Path,
     ) -> Result<Vec<GroupRow>> {
         let (mut journal, mut scored) = Journal::<GroupRow>::open(file)?;
-        let open: Vec<GroupRow> = rows
-            .iter()
-            .filter(|row| !journal.contains(&row.id))
-            .cloned()
-            .collect();
+        let known = scored.len();
         let mut keep = |row: GroupRow| {
             journal.append(&row)?;
             scored.push(row);
             Ok(())
         };
         match self {
-            _ if open.is_empty() => {}
+            _ if known == rows.len() => {}
             Self::Reward(policy) => {
                 let model: Model = policy.load(&cx.device)?;
                 let mut judge = RewardJudge::new(&model, max_length, TOKENS_PER_BATCH)?;
-                score_with(&mut judge, open, &mut keep)?;
+                score_from(&mut judge, rows, known, &mut keep)?;
             }
             Self::Rule(rule) => {
                 let rule: Rule = rule.formula.parse()?;
-                score_with(&mut RuleJudge(rule), open, &mut keep)?;
+                score_from(&mut RuleJudge(rule), rows, known, &mut keep)?;
             }
         }
         journal.finish()?;
@@ -122,6 +118,16 @@ pub fn score_with(
     rows: Vec<GroupRow>,
     done: &mut dyn FnMut(GroupRow) -> Result<()>,
 ) -> Result<()> {
+    score_from(judge, &rows, 0, done)
+}
+
+/// The same for the rows from `from` on; those before are known.
+fn score_from(
+    judge: &mut dyn Judge,
+    rows: &[GroupRow],
+    from: usize,
+    done: &mut dyn FnMut(GroupRow) -> Result<()>,
+) -> Result<()> {
     let groups: Vec<Group> = rows
         .iter()
         .map(|row| Group {
@@ -133,11 +139,15 @@ pub fn score_with(
     let span = info_span!("judge");
     span.pb_set_message("judge");
     span.pb_set_length(groups.len() as u64);
+    span.pb_set_position(from as u64);
     let _entered = span.enter();
-    let mut rest = rows.into_iter();
-    judge.scores(&groups, &mut |_, rewards| {
+    let mut rest = rows[from..].iter();
+    judge.scores(&groups, from, &mut |_, rewards| {
         span.pb_inc(1);
         let row = rest.next().expect("a judge answers each group once");
-        done(GroupRow { rewards, ..row })
+        done(GroupRow {
+            rewards,
+            ..row.clone()
+        })
     })
 }

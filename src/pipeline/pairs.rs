@@ -138,13 +138,15 @@ impl Keyed for ReferenceRow {
     }
 }
 
-/// Log-probs of every sequence of `examples`, nats, batch by batch; each batch is handed to `done`.
+/// Log-probs of every sequence of the examples from `from` on, nats, each example handed to `done`. Those before are
+/// known; batches are cut as if they were not, so that whoever goes on in the middle gets the same bits.
 ///
 /// # Errors
 /// ^C, or whatever `done` reports.
 pub fn logps(
     decoder: &Decoder,
     examples: &[&Example],
+    from: usize,
     budget: usize,
     what: &str,
     done: &mut dyn FnMut(&Example, Vec<f32>) -> Result<()>,
@@ -152,27 +154,31 @@ pub fn logps(
     let span = info_span!("logps");
     span.pb_set_message(what);
     span.pb_set_length(examples.len() as u64);
+    span.pb_set_position(from as u64);
     let _entered = span.enter();
     let sizes: Vec<usize> = examples
         .iter()
         .map(|e| Trie::new(&e.sequences).len())
         .collect();
     for run in pack(&sizes, budget) {
+        if run.end <= from {
+            continue;
+        }
         if interrupt::requested() {
             return Err(interrupt::error(&format!("stopped in {what}")));
         }
-        let batch = &examples[run];
+        let batch = &examples[run.clone()];
         let sequences: Vec<Sequence> = batch.iter().flat_map(|e| e.sequences.clone()).collect();
         let trie = Trie::new(&sequences);
         let sums = sequence_sums(decoder.target_logprobs(&trie).logps, &trie);
         let sums: Vec<f32> = sums.into_data().iter::<f32>().collect();
         let mut rest = sums.into_iter();
-        for example in batch {
-            done(
-                example,
-                rest.by_ref().take(example.sequences.len()).collect(),
-            )?;
-            span.pb_inc(1);
+        for (at, example) in run.zip(batch) {
+            let of_example = rest.by_ref().take(example.sequences.len()).collect();
+            if at >= from {
+                done(example, of_example)?;
+                span.pb_inc(1);
+            }
         }
     }
     Ok(())
@@ -189,13 +195,11 @@ pub fn reference(
     file: &Path,
 ) -> Result<()> {
     let (mut journal, mut rows) = Journal::<ReferenceRow>::open(file)?;
-    let open: Vec<&Example> = examples
-        .iter()
-        .filter(|e| !journal.contains(&e.id))
-        .collect();
+    let all: Vec<&Example> = examples.iter().collect();
     logps(
         decoder,
-        &open,
+        &all,
+        rows.len(),
         budget,
         "reference",
         &mut |example, logps| {

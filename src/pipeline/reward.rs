@@ -156,7 +156,7 @@ fn compare(
         .map(|pair| (pair.id.as_str(), pair.sequences.as_slice()))
         .collect();
     let mut scores = Vec::with_capacity(encoded.len());
-    judge.rewards(&encoded, &mut |_, of_pair| {
+    judge.rewards(&encoded, 0, &mut |_, of_pair| {
         scores.push(of_pair);
         Ok(())
     })?;

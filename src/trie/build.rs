@@ -91,6 +91,43 @@ impl Trie {
         trie
     }
 
+    /// Packs `sequences` without looking for what they share: each is computed just as if it were alone, to the last
+    /// bit, whatever the others are.
+    ///
+    /// # Panics
+    /// If a sequence is empty.
+    pub fn apart(sequences: &[Sequence]) -> Self {
+        let mut all = Trie::default();
+        for sequence in sequences {
+            all.append(Self::new(std::slice::from_ref(sequence)));
+        }
+        all
+    }
+
+    /// Puts another trie behind this one.
+    fn append(&mut self, other: Trie) {
+        let (rows, segments) = (self.len(), self.segments.len());
+        let sequences = self.sequences() as u32;
+        self.tokens.extend(other.tokens);
+        self.positions.extend(other.positions);
+        self.segments
+            .extend(other.segments.into_iter().map(|segment| Segment {
+                rows: rows + segment.rows.start..rows + segment.rows.end,
+                depth: segment.depth,
+                parent: segment.parent.map(|parent| segments + parent),
+            }));
+        self.targets
+            .extend(other.targets.into_iter().map(|target| Target {
+                row: rows as u32 + target.row,
+                token: target.token,
+                sequence: sequences + target.sequence,
+            }));
+        self.last
+            .extend(other.last.iter().map(|row| rows as u32 + row));
+        self.leaf
+            .extend(other.leaf.iter().map(|leaf| segments + leaf));
+    }
+
     /// Number of tokens in the flat row.
     pub fn len(&self) -> usize {
         self.tokens.len()

@@ -149,6 +149,17 @@ fn samples_do_not_depend_on_the_batch_or_the_order() {
     assert!(drawn == together, "in the opposite order");
     let alone = draw(&decoder, &chat, &how(usize::MAX), &prompts[3..4]);
     assert!(alone[0] == together[3], "alone");
+    // More rows at once than any block of a kernel takes.
+    let many = Sampling {
+        num_generations: 40,
+        ..how(usize::MAX)
+    };
+    let crowd = draw(&decoder, &chat, &many, &prompts);
+    let few = Sampling {
+        max_tokens_per_batch: 1,
+        ..many
+    };
+    assert!(draw(&decoder, &chat, &few, &prompts) == crowd, "280 rows");
     let differ = |drawn: &[Drawn]| {
         drawn
             .windows(2)

@@ -4,6 +4,7 @@
 //! maximum and sum (Milakov and Gimelshein 2018), backward by making each chunk's logits again: three
 //! products of `[targets, hidden, vocab]` in all, and `[targets, CHUNK]` of memory.
 
+use super::linear::dots;
 use crate::clock::{self, Work};
 use crate::cpu::{self, Write};
 use crate::simd;
@@ -216,12 +217,12 @@ fn chunk_logits(
     size: usize,
 ) {
     let [rows, width] = cpu::dims2(hidden);
-    cpu::gemm(
-        [rows, size, width],
-        (logits, size, 1),
-        (cpu::slice(hidden), width, 1),
-        (&cpu::slice(weight)[first * width..], 1, width),
-        Write::OverParallel,
+    let weight = &cpu::slice(weight)[first * width..(first + size) * width];
+    dots(
+        cpu::slice(hidden),
+        weight,
+        width,
+        &mut logits[..rows * size],
     );
 }
 

@@ -1,5 +1,6 @@
-//! The CPU body for few rows, as in decoding: every output is one dot product of two rows that lie in memory as they
-//! are read. A matrix product would first copy the weight into panels, which costs more than the product itself.
+//! The CPU body: every output is one dot product of two rows that lie in memory as they are read. A packed matrix
+//! product first copies the weight into panels, which for the few rows of decoding costs more than the product itself,
+//! and for many rows gains nothing: both sides are contiguous already.
 
 use crate::cpu::Shared;
 use pulp::{Simd, WithSimd};
@@ -14,6 +15,15 @@ pub fn dots(x: &[f32], weight: &[f32], width: usize, out: &mut [f32]) {
         return out.fill(0.0);
     }
     let outs = weight.len() / width;
+    assert!(
+        x.len().is_multiple_of(width) && weight.len() == outs * width,
+        "rows of {width} values are needed"
+    );
+    assert_eq!(
+        out.len(),
+        x.len() / width * outs,
+        "a value a row and output"
+    );
     let shared = Shared(out.as_mut_ptr());
     let share = outs.div_ceil(2 * rayon::current_num_threads()).max(32);
     weight
@@ -31,6 +41,9 @@ pub fn dots(x: &[f32], weight: &[f32], width: usize, out: &mut [f32]) {
         });
 }
 
+/// Rows of x that are worked on together: they stay in the cache next to the core while the weight streams by.
+const BLOCK: usize = 64;
+
 /// One task's part: some rows of the weight against all rows of x.
 struct Share<'a> {
     x: &'a [f32],
@@ -46,35 +59,44 @@ impl WithSimd for Share<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // AVX2 has 16 registers, AVX-512 and NEON have 32: the sums of a tile must stay in them.
-        match S::F32_LANES {
-            8 => self.columns::<S, 2>(simd),
-            _ => self.columns::<S, 4>(simd),
+        for (block, x) in self.x.chunks(BLOCK * self.width).enumerate() {
+            let first_row = block * BLOCK;
+            // AVX2 has 16 registers, AVX-512 and NEON have 32: the sums of a tile must stay in them.
+            match S::F32_LANES {
+                8 => self.columns::<S, 2>(simd, x, first_row),
+                _ => self.columns::<S, 4>(simd, x, first_row),
+            }
         }
     }
 }
 
 impl Share<'_> {
     #[inline(always)]
-    fn columns<S: Simd, const N: usize>(&self, simd: S) {
+    fn columns<S: Simd, const N: usize>(&self, simd: S, x: &[f32], first_row: usize) {
         let mut at = self.first;
         let mut groups = self.weight.chunks_exact(N * self.width);
         for group in &mut groups {
             let weights: [&[f32]; N] =
                 std::array::from_fn(|n| &group[n * self.width..(n + 1) * self.width]);
-            self.rows(simd, weights, at);
+            self.rows(simd, x, first_row, weights, at);
             at += N;
         }
         for weight in groups.remainder().chunks_exact(self.width) {
-            self.rows(simd, [weight], at);
+            self.rows(simd, x, first_row, [weight], at);
             at += 1;
         }
     }
 
     #[inline(always)]
-    fn rows<S: Simd, const N: usize>(&self, simd: S, weights: [&[f32]; N], at: usize) {
-        let mut row = 0;
-        let mut groups = self.x.chunks_exact(4 * self.width);
+    fn rows<S: Simd, const N: usize>(
+        &self,
+        simd: S,
+        x: &[f32],
+        mut row: usize,
+        weights: [&[f32]; N],
+        at: usize,
+    ) {
+        let mut groups = x.chunks_exact(4 * self.width);
         for group in &mut groups {
             let rows: [&[f32]; 4] =
                 std::array::from_fn(|m| &group[m * self.width..(m + 1) * self.width]);
@@ -90,7 +112,8 @@ impl Share<'_> {
     #[inline(always)]
     fn put<const M: usize, const N: usize>(&self, row: usize, at: usize, sums: [[f32; N]; M]) {
         for (m, sums) in sums.iter().enumerate() {
-            // SAFETY: columns `at..at + N` belong to this task alone, and the rows are rows of x.
+            // SAFETY: columns `at..at + N` belong to this task alone, and `dots` has checked that there is a row of
+            // outputs for each row of x.
             let out = unsafe { self.out.at((row + m) * self.outs + at, N) };
             out.copy_from_slice(sums);
         }
