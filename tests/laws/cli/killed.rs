@@ -39,6 +39,7 @@ num_train_epochs = 2
 per_device_train_batch_size = 2
 gradient_accumulation_steps = 1
 save_steps = 2
+max_tokens_per_batch = 128
 [eval]
 max_length = 64
 [eval.prompts]
@@ -133,5 +134,46 @@ fn a_killed_run_ends_with_the_same_bits() {
             !row["prompt"].is_null() && !row["prompt"][0].is_number(),
             "{line}"
         );
+    }
+}
+
+/// Makes a finished stage one that was killed after `rows` rows of its file.
+fn tear(root: &Path, stage: &str, rows: usize) -> usize {
+    let done = root.join(format!("{stage}.done.json"));
+    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&done).unwrap()).unwrap();
+    record["done"] = false.into();
+    record["files"] = serde_json::json!({});
+    fs::write(root.join(format!("{stage}.open.json")), record.to_string()).unwrap();
+    fs::remove_file(done).unwrap();
+    let file = root.join(format!("{stage}.jsonl"));
+    let text = fs::read_to_string(&file).unwrap();
+    let kept: String = text.split_inclusive('\n').take(rows).collect();
+    fs::write(&file, kept).unwrap();
+    text.lines().count()
+}
+
+#[test]
+fn a_stage_torn_in_the_middle_of_a_batch_ends_with_the_same_bits() {
+    let run = folder(&[("recipe.toml", RECIPE)]);
+    let said = duel(&run, &RUN);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let root = run.path().join("runs/killed");
+    let whole = outputs(&root);
+    for stage in ["responses", "scores", "reference"] {
+        let stage = format!("round-1/{stage}");
+        for rows in [1, 2, 4] {
+            assert!(tear(&root, &stage, rows) > rows, "{stage} has rows to lose");
+            let said = duel(&run, &RUN);
+            assert_eq!(said.code, 0, "{}", said.err);
+            let again = outputs(&root);
+            for (path, bytes) in &whole {
+                let same = bytes == &again[path];
+                assert!(
+                    same,
+                    "{} differs after {rows} rows of {stage}",
+                    path.display()
+                );
+            }
+        }
     }
 }
