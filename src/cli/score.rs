@@ -78,6 +78,7 @@ impl Score {
         let options = LoadOptions {
             skip_bad: self.skip_bad,
             text_as_chat: self.text_as_chat,
+            allow_none: true,
             ..LoadOptions::default()
         };
         let (rows, report) = load_preferences(std::slice::from_ref(&self.data), &options)?;

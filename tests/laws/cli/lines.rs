@@ -168,7 +168,18 @@ fn every_row_of_a_judged_file_has_its_line_in_order() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(written.len(), 2);
-    assert_eq!(written[0]["rewards"], lines[0]["rewards"]);
+    let rewards =
+        |row: &Value| -> Vec<f32> { serde_json::from_value(row["rewards"].clone()).unwrap() };
+    assert_eq!(rewards(&written[0]), rewards(&lines[0]));
+
+    let unusable = json!({"prompt": "", "responses": [" there"]});
+    std::fs::write(folder.path().join("rows.jsonl"), unusable.to_string()).unwrap();
+    let said = duel(
+        &folder,
+        &["judge", "--rule", "sentence", "--data", "rows.jsonl"],
+    );
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert_eq!(said.json(), [json!({"line": 1, "error": "empty prompt"})]);
 }
 
 #[test]
