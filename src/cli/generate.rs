@@ -4,6 +4,7 @@ use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
 use crate::error::{Error, Result};
 use crate::generate::Engine;
+use crate::pipeline::Policy;
 use crate::pipeline::responses::{self, GroupRow};
 use crate::recipe::{Sampling, hash_of};
 use crate::run::{stage_key, write_atomic};
@@ -81,14 +82,15 @@ impl Generate {
     }
 
     /// Notes beside the file what made it, and refuses to go on with a file of another call: rows are known by their
-    /// ids alone.
+    /// ids alone. The model is known by its content: a checkpoint that was trained on has the same name.
     fn claim(&self, rows: &[PromptRow], how: &Sampling) -> Result<()> {
         let asked: Vec<(&str, String)> = rows
             .iter()
             .map(|row| (row.id.as_str(), format!("{:?}", row.prompt)))
             .collect();
-        let facts = (&self.model, self.seed, hash_of(how).to_string(), asked);
-        let key = stage_key(&facts, &[])?.to_string();
+        let model = Policy::at(&setup::model_path(&self.model)?)?;
+        let facts = (self.seed, hash_of(how).to_string(), asked);
+        let key = stage_key(&facts, &[model.digest])?.to_string();
         let mut note = self.out.as_os_str().to_owned();
         note.push(".key");
         let note = PathBuf::from(note);

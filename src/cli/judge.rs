@@ -1,19 +1,27 @@
 //! `duel judge`: a judge's rewards, one line a row.
 
+use super::faults::Faults;
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
 use crate::error::{Error, Result};
 use crate::generate::Finish;
-use crate::judge::{RewardJudge, Rule, RuleJudge};
+use crate::judge::{Judge as Rank, RewardJudge, Rule, RuleJudge};
+use crate::model::Model;
+use crate::pipeline::examples;
 use crate::pipeline::judges::score_with;
 use crate::pipeline::responses::GroupRow;
-use crate::run::read_rows;
+use crate::recipe::Overlong;
+use crate::text::Fit;
 use clap::Args;
+use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-/// Rewards of responses: one JSON line a row, with `rewards`, or `chosen` and `rejected` for pairs
+/// Rewards of responses: one JSON line a row in input order, with `rewards`, or `chosen` and `rejected` for pairs
+///
+/// A row that has no rewards (an empty prompt, a response longer than the limit) has a line with its number and an
+/// `error`; a file of --out has only the rows with rewards.
 ///
 /// Example: duel judge --model runs/my-reward/reward/checkpoint --data responses.jsonl --json
 #[derive(Debug, Args)]
@@ -45,19 +53,24 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// How responses of `duel generate` ended, and their tokens, go out as they came in.
-    fn keep_what_is_known(&self, groups: &mut [GroupRow]) {
-        let known: Vec<GroupRow> = read_rows(&self.data).unwrap_or_default();
-        let known: HashMap<&str, &GroupRow> =
-            known.iter().map(|row| (row.id.as_str(), row)).collect();
+    /// How responses of `duel generate` ended, and their tokens, go out as they came in. Files from elsewhere do not
+    /// say: their responses count as ended.
+    fn keep_what_is_known(&self, groups: &mut [GroupRow]) -> Result<()> {
+        let bytes = std::fs::read(&self.data).map_err(|e| Error::io(&self.data, "read", e))?;
+        let known: HashMap<String, GroupRow> = bytes
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice::<GroupRow>(line).ok())
+            .map(|row| (row.id.clone(), row))
+            .collect();
         for group in groups {
-            if let Some(row) = known.get(group.id.as_str())
+            if let Some(row) = known.get(&group.id)
                 && row.responses == group.responses
             {
                 group.finish.clone_from(&row.finish);
                 group.tokens.clone_from(&row.tokens);
             }
         }
+        Ok(())
     }
 
     /// Runs the command.
@@ -65,46 +78,103 @@ impl Judge {
         let options = LoadOptions {
             skip_bad: self.skip_bad,
             text_as_chat: self.text_as_chat,
+            allow_none: true,
             ..LoadOptions::default()
         };
         let (rows, report) = load_prompts(std::slice::from_ref(&self.data), &options)?;
         output::report(&report);
-        if let Some(row) = rows.iter().find(|row| row.responses.is_empty()) {
-            return Err(Error::data("the row has no responses")
-                .at(&row.origin)
-                .hint("rows need `responses`, or `chosen` and `rejected`; `duel generate` writes the former"));
-        }
-        let mut groups: Vec<GroupRow> = rows.iter().map(group).collect();
-        self.keep_what_is_known(&mut groups);
-        let mut scored = Vec::with_capacity(groups.len());
-        let mut keep = |row| {
-            scored.push(row);
-            Ok(())
-        };
+        let mut faults = Faults::unread(&report);
+        let rows = answered(rows, &mut faults)?;
         match (&self.model, &self.rule) {
-            (_, Some(rule)) => {
-                score_with(&mut RuleJudge(rule.parse::<Rule>()?), groups, &mut keep)?
-            }
+            (_, Some(rule)) => self.judge(&mut RuleJudge(rule.parse::<Rule>()?), &rows, faults),
             (Some(name), None) => {
                 let model = setup::model(name, global)?;
                 setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
                 let mut judge =
                     RewardJudge::new(&model, self.max_length, self.max_tokens_per_batch)?;
-                score_with(&mut judge, groups, &mut keep)?;
+                let rows = self.fitting(rows, &model, &mut faults)?;
+                self.judge(&mut judge, &rows, faults)
             }
             (None, None) => {
-                return Err(
-                    Error::user("no judge was named").hint("give --model MODEL, or --rule FORMULA")
-                );
+                Err(Error::user("no judge was named").hint("give --model MODEL, or --rule FORMULA"))
             }
         }
-        let pairs = rows.iter().map(|row| row.is_pair);
-        let lines = scored.iter().zip(pairs).map(|(row, pair)| line(row, pair));
-        match &self.out {
-            None => lines.into_iter().try_for_each(|line| output::json(&line)),
-            Some(path) => crate::run::write_rows(path, &scored),
-        }
     }
+
+    /// The rows whose responses the model can read whole; the others are faults.
+    fn fitting(
+        &self,
+        rows: Vec<PromptRow>,
+        model: &Model,
+        faults: &mut Faults,
+    ) -> Result<Vec<PromptRow>> {
+        let limits = examples::limits(self.max_length, Overlong::TruncatePrompt, model);
+        let fits = |row: &PromptRow| -> Result<bool> {
+            for response in &row.responses {
+                let encoded = model.chat.response(&row.prompt, response, true);
+                let mut encoded = encoded.map_err(|e| e.at(&row.origin))?;
+                if let Fit::Dropped(_) = limits.response(&mut encoded) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        let fits: Vec<bool> = rows.par_iter().map(fits).collect::<Result<_>>()?;
+        let max_length = limits.max_length;
+        let reason = format!("a response is not shorter than the {max_length} tokens of the limit");
+        let mut kept = Vec::with_capacity(rows.len());
+        for (row, fits) in rows.into_iter().zip(fits) {
+            match fits {
+                true => kept.push(row),
+                false => faults.add(&row.id, &row.origin, &reason),
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Prints a line for every row as soon as it is judged, or writes the judged ones to the file.
+    fn judge(&self, judge: &mut dyn Rank, rows: &[PromptRow], faults: Faults) -> Result<()> {
+        if faults.len() > 0 {
+            let place = match &self.out {
+                None => "their lines say `error`".to_owned(),
+                Some(path) => format!("they are not in {}", path.display()),
+            };
+            output::note(&format!("{} rows have no rewards: {place}", faults.len()));
+        }
+        let mut groups: Vec<GroupRow> = rows.iter().map(group).collect();
+        if let Some(path) = &self.out {
+            self.keep_what_is_known(&mut groups)?;
+            let mut scored = Vec::with_capacity(groups.len());
+            score_with(judge, groups, &mut |row| {
+                scored.push(row);
+                Ok(())
+            })?;
+            return crate::run::write_rows(path, &scored);
+        }
+        let mut faults = faults.in_order();
+        let mut places = rows.iter();
+        score_with(judge, groups, &mut |row| {
+            let place = places.next().expect("a judge answers each row once");
+            faults.print_before(place.origin.line)?;
+            output::json(&line(&row, place.is_pair))
+        })?;
+        faults.print_rest()
+    }
+}
+
+/// The rows that have something to judge; the others are faults, unless there is nothing else.
+fn answered(rows: Vec<PromptRow>, faults: &mut Faults) -> Result<Vec<PromptRow>> {
+    let (answered, bare): (Vec<_>, Vec<_>) =
+        rows.into_iter().partition(|row| !row.responses.is_empty());
+    if let (true, Some(row)) = (answered.is_empty(), bare.first()) {
+        return Err(Error::data("the row has no responses").at(&row.origin).hint(
+            "rows need `responses`, or `chosen` and `rejected`; `duel generate` writes the former",
+        ));
+    }
+    for row in bare {
+        faults.add(&row.id, &row.origin, "the row has no responses");
+    }
+    Ok(answered)
 }
 
 fn group(row: &PromptRow) -> GroupRow {

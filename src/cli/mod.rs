@@ -7,6 +7,7 @@ mod devices;
 mod dry_run;
 mod eval;
 mod export;
+mod faults;
 mod generate;
 mod judge;
 mod numbers;
@@ -21,6 +22,7 @@ mod score;
 mod setup;
 mod summary;
 
+use crate::error::{Error, Kind};
 use crate::pipeline::Until;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -89,6 +91,28 @@ enum Command {
     Devices(devices::Devices),
 }
 
+impl Command {
+    /// Whether the same command goes on where it was stopped. The others keep nothing of what they computed.
+    fn continues(&self) -> bool {
+        use Command::{Dpo, Generate, Online, Quickstart, Reward, Run, Sft};
+        matches!(
+            self,
+            Quickstart(_) | Run(_) | Sft(_) | Reward(_) | Dpo(_) | Online(_) | Generate(_)
+        )
+    }
+}
+
+/// What the library says of ^C is said for runs: that everything is saved.
+fn nothing_kept(error: Error) -> Error {
+    match error.kind {
+        Kind::Interrupted => {
+            Error::interrupted("stopped before the end; this command keeps nothing")
+                .hint("run the same command again: it begins anew")
+        }
+        _ => error,
+    }
+}
+
 /// `--beta -1` shall reach the one who says what is wrong with -1, not be taken for a flag.
 fn with_negative_numbers(command: clap::Command) -> clap::Command {
     command
@@ -103,7 +127,8 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
 pub fn main() -> ExitCode {
     let matches = with_negative_numbers(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    setup::start(&cli.global);
+    let continues = cli.command.continues();
+    setup::start(&cli.global, continues);
     let outcome = match &cli.command {
         Command::Quickstart(command) => command.run(&cli.global),
         Command::Run(command) => command.run(&cli.global, Until::End),
@@ -127,6 +152,11 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = if continues {
+                error
+            } else {
+                nothing_kept(error)
+            };
             output::error(&error);
             ExitCode::from(error.exit_code())
         }

@@ -71,8 +71,14 @@ pub fn stopping() {
     eprintln!("\nstopping after this step; press ^C again to stop at once");
 }
 
-/// What the second ^C does.
-pub fn stop_now() -> ! {
+/// What the second ^C does to a command that goes on where it was stopped.
+pub fn stop_run_now() -> ! {
     eprintln!("\nstopped; the run continues from its last checkpoint with the same command");
+    std::process::exit(130)
+}
+
+/// What the second ^C does to any other.
+pub fn stop_now() -> ! {
+    eprintln!("\nstopped; the same command begins anew");
     std::process::exit(130)
 }

@@ -1,7 +1,8 @@
 //! `duel score`: log-probs and losses of pairs, one line each.
 
+use super::faults::Faults;
 use super::{Global, numbers, output, setup};
-use crate::data::{LoadOptions, Preference, Report, load_preferences};
+use crate::data::{LoadOptions, Preference, load_preferences};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::objective::Example;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 /// Log-probs and losses of preference pairs: one JSON line a pair in input order, then the means
 ///
 /// A row that has no numbers (chosen and rejected are equal, a response longer than the limit) has a line with its
-/// number and an `error`, and is not in the means.
+/// number and an `error`, and is not in the means; where no row has numbers, the means are null.
 ///
 /// Example: duel score --model M --reference R --data pairs.jsonl --loss sigmoid --beta 0.1 --json
 #[derive(Debug, Args)]
@@ -77,6 +78,7 @@ impl Score {
         let options = LoadOptions {
             skip_bad: self.skip_bad,
             text_as_chat: self.text_as_chat,
+            allow_none: true,
             ..LoadOptions::default()
         };
         let (rows, report) = load_preferences(std::slice::from_ref(&self.data), &options)?;
@@ -89,17 +91,15 @@ impl Score {
         );
         let prepared = examples::pairs(&rows, &model.chat, &limits, true)?;
         setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
-        let too_long = left_out(&rows, &prepared.examples, limits.max_length);
-        if !too_long.is_empty() {
+        let mut faults = Faults::unread(&report);
+        let unread = faults.len();
+        left_out(&mut faults, &rows, &prepared.examples, limits.max_length);
+        if faults.len() > unread {
             output::note(&format!(
                 "{} pairs are too long: their lines say `error`",
-                too_long.len()
+                faults.len() - unread
             ));
         }
-        let mut faults = unread(&report);
-        faults.extend(too_long);
-        faults.sort_by_key(|fault| fault.0);
-        let prepared = prepared.not_empty("pair", limits.max_length)?;
         let policy = self.logps(&model, &prepared.examples)?;
         let reference = match &self.reference {
             Some(name) => {
@@ -112,7 +112,7 @@ impl Score {
         let losses = losses(&loss, &prepared.examples, &policy, &reference, &model)?;
         let mut sums = [0.0f64; 5];
         let errors = faults.len();
-        let mut faults = faults.into_iter().peekable();
+        let mut faults = faults.in_order();
         let lines: HashMap<&str, usize> =
             rows.iter().map(|row| (&*row.id, row.origin.line)).collect();
         for (i, example) in prepared.examples.iter().enumerate() {
@@ -126,9 +126,7 @@ impl Score {
             for (sum, number) in sums.iter_mut().zip(numbers) {
                 *sum += f64::from(number);
             }
-            while let Some((_, fault)) = faults.next_if(|(line, _)| *line < lines[&*example.id]) {
-                output::json(&fault)?;
-            }
+            faults.print_before(lines[&*example.id])?;
             let tokens = |k: usize| example.sequences[k].scored_count();
             output::json(&json!({
                 "id": example.id,
@@ -141,10 +139,11 @@ impl Score {
                 "loss": losses[i],
             }))?;
         }
-        faults.try_for_each(|(_, fault)| output::json(&fault))?;
-        let mean = |i: usize| sums[i] / prepared.examples.len().max(1) as f64;
+        faults.print_rest()?;
+        let count = prepared.examples.len();
+        let mean = |i: usize| (count > 0).then(|| sums[i] / count as f64);
         output::json(&json!({
-            "pairs": prepared.examples.len(),
+            "pairs": count,
             "errors": errors,
             "chosen_logp": mean(0),
             "rejected_logp": mean(1),
@@ -172,37 +171,13 @@ impl Score {
     }
 }
 
-/// Rows of the file that have no numbers: the line, and what is printed in their place.
-type Faults = Vec<(usize, Value)>;
-
-/// Rows that the loader left out.
-fn unread(report: &Report) -> Faults {
-    let malformed = report
-        .skipped
-        .iter()
-        .map(|(origin, reason)| (origin, reason.as_str()));
-    let dropped = report
-        .left_out
-        .iter()
-        .map(|(origin, reason)| (origin, *reason));
-    malformed
-        .chain(dropped)
-        .map(|(origin, reason)| (origin.line, json!({"line": origin.line, "error": reason})))
-        .collect()
-}
-
 /// Rows whose response alone does not fit: they are never cut.
-fn left_out(rows: &[Preference], kept: &[Example], max_length: usize) -> Faults {
+fn left_out(faults: &mut Faults, rows: &[Preference], kept: &[Example], max_length: usize) {
     let kept: HashSet<&str> = kept.iter().map(|example| &*example.id).collect();
-    rows.iter()
-        .filter(|row| !kept.contains(&*row.id))
-        .map(|row| {
-            let reason =
-                format!("a response is not shorter than the {max_length} tokens of the limit");
-            let line = row.origin.line;
-            (line, json!({"id": row.id, "line": line, "error": reason}))
-        })
-        .collect()
+    let reason = format!("a response is not shorter than the {max_length} tokens of the limit");
+    for row in rows.iter().filter(|row| !kept.contains(&*row.id)) {
+        faults.add(&row.id, &row.origin, &reason);
+    }
 }
 
 /// The loss of each pair.

@@ -21,8 +21,9 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// Starts the log and listens to ^C. Bars appear only on a terminal; a log that is not one gets plain lines.
-pub fn start(global: &Global) {
+/// Starts the log and listens to ^C. Bars appear only on a terminal; a log that is not one gets plain lines. `continues`:
+/// what is stopped goes on with the same command.
+pub fn start(global: &Global, continues: bool) {
     let filter = EnvFilter::try_from_env("DUEL_LOG").unwrap_or_else(|_| {
         EnvFilter::new(if global.quiet {
             "warn"
@@ -52,7 +53,11 @@ pub fn start(global: &Global) {
         .with(lines)
         .with(bars)
         .try_init();
-    if let Err(error) = interrupt::listen(output::stopping, output::stop_now) {
+    let stop_now = match continues {
+        true => output::stop_run_now,
+        false => output::stop_now,
+    };
+    if let Err(error) = interrupt::listen(output::stopping, stop_now) {
         tracing::debug!("{error}");
     }
 }

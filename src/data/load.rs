@@ -93,7 +93,7 @@ pub(super) fn load<T>(
             );
         }
     }
-    match rows.is_empty() && limit > 0 {
+    match rows.is_empty() && limit > 0 && !options.allow_none {
         true => Err(none_usable(paths, &report)),
         false => Ok((rows, report)),
     }

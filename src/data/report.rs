@@ -20,6 +20,8 @@ pub struct LoadOptions {
     pub text_as_chat: bool,
     /// Stop after this many rows.
     pub limit: Option<usize>,
+    /// Files whose rows can none be used are no error: whoever asks answers for each row of the report.
+    pub allow_none: bool,
 }
 
 /// What became of the rows of some files.

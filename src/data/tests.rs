@@ -522,7 +522,7 @@ fn conversations_to_imitate_come_in_every_shape() {
 }
 
 #[test]
-#[ignore = "needs the folder of real data sets: set DUEL_DATA"]
+#[ignore = "needs hh_rlhf_{harmless,helpful}_test/, tulu1_human_pref/ and oasst_octopack_sft/, 6 MB of HH, Tulu and OASST rows in jsonl.gz: set DUEL_DATA to their folder"]
 fn real_sets_load_unchanged() {
     let root = PathBuf::from(std::env::var("DUEL_DATA").expect("DUEL_DATA names the folder"));
     let options = LoadOptions::default();

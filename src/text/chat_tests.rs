@@ -358,7 +358,7 @@ fn smollm2_stops_at_im_end_and_pads_with_it() {
 }
 
 #[test]
-#[ignore = "needs the stories260K tokenizer: set DUEL_STORIES260K"]
+#[ignore = "needs a directory with the tokenizer.json of karpathy/tinyllamas stories260K alone: set DUEL_STORIES260K"]
 fn a_sentencepiece_tokenizer_without_a_configuration_works() {
     let dir =
         std::env::var("DUEL_STORIES260K").expect("DUEL_STORIES260K names the model's directory");

@@ -2,7 +2,7 @@
 
     python -P check_interchange.py FOLDER
 
-FOLDER holds sequences.json, a model, a reward model and adapters of both, all written by duel. The log-probs
+FOLDER holds sequences.json, a Llama, a reward model, adapters of both, a Qwen3 and a Mistral, all written by duel. The log-probs
 and rewards that transformers computes are printed as one JSON object; by-peft, by-peft-reward and
 by-transformers are added to FOLDER. Run by tests/laws/interchange.rs.
 """
@@ -56,6 +56,7 @@ def with_noise(model):
 
 def main():
     found = {"model": logps(causal("model")), "reward": rewards(reward("reward"))}
+    found |= {name: logps(causal(name)) for name in ("qwen3", "mistral")}
     # The tokenizer must load too, and know its end marker.
     found["eos"] = AutoTokenizer.from_pretrained(FOLDER / "model").eos_token_id
     found["adapter"] = logps(PeftModel.from_pretrained(causal("model"), FOLDER / "adapter").eval())

@@ -7,6 +7,9 @@ mod data;
 mod dry_run;
 #[path = "cli/export.rs"]
 mod export;
+#[cfg(unix)]
+#[path = "cli/interrupted.rs"]
+mod interrupted;
 #[path = "cli/killed.rs"]
 mod killed;
 #[path = "cli/lines.rs"]

@@ -17,8 +17,13 @@ use std::path::Path;
 
 /// A Llama with biases, grouped queries and a head of its own.
 fn model(path: &Path) -> Model {
+    model_of(path, json!({"attention_bias": true}))
+}
+
+/// The same with other keys in its config.
+fn model_of(path: &Path, keys: Value) -> Model {
     let chat = tiny::chat();
-    let config = json!({
+    let mut config = json!({
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "vocab_size": chat.vocab_size(),
@@ -30,12 +35,14 @@ fn model(path: &Path) -> Model {
         "max_position_embeddings": 64,
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
-        "attention_bias": true,
         "hidden_act": "silu",
         "initializer_range": 0.5,
         "tie_word_embeddings": false,
         "eos_token_id": 0,
     });
+    for (key, value) in keys.as_object().unwrap() {
+        config[key] = value.clone();
+    }
     let spec = HfConfig::from_value(config.clone())
         .unwrap()
         .resolve()
@@ -84,7 +91,7 @@ fn adapted(decoder: &Decoder) -> Decoder {
 /// Everything that is written, and the decoders it was written from.
 struct Written {
     folder: tempfile::TempDir,
-    decoders: [(&'static str, Decoder); 4],
+    decoders: [(&'static str, Decoder); 6],
 }
 
 fn write() -> Written {
@@ -101,17 +108,27 @@ fn write() -> Written {
             .save(&at(name), decoder, lora, StoreDtype::F32)
             .unwrap();
     };
+    // Norms on heads that are not as wide together as the model; a window shorter than the sequences.
+    let qwen3 =
+        json!({"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 6});
+    let mistral = json!({"architectures": ["MistralForCausalLM"], "model_type": "mistral", "sliding_window": 5});
+    let qwen3 = model_of(&at("qwen3"), qwen3);
+    let mistral = model_of(&at("mistral"), mistral);
     let adapter = adapted(&language.decoder);
     let reward_adapter = adapted(&reward().decoder);
     save(&language, "model", &language.decoder, None);
     save(&reward(), "reward", &reward().decoder, None);
     save(&language, "adapter", &adapter, Some(&lora()));
     save(&reward(), "reward-adapter", &reward_adapter, Some(&lora()));
+    save(&qwen3, "qwen3", &qwen3.decoder, None);
+    save(&mistral, "mistral", &mistral.decoder, None);
     let decoders = [
         ("model", language.decoder),
         ("reward", reward().decoder),
         ("adapter", adapter),
         ("reward-adapter", reward_adapter),
+        ("qwen3", qwen3.decoder),
+        ("mistral", mistral.decoder),
     ];
     Written { folder, decoders }
 }
@@ -302,7 +319,7 @@ fn mean_loss(objective: &mut dyn Objective, decoder: &Decoder, examples: &[Examp
 #[ignore = "needs Python with trl: set DUEL_PYTHON"]
 fn trl_evaluates_the_same_losses() {
     let written = write();
-    let [(_, base), (_, reward), (_, adapter), _] = &written.decoders;
+    let [(_, base), (_, reward), (_, adapter), ..] = &written.decoders;
     let pairs = [
         ("Is it so?", " Yes, I think it is.", " No."),
         ("What rhymes?", " Cat and hat.", " Nothing at all rhymes."),

@@ -59,8 +59,14 @@ fn logps(decoder: &Decoder, sequences: &[Sequence]) -> Vec<f64> {
 }
 
 fn wanted(golden: &Value) -> Vec<f64> {
-    let chosen = floats(&golden["seq_logps_chosen_f64"]);
-    let rejected = floats(&golden["seq_logps_rejected_f64"]);
+    in_turn(
+        &golden["seq_logps_chosen_f64"],
+        &golden["seq_logps_rejected_f64"],
+    )
+}
+
+fn in_turn(chosen: &Value, rejected: &Value) -> Vec<f64> {
+    let (chosen, rejected) = (floats(chosen), floats(rejected));
     chosen
         .into_iter()
         .zip(rejected)
@@ -131,6 +137,26 @@ fn log_probs_are_those_of_transformers() {
 }
 
 #[test]
+#[ignore = "needs SmolLM2-135M-Instruct and the adapter of tests/golden/make_adapter.py: set DUEL_SMOLLM2 and DUEL_PEFT"]
+fn log_probs_with_an_adapter_are_those_of_peft() {
+    let adapter = std::env::var("DUEL_PEFT").expect("set DUEL_PEFT to the adapter's directory");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        std::fs::copy(Path::new(&adapter).join(name), folder.path().join(name)).unwrap();
+    }
+    // The base lies elsewhere than where the adapter was made.
+    let config = folder.path().join("adapter_config.json");
+    let mut keys: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+    keys["base_model_name_or_path"] = directory().to_str().unwrap().into();
+    std::fs::write(&config, keys.to_string()).unwrap();
+    let adapted = Model::load(folder.path(), &Device::flex()).unwrap();
+    let sequences: Vec<Sequence> = pairs().into_iter().flatten().collect();
+    let golden = golden("lora.json");
+    let wanted = in_turn(&golden["seq_logps_chosen"], &golden["seq_logps_rejected"]);
+    all_near(&logps(&adapted.decoder, &sequences), &wanted, 1e-3);
+}
+
+#[test]
 #[ignore = "needs SmolLM2-135M-Instruct: set DUEL_SMOLLM2"]
 fn greedy_responses_are_those_of_transformers_token_by_token() {
     let model = smollm2();
@@ -178,7 +204,7 @@ fn greedy_responses_are_those_of_transformers_token_by_token() {
 
 #[test]
 #[ignore = "needs SmolLM2-135M-Instruct: set DUEL_SMOLLM2"]
-fn three_adamw_steps_of_dpo_are_those_of_trl() {
+fn losses_and_gradient_norms_before_and_after_three_adamw_steps_are_those_of_trl() {
     let train = Train::default();
     let mut optimizer = Optimizer::new(&train);
     let mut objective = Preference::new(PairLoss::default());
@@ -186,7 +212,9 @@ fn three_adamw_steps_of_dpo_are_those_of_trl() {
     let examples = examples();
     let rows: Vec<&Example> = examples.iter().collect();
     let golden = golden("dpo_adamw.json");
-    for step in golden["steps"].as_array().unwrap() {
+    let steps = golden["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 4, "entry s is what stands before step s");
+    for step in steps {
         let mut gradients = Gradients::new();
         let mut loss = 0.0;
         objective.begin_step(&rows);

@@ -224,13 +224,14 @@ impl Hub {
 }
 
 impl Id<'_> {
+    /// As [`parse`] takes it.
     fn display(&self) -> String {
         let at = self
             .revision
             .map(|revision| format!("@{revision}"))
             .unwrap_or_default();
         let file = self.file.map(|file| format!("/{file}")).unwrap_or_default();
-        format!("{}/{}{at}{file}", self.owner, self.name)
+        format!("{}/{}{file}{at}", self.owner, self.name)
     }
 }
 

@@ -304,6 +304,13 @@ fn paths_and_ids_are_told_apart() {
 }
 
 #[test]
+fn an_id_is_shown_as_it_is_given() {
+    for id in ["o/n", "o/n@v1", "o/n/sub/x.gguf", "o/n/x.gguf@refs/pr/1"] {
+        assert_eq!(parse(id).unwrap().display(), id);
+    }
+}
+
+#[test]
 fn the_offline_switch_reads_as_in_python() {
     assert!(["1", "ON", "yes", "True"].into_iter().all(is_on));
     assert!(!["", "0", "false", "off"].into_iter().any(is_on));

@@ -150,7 +150,7 @@ fn half_an_adapter_is_an_error() {
 
 /// An adapter of PEFT 0.21 for SmolLM2-135M: rank 8 on all seven linear modules of 30 layers.
 #[test]
-#[ignore = "needs an adapter made by PEFT: DUEL_PEFT=directory"]
+#[ignore = "needs the adapter of tests/golden/make_adapter.py: set DUEL_PEFT"]
 fn a_real_peft_adapter_is_read_and_written_again() {
     let directory = std::env::var("DUEL_PEFT").expect("DUEL_PEFT names the adapter's directory");
     let read = read_adapter(Path::new(&directory)).unwrap();

@@ -95,3 +95,22 @@ fn every_stage_of_the_shipped_quickstart_is_estimated() {
         assert!(names.contains(&stage), "{stage} in {names:?}");
     }
 }
+
+#[test]
+fn every_shipped_recipe_dry_runs() {
+    let folder = folder(&[]);
+    let listed = duel(&folder, &["recipe", "list", "--json"]).json();
+    assert!(listed.len() > 6, "{listed:?}");
+    for recipe in listed {
+        let name = recipe["name"].as_str().unwrap();
+        let said = duel(&folder, &["run", name, "--dry-run", "--json"]);
+        assert_eq!(said.code, 0, "{name}: {}", said.err);
+        let dry = said.json().remove(0);
+        assert!(dry["recipe"]["model"].is_object(), "{name}: {dry}");
+        // Without the hub's files the shapes are unknown, and that is said.
+        let estimate = &dry["estimate"];
+        let known = estimate["peak_bytes"].is_u64();
+        let told = estimate["unknown"] != serde_json::json!([]);
+        assert!(known || told, "{name}: {estimate}");
+    }
+}

@@ -4,11 +4,12 @@ use super::{command, duel, folder};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Two small rounds of the quickstart, with checkpoints every other step, and prompts too long for the model's limit.
-const RECIPE: &str = r#"
+pub(super) const RECIPE: &str = r#"
 name = "killed"
 [model]
 model_name_or_path = "quickstart"
@@ -49,10 +50,10 @@ max_rows = 4
 max_new_tokens = 8
 "#;
 
-const RUN: [&str; 3] = ["run", "recipe.toml", "--quiet"];
+pub(super) const RUN: [&str; 3] = ["run", "recipe.toml", "--quiet"];
 
 /// What a stage leaves for the next one. Times stand in the records of stages, in metrics and in the report.
-fn outputs(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(super) fn outputs(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![root.to_owned()];
     while let Some(folder) = open.pop() {
@@ -72,14 +73,22 @@ fn outputs(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Starts the run and kills it as soon as `file` is there.
-fn kill_at(folder: &Path, file: &str) {
-    let mut child = command(folder, &RUN)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let (file, begun) = (folder.join("runs/killed").join(file), Instant::now());
+/// What the run leaves that nobody stops; computed once.
+pub(super) fn undisturbed() -> &'static BTreeMap<PathBuf, Vec<u8>> {
+    static WHOLE: OnceLock<BTreeMap<PathBuf, Vec<u8>>> = OnceLock::new();
+    WHOLE.get_or_init(|| {
+        let whole = folder(&[("recipe.toml", RECIPE)]);
+        let said = duel(&whole, &RUN);
+        assert_eq!(said.code, 0, "{}", said.err);
+        let whole = outputs(&whole.path().join("runs/killed"));
+        assert!(whole.len() > 12, "{:?}", whole.keys());
+        whole
+    })
+}
+
+/// Returns as soon as `file` is there.
+pub(super) fn wait_for(child: &mut Child, file: &Path) {
+    let begun = Instant::now();
     while !file.exists() && begun.elapsed() < Duration::from_secs(300) {
         if let Some(status) = child.try_wait().unwrap() {
             panic!(
@@ -89,20 +98,24 @@ fn kill_at(folder: &Path, file: &str) {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Starts the run and kills it as soon as `file` is there.
+fn kill_at(folder: &Path, file: &str) {
+    let mut child = command(folder, &RUN)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for(&mut child, &folder.join("runs/killed").join(file));
     child.kill().unwrap();
     child.wait().unwrap();
 }
 
 #[test]
 fn a_killed_run_ends_with_the_same_bits() {
-    let files = [("recipe.toml", RECIPE)];
-    let whole = folder(&files);
-    let said = duel(&whole, &RUN);
-    assert_eq!(said.code, 0, "{}", said.err);
-    let whole = outputs(&whole.path().join("runs/killed"));
-    assert!(whole.len() > 12, "{:?}", whole.keys());
-
-    let torn = folder(&files);
+    let whole = undisturbed();
+    let torn = folder(&[("recipe.toml", RECIPE)]);
     for moment in [
         "reward.open.json",
         "round-1/responses.jsonl",
@@ -122,7 +135,7 @@ fn a_killed_run_ends_with_the_same_bits() {
         whole.keys().collect::<Vec<_>>(),
         torn.keys().collect::<Vec<_>>()
     );
-    for (path, bytes) in &whole {
+    for (path, bytes) in whole {
         assert!(bytes == &torn[path], "{} differs", path.display());
     }
 

@@ -1,7 +1,12 @@
 //! Lines that programs read: every row is answered, in order; every reply and every end of a run is one line.
 #![allow(clippy::unwrap_used)]
 
+use super::super::tiny_files;
 use super::{PAIRS, command, duel, folder};
+use burn::tensor::Device;
+use duel::data::Key;
+use duel::model::Model;
+use duel::model::files::StoreDtype;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::Stdio;
@@ -72,6 +77,133 @@ fn every_row_of_a_scored_file_has_its_line_in_order() {
         "{}",
         said.err
     );
+}
+
+#[test]
+fn a_scored_file_without_a_usable_row_has_its_lines_and_no_means() {
+    let equal = json!({"prompt": "Hi", "chosen": " same", "rejected": " same"});
+    let long =
+        json!({"id": "b", "prompt": "Hi", "chosen": " word".repeat(200), "rejected": " you"});
+    let folder = folder(&[
+        ("equal.jsonl", &format!("{equal}\n")),
+        ("long.jsonl", &format!("{long}\n")),
+    ]);
+    for (file, fault) in [
+        (
+            "equal.jsonl",
+            json!({"line": 1, "error": "chosen and rejected are equal"}),
+        ),
+        (
+            "long.jsonl",
+            json!({"id": "b", "line": 1, "error": "a response is not shorter than the 64 tokens of the limit"}),
+        ),
+    ] {
+        let arguments = [
+            "score",
+            "--model",
+            "quickstart",
+            "--data",
+            file,
+            "--max-length",
+            "64",
+        ];
+        let said = duel(&folder, &arguments);
+        assert_eq!(said.code, 0, "{}", said.err);
+        let means = json!({
+            "pairs": 0, "errors": 1, "chosen_logp": null, "rejected_logp": null,
+            "ref_chosen_logp": null, "ref_rejected_logp": null, "loss": null,
+        });
+        assert_eq!(said.json(), [fault, means]);
+    }
+}
+
+#[test]
+fn every_row_of_a_judged_file_has_its_line_in_order() {
+    let rows = [
+        json!({"id": "a", "prompt": "Hi", "responses": [" there", " you"]}),
+        json!({"id": "b", "prompt": "", "responses": [" there"]}),
+        json!({"id": "c", "prompt": "Hi", "responses": [" ok", " word".repeat(400)]}),
+        json!({"id": "d", "prompt": "Hi"}),
+        json!({"id": "e", "prompt": "Hi", "chosen": " now", "rejected": " then"}),
+    ];
+    let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let folder = folder(&[("rows.jsonl", &rows)]);
+    let [base, judge] = ["base", "judge"].map(|name| folder.path().join(name));
+    tiny_files::model(&base);
+    let model = Model::load(&base, &Device::flex()).unwrap();
+    let model = model.with_score_head(Key::new(1), &Device::flex()).unwrap();
+    model
+        .save(&judge, &model.decoder, None, StoreDtype::F32)
+        .unwrap();
+    let asked = ["judge", "--model", "judge", "--data", "rows.jsonl"];
+    let said = duel(&folder, &asked);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let lines = said.json();
+    assert_eq!(lines.len(), 5, "{}", said.out);
+    assert!(lines[0]["id"] == "a" && lines[0]["rewards"].as_array().unwrap().len() == 2);
+    assert_eq!(lines[1], json!({"line": 2, "error": "empty prompt"}));
+    let error = "a response is not shorter than the 256 tokens of the limit";
+    assert_eq!(lines[2], json!({"id": "c", "line": 3, "error": error}));
+    let error = "the row has no responses";
+    assert_eq!(lines[3], json!({"id": "d", "line": 4, "error": error}));
+    assert!(lines[4]["id"] == "e" && lines[4]["chosen"].is_f64());
+    assert!(
+        said.err
+            .contains("3 rows have no rewards: their lines say `error`\n"),
+        "{}",
+        said.err
+    );
+
+    let said = duel(&folder, &[&asked[..], &["--out", "out.jsonl"]].concat());
+    assert_eq!((said.code, said.out.as_str()), (0, ""), "{}", said.err);
+    assert!(
+        said.err
+            .contains("3 rows have no rewards: they are not in out.jsonl\n"),
+        "{}",
+        said.err
+    );
+    let written = std::fs::read_to_string(folder.path().join("out.jsonl")).unwrap();
+    let written: Vec<Value> = written
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(written.len(), 2);
+    let rewards =
+        |row: &Value| -> Vec<f32> { serde_json::from_value(row["rewards"].clone()).unwrap() };
+    assert_eq!(rewards(&written[0]), rewards(&lines[0]));
+
+    let unusable = json!({"prompt": "", "responses": [" there"]});
+    std::fs::write(folder.path().join("rows.jsonl"), unusable.to_string()).unwrap();
+    let said = duel(
+        &folder,
+        &["judge", "--rule", "sentence", "--data", "rows.jsonl"],
+    );
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert_eq!(said.json(), [json!({"line": 1, "error": "empty prompt"})]);
+}
+
+#[test]
+fn responses_of_a_model_that_was_trained_on_are_not_mixed_with_the_old_ones() {
+    let folder = folder(&[(
+        "p.jsonl",
+        "{\"prompt\": \"Hello\"}\n{\"prompt\": \"Bye\"}\n",
+    )]);
+    tiny_files::model(&folder.path().join("model"));
+    let draw = || {
+        let asked = ["generate", "--model", "model", "--prompts", "p.jsonl"];
+        let more = ["--max-new-tokens", "2", "--out", "out.jsonl"];
+        duel(&folder, &[&asked[..], &more].concat())
+    };
+    assert_eq!([draw().code, draw().code], [0, 0], "the same call goes on");
+    let weights = folder.path().join("model/model.safetensors");
+    let mut trained = std::fs::read(&weights).unwrap();
+    *trained.last_mut().unwrap() ^= 0x80;
+    std::fs::write(&weights, trained).unwrap();
+    let said = draw();
+    assert_eq!(said.code, 2, "{}", said.err);
+    let wanted = "error: out.jsonl was made by another call: another model, other prompts or other settings\n\n\
+                  hint: give another --out, or remove out.jsonl first\n";
+    assert!(said.err.ends_with(wanted), "{}", said.err);
 }
 
 #[test]
