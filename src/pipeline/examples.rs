@@ -15,6 +15,9 @@ use blake3::Hash;
 use rayon::prelude::*;
 use std::path::PathBuf;
 
+#[cfg(test)]
+mod tests;
+
 /// The files of a recipe's data table; `quickstart:NAME` is a sample inside the binary.
 ///
 /// # Errors

@@ -88,15 +88,14 @@ fn order(cx: &Context, table: &Online) -> Result<Vec<PromptRow>> {
     let (mut rows, report) = examples::prompts(&table.prompts)?;
     examples::tell(&cx.run, "online", &report)?;
     rows.shuffle(&mut cx.key.fold("prompts").rng());
-    if let Some(warning) = shortage(rows.len(), table) {
+    if let Some(warning) = shortage(rows.len(), table.rounds, table.prompts_per_round) {
         tracing::warn!("online: {warning}");
     }
     Ok(rows)
 }
 
 /// What too few prompts lead to: a round asks each at most once, and the next one goes on with the first again.
-fn shortage(prompts: usize, table: &Online) -> Option<String> {
-    let (rounds, each) = (table.rounds, table.prompts_per_round);
+fn shortage(prompts: usize, rounds: usize, each: usize) -> Option<String> {
     if prompts >= rounds * each {
         return None;
     }
@@ -331,4 +330,18 @@ fn refer(
 fn limits(table: &Online, model: &Model) -> Limits {
     let room = table.generate.max_new_tokens;
     examples::limits_of_responses(table.max_length, table.overlong, room, model)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortage;
+
+    #[test]
+    fn too_few_prompts_are_said_with_what_comes_of_it() {
+        assert_eq!(shortage(6, 3, 2), None);
+        let said = |prompts| shortage(prompts, 3, 2).expect("too few");
+        assert!(said(5).ends_with("from round 3 on some are asked again"));
+        assert!(said(4).ends_with("from round 3 on some are asked again"));
+        assert!(said(1).ends_with("every round asks all 1 of them, and no more"));
+    }
 }
