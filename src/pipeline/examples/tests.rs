@@ -70,7 +70,7 @@ fn a_conversation_that_no_marker_ends_is_counted_and_running_text_is_not() {
             messages,
             origin: talk("", "").origin,
         };
-        let prepared = texts(&[row], &chat(template), &Limits::new(8)).expect("prepared");
+        let prepared = texts(&[row], &chat(template), &Limits::new(32)).expect("prepared");
         assert!(prepared.audit.rows > 0);
         prepared.audit.unended
     };
