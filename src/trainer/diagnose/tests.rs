@@ -364,5 +364,5 @@ fn every_diagnosis_is_given_once_and_says_what_to_change() {
             .all(|diagnosis| !diagnosis.mend.is_empty() && !diagnosis.message.is_empty())
     );
     assert_eq!(diagnoser.data(&audit), []);
-    assert_eq!(diagnoser.given().count(), 3);
+    assert_eq!(diagnoser.given().count(), 4);
 }
