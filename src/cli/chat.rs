@@ -70,7 +70,8 @@ impl Chat {
             if terminal {
                 output::prompt("> ");
             }
-            let Some(Ok(line)) = lines.next() else { break };
+            let Some(line) = lines.next() else { break };
+            let line = line.map_err(|e| unread(turn + 1, &e))?;
             match line.trim() {
                 "" => break,
                 "/new" => {
@@ -105,4 +106,10 @@ impl Chat {
             .flush()
             .map_err(|e| Error::internal(e.to_string()))
     }
+}
+
+/// A line of stdin, counted from 1, that could not be read.
+fn unread(line: u64, error: &std::io::Error) -> Error {
+    Error::data(format!("line {line} of stdin cannot be read: {error}"))
+        .hint("turns are lines of UTF-8 text: convert the input, for example with iconv")
 }

@@ -32,6 +32,9 @@ pub struct Eval {
     /// Count and list rows that cannot be read instead of stopping at the first
     #[arg(long)]
     skip_bad: bool,
+    /// Take text prompts as a user's turn, with the model's chat template around them; text is else taken as it stands
+    #[arg(long, alias = "chat")]
+    text_as_chat: bool,
 }
 
 impl Eval {
@@ -40,11 +43,13 @@ impl Eval {
         let options = LoadOptions {
             skip_bad: self.skip_bad,
             limit: self.limit,
+            text_as_chat: self.text_as_chat,
             ..LoadOptions::default()
         };
         let (rows, report) = load_preferences(std::slice::from_ref(&self.data), &options)?;
         output::report(&report);
         let model = setup::model(&self.model, global)?;
+        setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
         let found = accuracy(&model, &rows, self.max_length, self.max_tokens_per_batch)?;
         if global.json {
             return output::json(&found);

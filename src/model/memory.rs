@@ -177,10 +177,10 @@ pub fn training(spec: &DecoderSpec, lora: Option<&LoraShape>, batch: Batch) -> T
     }
 }
 
-/// Most bytes alive while `models` decoders are loaded and one of them computes a batch without gradients.
-pub fn scoring(spec: &DecoderSpec, models: u64, batch: Batch) -> u64 {
+/// Most bytes alive while a decoder computes a batch without gradients.
+pub fn scoring(spec: &DecoderSpec, batch: Batch) -> u64 {
     let activations = batch.tokens * passing_per_token(spec) + head(spec, batch.targets);
-    models * F32 * parameter_count(spec) + activations
+    F32 * parameter_count(spec) + activations
 }
 
 /// Most bytes alive while responses are drawn: the weights, the cache of `rows` tokens, and the logits of the `live`

@@ -5,9 +5,9 @@
 mod base;
 mod sizes;
 
-use super::examples::{self, Prepared};
+use super::examples::{self, Load, Prepared};
 use super::judges::TOKENS_PER_BATCH;
-use crate::data::{HasPrompt, Key, Report};
+use crate::data::{HasPrompt, Key};
 use crate::error::{Error, Result};
 use crate::model::memory::{self, Batch, Training};
 use crate::model::{DecoderSpec, Head};
@@ -110,9 +110,6 @@ struct Wanted<'a> {
     overlong: Overlong,
 }
 
-/// Reads the rows of a table.
-type Load<T> = fn(&Data) -> Result<(Vec<T>, Report)>;
-
 /// Makes examples of rows.
 type Prepare<T> = dyn Fn(&[T], &Chat, &Limits) -> Result<Prepared>;
 
@@ -186,7 +183,7 @@ impl Planner<'_> {
             return;
         };
         let own = match &table.model_name_or_path {
-            Some(name) => match named(name, None) {
+            Some(name) => match named(name, table.revision.as_deref()) {
                 Ok(own) => Some(own),
                 Err(error) => return self.unknown("reward: the model's config", &error),
             },
@@ -273,7 +270,7 @@ impl Planner<'_> {
             .min(table.max_length.saturating_sub(prompt).max(1));
         let judged = (prompts * (prompt + table.generate.num_generations * response)) as u64;
         if table.judge.rule.is_none() {
-            self.scoring("round-*/scores", &scored(&base.spec), 1, judged, 0, rounds);
+            self.scoring("round-*/scores", &scored(&base.spec), judged, 0, rounds);
         }
         let pairs = match table.history {
             History::Newest => prompts,
@@ -295,7 +292,8 @@ impl Planner<'_> {
         self.training(fit, Some(sizes));
     }
 
-    /// The start's responses once and the policy's at every evaluation; the KL holds both models.
+    /// The start's responses once and the policy's at every evaluation; the KL reads them with one model after the
+    /// other.
     fn eval(&mut self, base: &Base) {
         let Some(table) = &self.recipe.eval else {
             return;
@@ -327,7 +325,7 @@ impl Planner<'_> {
         let how = &table.generate;
         let responses = (rows * how.num_generations * how.max_new_tokens) as u64;
         let tokens = (rows * prompt) as u64 + responses;
-        self.scoring("eval", &base.spec, 2, tokens, responses, 2.0 * rounds);
+        self.scoring("eval", &base.spec, tokens, responses, 2.0 * rounds);
     }
 
     /// The mean length of a prompt in tokens; where the rows are not there yet, the longest that leaves room.
@@ -459,15 +457,7 @@ impl Planner<'_> {
     }
 
     /// A stage that scores `tokens` tokens, `targets` of them under the head, `times` times.
-    fn scoring(
-        &mut self,
-        stage: &str,
-        spec: &DecoderSpec,
-        models: u64,
-        tokens: u64,
-        targets: u64,
-        times: f64,
-    ) {
+    fn scoring(&mut self, stage: &str, spec: &DecoderSpec, tokens: u64, targets: u64, times: f64) {
         let at_once = tokens.min(TOKENS_PER_BATCH as u64);
         let batch = Batch {
             tokens: at_once,
@@ -478,7 +468,7 @@ impl Planner<'_> {
             + targets as f64 * memory::head_matrix(spec) as f64;
         self.found.stages.push(StageEstimate {
             stage: stage.to_owned(),
-            peak_bytes: memory::resident(memory::scoring(spec, models, batch)),
+            peak_bytes: memory::resident(memory::scoring(spec, batch)),
             training: None,
             steps: None,
             tokens: Some((tokens as f64 * times) as u64),

@@ -1,5 +1,6 @@
 //! Rows of files to examples of the trainer: read, tokenised, fitted to the length limit, counted.
 
+use super::context::Context;
 use super::embedded;
 use crate::data::{self, HasPrompt, LoadOptions, Preference, PromptRow, Report, Sft};
 use crate::error::{Error, Result};
@@ -13,6 +14,9 @@ use crate::trie::Sequence;
 use blake3::Hash;
 use rayon::prelude::*;
 use std::path::PathBuf;
+
+#[cfg(test)]
+mod tests;
 
 /// The files of a recipe's data table; `quickstart:NAME` is a sample inside the binary.
 ///
@@ -91,6 +95,30 @@ pub fn tell(run: &RunDir, stage: &str, report: &Report) -> Result<()> {
     write_atomic(&log, (lines.join("\n") + "\n").as_bytes())
 }
 
+/// Reads the rows of a table.
+pub type Load<T> = fn(&Data) -> Result<(Vec<T>, Report)>;
+
+/// A stage's rows to learn from and rows to evaluate on, after saying what became of those of each file.
+///
+/// # Errors
+/// Rows that cannot be read, or a log that cannot be written.
+pub fn read<T: HasPrompt>(
+    cx: &Context,
+    stage: &str,
+    load: Load<T>,
+    data: &Data,
+    eval: Option<&Data>,
+) -> Result<[Vec<T>; 2]> {
+    let told = |stage: &str, data: &Data| -> Result<Vec<T>> {
+        let (rows, report) = load(data)?;
+        tell(&cx.run, stage, &report)?;
+        Ok(rows)
+    };
+    let rows = told(stage, data)?;
+    let eval = eval.map(|eval| told(&format!("{stage}-eval"), eval));
+    Ok(split(rows, eval.transpose()?, data, cx.recipe.seed))
+}
+
 /// Rows to learn from and rows to evaluate on: those of `eval` where it is given, else a share of `data`.
 pub fn split<T: HasPrompt>(
     rows: Vec<T>,
@@ -107,19 +135,22 @@ pub fn split<T: HasPrompt>(
 /// Refuses a reference whose token ids mean something else.
 ///
 /// # Errors
-/// When the two tokenizers differ.
+/// When an id of the policy's tokenizer is another token to the reference, or none. Vocabularies of one size prove
+/// nothing: Llama 2 and Mistral both have 32,000 tokens.
 pub fn same_tokens(policy: &Model, reference: &Model) -> Result<()> {
-    if policy.tokenizer.tokenizer_json == reference.tokenizer.tokenizer_json
-        || policy.chat.vocab_size() == reference.chat.vocab_size()
-    {
+    if policy.tokenizer.tokenizer_json == reference.tokenizer.tokenizer_json {
         return Ok(());
     }
+    let [own, theirs] = [policy, reference].map(|model| model.chat.tokenizer());
+    let Some(id) = own.first_unlike(theirs) else {
+        return Ok(());
+    };
     Err(Error::user(format!(
-        "{} and {} have different tokenizers ({} and {} tokens)",
+        "{} and {} have different tokenizers: token {id} is `{}` in one and `{}` in the other",
         policy.path.display(),
         reference.path.display(),
-        policy.chat.vocab_size(),
-        reference.chat.vocab_size()
+        own.piece(id),
+        theirs.piece(id)
     ))
     .hint("a reference must be a model of the same family, usually the one the policy began as"))
 }
@@ -167,22 +198,66 @@ pub struct Prepared {
     pub dropped: usize,
 }
 
+/// An example that fits, and what is to be counted about it.
+struct Kept {
+    example: Example,
+    truncated: bool,
+    /// Every answer ends in an end marker.
+    ended: bool,
+}
+
 impl Prepared {
-    fn gather(rows: Vec<Option<(Example, bool)>>) -> Self {
+    fn gather(rows: Vec<Option<Kept>>) -> Self {
         let mut prepared = Self::default();
         for row in rows {
-            let Some((example, truncated)) = row else {
+            let Some(kept) = row else {
                 prepared.dropped += 1;
                 continue;
             };
+            let example = kept.example;
             prepared.audit.rows += 1;
-            prepared.audit.truncated += usize::from(truncated);
+            prepared.audit.truncated += usize::from(kept.truncated);
+            prepared.audit.unended += usize::from(!kept.ended);
             if let [a, b] = &example.sequences[..] {
                 prepared.audit.equal_pairs += usize::from(a.tokens == b.tokens);
             }
             prepared.examples.push(example);
         }
         prepared
+    }
+
+    /// Takes in other rows with all their counts.
+    pub fn merge(&mut self, other: Self) {
+        let Self {
+            examples,
+            audit,
+            dropped,
+        } = other;
+        self.examples.extend(examples);
+        self.audit += audit;
+        self.dropped += dropped;
+    }
+
+    /// The examples of a held-out set, after a warning where rows of it are not evaluated.
+    pub fn held_out(self, stage: &str, max_length: usize) -> Vec<Example> {
+        if let Some(warning) = self.not_evaluated(max_length) {
+            tracing::warn!("{stage}: {warning}");
+        }
+        self.examples
+    }
+
+    fn not_evaluated(&self, max_length: usize) -> Option<String> {
+        let (dropped, kept) = (self.dropped, self.examples.len());
+        match (dropped, kept) {
+            (0, _) => None,
+            (_, 0) => Some(format!(
+                "nothing is evaluated: all {dropped} held-out rows are longer than max_length {max_length}; raise it"
+            )),
+            _ => Some(format!(
+                "{dropped} of {} held-out rows are longer than max_length {max_length} and are not evaluated",
+                dropped + kept
+            )),
+        }
     }
 
     /// Refuses an empty result.
@@ -201,13 +276,23 @@ impl Prepared {
     }
 }
 
+/// Whether an answer ends in a token that stops generation; templates write white space after it.
+fn ends(chat: &Chat, answer: &[u32]) -> Result<bool> {
+    let stops = chat.stop_ids();
+    match answer.iter().rposition(|id| stops.contains(id)) {
+        Some(at) if at + 1 == answer.len() => Ok(true),
+        Some(at) => Ok(chat.decode(&answer[at + 1..], false)?.trim().is_empty()),
+        None => Ok(false),
+    }
+}
+
 /// Pairs as examples: the chosen sequence first. `scored` marks the response's tokens for log-probs; a reward
 /// model pools and scores none.
 ///
 /// # Errors
 /// A row the template cannot render.
 pub fn pairs(rows: &[Preference], chat: &Chat, limits: &Limits, scored: bool) -> Result<Prepared> {
-    let one = |row: &Preference| -> Result<Option<(Example, bool)>> {
+    let one = |row: &Preference| -> Result<Option<Kept>> {
         let mut pair = chat
             .preference(&row.prompt, &row.chosen, &row.rejected)
             .map_err(|e| e.at(&row.origin))?;
@@ -225,7 +310,12 @@ pub fn pairs(rows: &[Preference], chat: &Chat, limits: &Limits, scored: bool) ->
             reference: Vec::new(),
             margin: row.margin,
         };
-        Ok(Some((example, truncated)))
+        let ended = ends(chat, &pair.chosen)? && ends(chat, &pair.rejected)?;
+        Ok(Some(Kept {
+            example,
+            truncated,
+            ended,
+        }))
     };
     let rows: Result<Vec<_>> = rows.par_iter().map(one).collect();
     Ok(Prepared::gather(rows?))
@@ -236,7 +326,7 @@ pub fn pairs(rows: &[Preference], chat: &Chat, limits: &Limits, scored: bool) ->
 /// # Errors
 /// A row the template cannot render.
 pub fn texts(rows: &[Sft], chat: &Chat, limits: &Limits) -> Result<Prepared> {
-    let one = |row: &Sft| -> Result<Vec<Option<(Example, bool)>>> {
+    let one = |row: &Sft| -> Result<Vec<Option<Kept>>> {
         let spans = chat.sft(&row.messages).map_err(|e| e.at(&row.origin))?;
         let example = |tokens: Vec<u32>, scored: Vec<bool>| Example {
             id: row.id.clone(),
@@ -250,15 +340,26 @@ pub fn texts(rows: &[Sft], chat: &Chat, limits: &Limits) -> Result<Prepared> {
                 .chunks(limits.max_length)
                 .zip(spans.scored.chunks(limits.max_length));
             let long = pieces.filter(|(ids, _)| ids.len() > 1);
-            return Ok(long
-                .map(|(ids, s)| Some((example(ids.to_vec(), s.to_vec()), false)))
-                .collect());
+            let piece = |(ids, scored): (&[u32], &[bool])| Kept {
+                example: example(ids.to_vec(), scored.to_vec()),
+                truncated: false,
+                // Nobody answers here: most pieces end in the middle of a text by design.
+                ended: true,
+            };
+            return Ok(long.map(|both| Some(piece(both))).collect());
         }
         let mut spans = spans;
         let fit = limits.spans(&mut spans);
-        let kept = !matches!(fit, Fit::Dropped(_)) && spans.targets() > 0;
-        let row = kept.then(|| (example(spans.ids, spans.scored), fit != Fit::Whole));
-        Ok(vec![row])
+        let last = spans.scored.iter().rposition(|scored| *scored);
+        let Some(last) = last.filter(|_| !matches!(fit, Fit::Dropped(_))) else {
+            return Ok(vec![None]);
+        };
+        let ended = ends(chat, &spans.ids[..=last])?;
+        Ok(vec![Some(Kept {
+            example: example(spans.ids, spans.scored),
+            truncated: fit != Fit::Whole,
+            ended,
+        })])
     };
     let rows: Result<Vec<_>> = rows.par_iter().map(one).collect();
     Ok(Prepared::gather(rows?.into_iter().flatten().collect()))

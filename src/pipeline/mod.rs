@@ -53,7 +53,7 @@ pub enum Until {
     Sft,
     /// `[sft]` and `[reward]`.
     Reward,
-    /// `[sft]` and `[dpo]`, then `[eval]`.
+    /// `[sft]` and `[dpo]`, then `[eval]`; `[reward]` where its models are done or nobody else judges.
     Dpo,
     /// Everything but `[dpo]`.
     Online,
@@ -102,7 +102,7 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
         return Ok((tuned, None));
     }
     let rewards = match until {
-        Until::Dpo => Vec::new(),
+        Until::Dpo if !reward::wanted_by_eval(cx, &tuned)? => Vec::new(),
         _ => reward::reward(cx, &tuned)?,
     };
     if until == Until::Reward {

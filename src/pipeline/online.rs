@@ -13,7 +13,7 @@ use super::pairs::{self, PairRow};
 use super::preference::guess_is_ln2;
 use super::responses::{self, GroupRow};
 use super::training::{Training, trained};
-use crate::data::PromptRow;
+use crate::data::{Preference as PreferenceRow, PromptRow};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::objective::Preference;
@@ -36,6 +36,7 @@ pub fn online(cx: &mut Context, start: &Policy, rewards: &[Policy]) -> Result<Po
         None => Seat::reward(&table.judge.reward.clone().unwrap_or_default(), rewards)?,
     };
     let prompts = order(cx, &table)?;
+    let fixed = fixed(cx, &table)?;
     let mut evaluation = Evaluation::new(cx, start, rewards)?;
     let mut policy = start.clone();
     let mut history: Vec<PairRow> = Vec::new();
@@ -60,7 +61,10 @@ pub fn online(cx: &mut Context, start: &Policy, rewards: &[Policy]) -> Result<Po
             cx,
             &round,
             &table,
-            &history,
+            Pairs {
+                drawn: &history,
+                fixed: &fixed,
+            },
             &begin,
             &reference,
             paired.digest(),
@@ -84,16 +88,43 @@ fn order(cx: &Context, table: &Online) -> Result<Vec<PromptRow>> {
     let (mut rows, report) = examples::prompts(&table.prompts)?;
     examples::tell(&cx.run, "online", &report)?;
     rows.shuffle(&mut cx.key.fold("prompts").rng());
-    let needed = table.rounds * table.prompts_per_round;
-    if rows.len() < needed {
-        tracing::warn!(
-            "{} prompts for {} rounds of {}: some are asked again",
-            rows.len(),
-            table.rounds,
-            table.prompts_per_round
-        );
+    if let Some(warning) = shortage(rows.len(), table.rounds, table.prompts_per_round) {
+        tracing::warn!("online: {warning}");
     }
     Ok(rows)
+}
+
+/// What too few prompts lead to: a round asks each at most once, and the next one goes on with the first again.
+fn shortage(prompts: usize, rounds: usize, each: usize) -> Option<String> {
+    if prompts >= rounds * each {
+        return None;
+    }
+    let come = match prompts < each {
+        true => format!("every round asks all {prompts} of them, and no more"),
+        false => format!("from round {} on some are asked again", prompts / each + 1),
+    };
+    Some(format!(
+        "{prompts} prompts for {rounds} rounds of {each}: {come}"
+    ))
+}
+
+/// The pairs of the fixed file that every round trains on, too.
+fn fixed(cx: &Context, table: &Online) -> Result<Vec<PreferenceRow>> {
+    let Some(offline) = &table.offline else {
+        return Ok(Vec::new());
+    };
+    let (rows, report) = examples::preferences(offline)?;
+    examples::tell(&cx.run, "online-offline", &report)?;
+    Ok(rows)
+}
+
+/// What a round trains on.
+#[derive(Clone, Copy)]
+struct Pairs<'a> {
+    /// Of the run's own responses.
+    drawn: &'a [PairRow],
+    /// Of a file.
+    fixed: &'a [PreferenceRow],
 }
 
 /// `prompts.jsonl`: the round's share of the prompts.
@@ -214,7 +245,7 @@ fn train(
     cx: &mut Context,
     round: &RoundLayout,
     table: &Online,
-    rows: &[PairRow],
+    rows: Pairs,
     begin: &Policy,
     reference: &Policy,
     paired: Hash,
@@ -224,7 +255,7 @@ fn train(
         hash_of(&table.loss).to_string(),
         hash_of(&table.lora).to_string(),
         table.max_length,
-        rows.len(),
+        rows.drawn.len(),
     );
     let mut inputs = vec![
         begin.digest,
@@ -233,7 +264,7 @@ fn train(
         hash_of(&cx.recipe.seed),
     ];
     if let Some(offline) = &table.offline {
-        inputs.push(examples::hash(offline)?);
+        inputs.extend([examples::hash(offline)?, hash_of(offline)]);
     }
     let key = stage_key(&part, &inputs)?;
     let referred = cx
@@ -276,16 +307,10 @@ fn train(
 }
 
 /// The round's pairs, and those of a fixed file, as examples.
-fn prepare(table: &Online, rows: &[PairRow], model: &Model) -> Result<Prepared> {
-    let limits = limits(table, model);
-    let mut prepared = pairs::examples(rows, &model.chat, &limits)?;
-    if let Some(offline) = &table.offline {
-        let fixed = examples::preferences(offline)?.0;
-        let limits = examples::limits(table.max_length, table.overlong, model);
-        let fixed = examples::pairs(&fixed, &model.chat, &limits, true)?;
-        prepared.audit.rows += fixed.audit.rows;
-        prepared.examples.extend(fixed.examples);
-    }
+fn prepare(table: &Online, rows: Pairs, model: &Model) -> Result<Prepared> {
+    let mut prepared = pairs::examples(rows.drawn, &model.chat, &limits(table, model))?;
+    let limits = examples::limits(table.max_length, table.overlong, model);
+    prepared.merge(examples::pairs(rows.fixed, &model.chat, &limits, true)?);
     prepared.not_empty("pair", table.max_length)
 }
 
@@ -305,4 +330,18 @@ fn refer(
 fn limits(table: &Online, model: &Model) -> Limits {
     let room = table.generate.max_new_tokens;
     examples::limits_of_responses(table.max_length, table.overlong, room, model)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortage;
+
+    #[test]
+    fn too_few_prompts_are_said_with_what_comes_of_it() {
+        assert_eq!(shortage(6, 3, 2), None);
+        let said = |prompts| shortage(prompts, 3, 2).expect("too few");
+        assert!(said(5).ends_with("from round 3 on some are asked again"));
+        assert!(said(4).ends_with("from round 3 on some are asked again"));
+        assert!(said(1).ends_with("every round asks all 1 of them, and no more"));
+    }
 }

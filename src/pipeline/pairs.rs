@@ -108,11 +108,11 @@ pub fn examples(
         }
         let sequence = |answer: &[u32]| Sequence::response(&pair.prompt, answer);
         let sequences = vec![sequence(&pair.chosen), sequence(&pair.rejected)];
-        let unended = row.chosen_finish == Finish::Length || row.rejected_finish == Finish::Length;
+        let cut = row.chosen_finish == Finish::Length || row.rejected_finish == Finish::Length;
         prepared.audit.rows += 1;
         prepared.audit.truncated += usize::from(fit != Fit::Whole);
         prepared.audit.equal_pairs += usize::from(sequences[0] == sequences[1]);
-        prepared.audit.unended += usize::from(unended);
+        prepared.audit.cut += usize::from(cut);
         prepared.examples.push(Example {
             id: row.id.clone(),
             sequences,

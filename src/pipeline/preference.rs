@@ -30,12 +30,13 @@ pub fn dpo(cx: &mut Context, start: &Policy) -> Result<Policy> {
         )?)?,
         None => start.clone(),
     };
-    let inputs = [
+    let mut inputs = vec![
         start.digest,
         reference.digest,
         examples::hash(&table.data)?,
         crate::recipe::hash_of(&cx.recipe.seed),
     ];
+    inputs.extend(table.eval.as_ref().map(examples::hash).transpose()?);
     let stage = cx.run.stage(
         "dpo",
         stage_key(&crate::recipe::hash_of(&table).to_string(), &inputs)?,
@@ -45,17 +46,13 @@ pub fn dpo(cx: &mut Context, start: &Policy) -> Result<Policy> {
     let done = stage.complete(|stage| {
         stage.folder()?;
         let model = start.load(&cx.device)?;
-        let (rows, report) = examples::preferences(&table.data)?;
-        examples::tell(&cx.run, "dpo", &report)?;
-        let eval = match &table.eval {
-            Some(eval) => Some(examples::preferences(eval)?.0),
-            None => None,
-        };
-        let [rows, eval] = examples::split(rows, eval, &table.data, cx.recipe.seed);
+        let load = examples::preferences;
+        let [rows, eval] = examples::read(cx, "dpo", load, &table.data, table.eval.as_ref())?;
         let limits = examples::limits(table.max_length, table.overlong, &model);
         let prepared = examples::pairs(&rows, &model.chat, &limits, true)?;
         let mut prepared = prepared.not_empty("pair", table.max_length)?;
-        let mut held_out = examples::pairs(&eval, &model.chat, &limits, true)?.examples;
+        let held_out = examples::pairs(&eval, &model.chat, &limits, true)?;
+        let mut held_out = held_out.held_out("dpo", limits.max_length);
         if table.loss.needs_reference() {
             let reference = reference.load(&cx.device)?;
             examples::same_tokens(&model, &reference)?;

@@ -90,6 +90,26 @@ impl GroupRow {
     }
 }
 
+/// Prompts that a terminal lists.
+const SHOWN: usize = 20;
+
+/// Says which prompts get no response.
+fn list_left_out(rows: &[&PromptRow]) {
+    if rows.is_empty() {
+        return;
+    }
+    tracing::warn!(
+        "{} prompts leave no room for a response in max_length and were left out",
+        rows.len()
+    );
+    for row in rows.iter().take(SHOWN) {
+        tracing::info!("left out: {} ({})", row.origin, row.id);
+    }
+    if rows.len() > SHOWN {
+        tracing::info!("and {} more", rows.len() - SHOWN);
+    }
+}
+
 /// A prompt that nobody has answered yet: a line of `prompts.jsonl`.
 pub fn asked(row: &PromptRow) -> GroupRow {
     GroupRow {
@@ -119,7 +139,7 @@ pub fn generate(
     let (mut journal, mut rows) = Journal::<GroupRow>::open(out)?;
     let mut open = Vec::new();
     let mut waiting = Vec::new();
-    let mut left_out = 0;
+    let mut left_out = Vec::new();
     for row in prompts.iter().filter(|row| !journal.contains(&row.id)) {
         let mut tokens = engine
             .chat
@@ -130,7 +150,7 @@ pub fn generate(
         }
         let fit = limits.map_or(Fit::Whole, |limits| limits.prompt(&mut tokens, 0));
         if matches!(fit, Fit::Dropped(_)) {
-            left_out += 1;
+            left_out.push(row);
             continue;
         }
         open.push(row);
@@ -139,9 +159,7 @@ pub fn generate(
             tokens,
         });
     }
-    if left_out > 0 {
-        tracing::warn!("{left_out} prompts are longer than max_length and were left out");
-    }
+    list_left_out(&left_out);
     let span = info_span!("generate");
     span.pb_set_message("generate");
     span.pb_set_length(prompts.len() as u64);

@@ -10,9 +10,10 @@ use crate::judge::RewardJudge;
 use crate::model::Model;
 use crate::objective::{BradleyTerry, Example};
 use crate::recipe::{Overlong, Reward};
-use crate::run::{stage_key, write_atomic};
+use crate::run::{stage_key, stages, write_atomic};
 use crate::text::{Answer, Chat};
 use crate::trie::Sequence;
+use blake3::Hash;
 use std::collections::{HashMap, HashSet};
 
 /// Trains the recipe's reward model, and the second one that only evaluates.
@@ -23,30 +24,87 @@ pub fn reward(cx: &mut Context, start: &Policy) -> Result<Vec<Policy>> {
     let Some(table) = cx.recipe.reward.clone() else {
         return Ok(Vec::new());
     };
-    let base = match &table.model_name_or_path {
-        Some(name) => Policy::at(&crate::model::files::hub::resolve(
-            name,
-            table.revision.as_deref(),
-            false,
-        )?)?,
-        None => start.clone(),
-    };
-    let first = table.seed.unwrap_or(cx.recipe.seed);
-    let mut models = vec![one(cx, &base, &table, "reward", first)?];
-    if let Some(second) = table.second_seed {
-        models.push(one(cx, &base, &table, "reward-second", second)?);
+    let base = base(start, &table)?;
+    let mut models = Vec::new();
+    for (name, seed) in seeds(cx, &table) {
+        models.push(one(cx, &base, &table, name, seed)?);
     }
     Ok(models)
 }
 
-fn one(cx: &mut Context, base: &Policy, table: &Reward, name: &str, seed: u64) -> Result<Policy> {
-    let key = crate::recipe::hash_of(table).to_string();
-    let inputs = [
+/// Whether `[eval]` of a command that needs no reward model itself is to be judged by the run's own: they are done
+/// already, or nobody else judges.
+///
+/// # Errors
+/// Data or a model that cannot be read.
+pub fn wanted_by_eval(cx: &Context, start: &Policy) -> Result<bool> {
+    let (Some(eval), Some(table)) = (&cx.recipe.eval, &cx.recipe.reward) else {
+        return Ok(false);
+    };
+    let online = cx.recipe.online.as_ref();
+    let online = online.and_then(|online| online.judge.reward.as_ref());
+    let others = eval.rule.is_some()
+        || eval.reward.is_some()
+        || online.is_some_and(|judge| judge.model_name_or_path.is_some());
+    let done = done(cx, start, table)?;
+    if !done && !others {
+        tracing::info!(
+            "[eval] has no judge but the recipe's reward models: they are trained first"
+        );
+    }
+    Ok(done || !others)
+}
+
+/// Whether all reward models of this very recipe lie in the run.
+fn done(cx: &Context, start: &Policy, table: &Reward) -> Result<bool> {
+    let records = stages(cx.run.layout())?;
+    let seeds = seeds(cx, table);
+    let finished = |name: &str| records.iter().find(|r| r.done && r.name == name);
+    // A base on the hub is only asked for where there is something to compare.
+    if seeds.iter().any(|(name, _)| finished(name).is_none()) {
+        return Ok(false);
+    }
+    let base = base(start, table)?;
+    for (name, seed) in seeds {
+        let key = key(&base, table, seed)?.to_string();
+        if finished(name).is_none_or(|record| record.key != key) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The model that the reward models begin with.
+fn base(start: &Policy, table: &Reward) -> Result<Policy> {
+    match &table.model_name_or_path {
+        Some(name) => Policy::at(&crate::model::files::hub::resolve(
+            name,
+            table.revision.as_deref(),
+            false,
+        )?),
+        None => Ok(start.clone()),
+    }
+}
+
+/// The stages of the reward models, each with its seed.
+fn seeds(cx: &Context, table: &Reward) -> Vec<(&'static str, u64)> {
+    let first = ("reward", table.seed.unwrap_or(cx.recipe.seed));
+    let second = table.second_seed.map(|seed| ("reward-second", seed));
+    std::iter::once(first).chain(second).collect()
+}
+
+fn key(base: &Policy, table: &Reward, seed: u64) -> Result<Hash> {
+    let mut inputs = vec![
         base.digest,
         examples::hash(&table.data)?,
         crate::recipe::hash_of(&seed),
     ];
-    let stage = cx.run.stage(name, stage_key(&key, &inputs)?)?;
+    inputs.extend(table.eval.as_ref().map(examples::hash).transpose()?);
+    stage_key(&crate::recipe::hash_of(table).to_string(), &inputs)
+}
+
+fn one(cx: &mut Context, base: &Policy, table: &Reward, name: &str, seed: u64) -> Result<Policy> {
+    let stage = cx.run.stage(name, key(base, table, seed)?)?;
     let out = cx.run.layout().root().join(name).join("checkpoint");
     let done = stage.complete(|stage| {
         let key = Key::new(seed).fold("reward");
@@ -59,7 +117,8 @@ fn one(cx: &mut Context, base: &Policy, table: &Reward, name: &str, seed: u64) -
         let limits = examples::limits(table.max_length, table.overlong, &model);
         let prepared = examples::pairs(&rows, &model.chat, &limits, false)?;
         let prepared = prepared.not_empty("pair", table.max_length)?;
-        let held_out = examples::pairs(&eval, &model.chat, &limits, false)?.examples;
+        let held_out = examples::pairs(&eval, &model.chat, &limits, false)?;
+        let held_out = held_out.held_out(name, limits.max_length);
         let mut objective = BradleyTerry {
             margin: table.use_margin,
             center_rewards_coefficient: table.center_rewards_coefficient,
@@ -88,7 +147,8 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
     let name_of_eval = format!("{name}-eval");
     let mut inputs = vec![policy.digest, examples::hash(&table.data)?];
     if let Some(eval) = &table.eval {
-        inputs.push(examples::hash(eval)?);
+        // The same weights may be measured on other rows of the same file.
+        inputs.extend([examples::hash(eval)?, crate::recipe::hash_of(eval)]);
     }
     let file = cx.run.layout().accuracy(name);
     cx.run
@@ -97,8 +157,13 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
             let model = policy.load(&cx.device)?;
             let [_, eval] = rows(cx, table)?;
             let limits = examples::limits(table.max_length, table.overlong, &model);
-            let fitting = examples::pairs(&eval, &model.chat, &limits, false)?.examples;
+            let fitting = examples::pairs(&eval, &model.chat, &limits, false)?;
+            let fitting = fitting.held_out(&name_of_eval, limits.max_length);
             if fitting.is_empty() {
+                tracing::warn!(
+                    "{name}: the accuracy is not measured: no held-out pair is left (reward.data.held_out, \
+                     [reward.eval])"
+                );
                 return write_atomic(&file, b"null\n");
             }
             let budget = table.train.max_tokens_per_batch;
@@ -113,13 +178,8 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
 
 /// Pairs to learn from and pairs to evaluate on.
 fn rows(cx: &Context, table: &Reward) -> Result<[Vec<Preference>; 2]> {
-    let (rows, report) = examples::preferences(&table.data)?;
-    examples::tell(&cx.run, "reward", &report)?;
-    let eval = match &table.eval {
-        Some(eval) => Some(examples::preferences(eval)?.0),
-        None => None,
-    };
-    Ok(examples::split(rows, eval, &table.data, cx.recipe.seed))
+    let load = examples::preferences;
+    examples::read(cx, "reward", load, &table.data, table.eval.as_ref())
 }
 
 /// How often the model ranks the chosen response higher, beside the baselines.

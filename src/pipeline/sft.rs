@@ -15,11 +15,12 @@ pub fn sft(cx: &mut Context, start: &Policy) -> Result<Policy> {
     let Some(table) = cx.recipe.sft.clone() else {
         return Ok(start.clone());
     };
-    let inputs = [
+    let mut inputs = vec![
         start.digest,
         examples::hash(&table.data)?,
         crate::recipe::hash_of(&cx.recipe.seed),
     ];
+    inputs.extend(table.eval.as_ref().map(examples::hash).transpose()?);
     let stage = cx.run.stage(
         "sft",
         stage_key(&crate::recipe::hash_of(&table).to_string(), &inputs)?,
@@ -27,17 +28,13 @@ pub fn sft(cx: &mut Context, start: &Policy) -> Result<Policy> {
     let out = cx.run.layout().root().join("sft/checkpoint");
     let done = stage.complete(|stage| {
         let model = start.load(&cx.device)?;
-        let (rows, report) = examples::conversations(&table.data)?;
-        examples::tell(&cx.run, "sft", &report)?;
-        let eval = match &table.eval {
-            Some(eval) => Some(examples::conversations(eval)?.0),
-            None => None,
-        };
-        let [rows, eval] = examples::split(rows, eval, &table.data, cx.recipe.seed);
+        let load = examples::conversations;
+        let [rows, eval] = examples::read(cx, "sft", load, &table.data, table.eval.as_ref())?;
         let limits = examples::limits(table.max_length, table.overlong, &model);
         let prepared = examples::texts(&rows, &model.chat, &limits)?;
         let prepared = prepared.not_empty("conversation", table.max_length)?;
-        let held_out = examples::texts(&eval, &model.chat, &limits)?.examples;
+        let held_out = examples::texts(&eval, &model.chat, &limits)?;
+        let held_out = held_out.held_out("sft", limits.max_length);
         let training = Training {
             stage,
             out: &out,

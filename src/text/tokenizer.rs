@@ -133,6 +133,14 @@ impl Tokenizer {
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
+
+    /// The first id whose token `other` does not have under the same id; none where all ids mean the same to both.
+    pub fn first_unlike(&self, other: &Self) -> Option<u32> {
+        let theirs = other.inner.get_vocab(true);
+        let own = self.inner.get_vocab(true).into_iter();
+        let unlike = own.filter(|(token, id)| theirs.get(token) != Some(id));
+        unlike.map(|(_, id)| id).min()
+    }
 }
 
 /// The id of a special token that the files name.

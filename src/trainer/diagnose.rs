@@ -79,8 +79,27 @@ pub struct DataAudit {
     pub truncated: usize,
     /// Pairs whose chosen and rejected tokens are equal.
     pub equal_pairs: usize,
-    /// Rows with a response that does not end in the end-of-turn marker.
+    /// Rows of files with a response that does not end in the end-of-turn marker.
     pub unended: usize,
+    /// Rows with a generated response that was cut before it ended.
+    pub cut: usize,
+}
+
+impl std::ops::AddAssign for DataAudit {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            rows,
+            truncated,
+            equal_pairs,
+            unended,
+            cut,
+        } = other;
+        self.rows += rows;
+        self.truncated += truncated;
+        self.equal_pairs += equal_pairs;
+        self.unended += unended;
+        self.cut += cut;
+    }
 }
 
 /// What the responses of an online round look like. What could not be measured is none.
@@ -195,6 +214,7 @@ impl Diagnoser {
             equal_pairs(audit),
             truncated_rows(audit),
             unended_rows(audit),
+            cut_rows(audit),
         ];
         self.given.new_ones(found, 0)
     }
@@ -384,8 +404,26 @@ fn unended_rows(audit: &DataAudit) -> Option<Diagnosis> {
             severity,
             "end-marker-missing",
             format!("{} of the rows have a response without an end-of-turn marker", percent(share)),
-            "look at the last tokens with `duel data show`: the chat template must close the assistant's turn, or \
-             the model never learns to stop",
+            "look at the last tokens with `duel data show`: the chat template must close the assistant's turn, and \
+             rows of token ids must end in the marker, or the model never learns to stop",
+        )
+    })
+}
+
+fn cut_rows(audit: &DataAudit) -> Option<Diagnosis> {
+    let share = share(audit.cut, audit.rows)?;
+    let severity = if share > UNENDED_MOST {
+        Severity::Problem
+    } else {
+        Severity::Warning
+    };
+    (share > UNENDED_ROWS).then(|| {
+        of(
+            severity,
+            "responses-cut",
+            format!("{} of the pairs have a generated response that was cut before it ended", percent(share)),
+            "raise max_new_tokens, or keep cut responses from being chosen with missing_eos_penalty; a cut response \
+             teaches no ending",
         )
     })
 }

@@ -50,7 +50,7 @@ fn at(path: &Path) -> Result<Base> {
                 path.display()
             ))
         })?;
-        return named(&base, None);
+        return named(&base, config.revision.as_deref());
     }
     let (spec, files) = match path.is_dir() {
         true => (HfConfig::read(path)?.resolve()?, TokenizerFiles::read(path)),

@@ -48,6 +48,7 @@ fn a_healthy_run_is_left_alone() {
         truncated: 3,
         equal_pairs: 0,
         unended: 2,
+        cut: 2,
     };
     assert_eq!(data(calm), []);
     let mut diagnoser = RoundDiagnoser::default();
@@ -313,6 +314,17 @@ fn responses_without_an_end_marker_are_noticed() {
     };
     assert_eq!(names(&data(audit(10))), ["end-marker-missing"]);
     assert_eq!(data(audit(100))[0].severity, Severity::Problem);
+    let cut = data(DataAudit {
+        rows: 100,
+        cut: 10,
+        ..DataAudit::default()
+    });
+    assert_eq!(names(&cut), ["responses-cut"]);
+    assert!(
+        cut[0].mend.contains("max_new_tokens") && !cut[0].mend.contains("template"),
+        "the template has no part in it: {}",
+        cut[0].mend
+    );
     let endless = |responses| RoundAudit {
         responses,
         truncated: Some(1.0),
@@ -334,11 +346,17 @@ fn every_diagnosis_is_given_once_and_says_what_to_change() {
         truncated: 5,
         equal_pairs: 5,
         unended: 5,
+        cut: 5,
     };
     let found = diagnoser.data(&audit);
     assert_eq!(
         names(&found),
-        ["pairs-equal", "share-truncated", "end-marker-missing"]
+        [
+            "pairs-equal",
+            "share-truncated",
+            "end-marker-missing",
+            "responses-cut"
+        ]
     );
     assert!(
         found
@@ -346,5 +364,5 @@ fn every_diagnosis_is_given_once_and_says_what_to_change() {
             .all(|diagnosis| !diagnosis.mend.is_empty() && !diagnosis.message.is_empty())
     );
     assert_eq!(diagnoser.data(&audit), []);
-    assert_eq!(diagnoser.given().count(), 3);
+    assert_eq!(diagnoser.given().count(), 4);
 }

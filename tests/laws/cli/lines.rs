@@ -284,6 +284,24 @@ fn a_chat_in_json_answers_each_line_with_one() {
 }
 
 #[test]
+fn a_chat_refuses_bytes_that_are_no_text() {
+    let folder = folder(&[]);
+    let mut child = command(folder.path(), &["chat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("duel starts");
+    let mut words = child.stdin.take().unwrap();
+    words.write_all(b"/new\n\xff\xfe\n").unwrap();
+    drop(words);
+    let output = child.wait_with_output().expect("duel exits");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("line 2 of stdin cannot be read"), "{said}");
+}
+
+#[test]
 fn the_last_line_of_a_run_carries_its_losses_and_accuracies() {
     let folder = folder(&[("pairs.jsonl", PAIRS)]);
     let run = |command: &str, more: &[&str]| {
