@@ -29,6 +29,9 @@ pub struct Run {
     /// Where runs are kept
     #[arg(long)]
     output_dir: Option<String>,
+    /// Replace finished stages whose data or starting model changed since; without it such a run is left as it is
+    #[arg(long)]
+    redo: bool,
     /// Print the resolved recipe with the origin of every value, the device, the memory it will take and a least
     /// time, and stop
     #[arg(long)]
@@ -98,12 +101,15 @@ impl Run {
             return dry_run::show(&loaded, global);
         }
         loaded.check_files()?;
-        execute(&loaded, global, until)
+        execute(&loaded, global, until, self.redo)
     }
 }
 
 /// Runs a loaded recipe and prints what it came to.
-pub fn execute(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
+///
+/// # Errors
+/// Whatever a stage reports.
+pub fn execute(loaded: &Loaded, global: &Global, until: Until, redo: bool) -> Result<()> {
     let recipe = &loaded.recipe;
     let backend = recipe.device.backend.name();
     let device = setup::open_device(backend, recipe.device.index)?;
@@ -112,6 +118,7 @@ pub fn execute(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
         command: std::env::args().collect::<Vec<_>>().join(" "),
         about: recipe.description.clone(),
         machine: pipeline::machine(&setup::opened(backend)),
+        redo,
     };
     let outcome = pipeline::run(loaded, &directory, device, start, until)?;
     match global.json {
