@@ -41,7 +41,7 @@ pub struct Chat {
 impl Chat {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
-        let model = setup::model(&self.model, global)?;
+        let model = setup::writer(&self.model, global)?;
         if !model.chat.has_template() {
             return Err(Error::data(format!("{} has no chat template", self.model))
                 .hint("use an instruction-tuned model, or `duel generate` with text prompts"));

@@ -151,6 +151,16 @@ pub fn warn_of_plain_text<'a>(
     Ok(())
 }
 
+/// Loads such a model to write with.
+///
+/// # Errors
+/// A reward model, and whatever is wrong with the files.
+pub fn writer(name: &str, global: &Global) -> Result<Model> {
+    let model = model(name, global)?;
+    model.must_write(name)?;
+    Ok(model)
+}
+
 /// Loads such a model.
 pub fn model(name: &str, global: &Global) -> Result<Model> {
     Model::load(&model_path(name)?, &device(global)?)
