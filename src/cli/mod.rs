@@ -19,6 +19,7 @@ mod run;
 mod runs;
 mod score;
 mod setup;
+mod stop;
 mod summary;
 
 use crate::pipeline::Until;
@@ -89,6 +90,22 @@ enum Command {
     Devices(devices::Devices),
 }
 
+impl Command {
+    /// What ^C stops.
+    fn work(&self) -> stop::Work {
+        match self {
+            Self::Quickstart(_)
+            | Self::Run(_)
+            | Self::Sft(_)
+            | Self::Reward(_)
+            | Self::Dpo(_)
+            | Self::Online(_) => stop::Work::Run,
+            Self::Chat(_) => stop::Work::Talk,
+            _ => stop::Work::Rows,
+        }
+    }
+}
+
 /// `--beta -1` shall reach the one who says what is wrong with -1, not be taken for a flag.
 fn with_negative_numbers(command: clap::Command) -> clap::Command {
     command
@@ -103,7 +120,7 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
 pub fn main() -> ExitCode {
     let matches = with_negative_numbers(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    setup::start(&cli.global);
+    setup::start(&cli.global, cli.command.work());
     let outcome = match &cli.command {
         Command::Quickstart(command) => command.run(&cli.global),
         Command::Run(command) => command.run(&cli.global, Until::End),

@@ -1,10 +1,9 @@
 //! What a command needs before its work: a log with progress bars, ^C, a device, a model.
 
-use super::{Global, output};
+use super::{Global, stop};
 use crate::error::{Error, Result};
 use crate::model::{Model, files::hub};
 use crate::pipeline::embedded;
-use crate::run::interrupt;
 use crate::text::{Chat, Prompt};
 use burn::tensor::Device;
 use indicatif::ProgressStyle;
@@ -22,7 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 /// Starts the log and listens to ^C. Bars appear only on a terminal; a log that is not one gets plain lines.
-pub fn start(global: &Global) {
+pub fn start(global: &Global, work: stop::Work) {
     let filter = EnvFilter::try_from_env("DUEL_LOG").unwrap_or_else(|_| {
         EnvFilter::new(if global.quiet {
             "warn"
@@ -41,6 +40,8 @@ pub fn start(global: &Global) {
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Line)
         .with_writer(writer)
+        // A stderr that nobody reads is told to stderr, which panics.
+        .log_internal_errors(false)
         // The messages of some libraries carry fields, which the formatter would colour even in a file.
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_filter(filter);
@@ -52,9 +53,7 @@ pub fn start(global: &Global) {
         .with(lines)
         .with(bars)
         .try_init();
-    if let Err(error) = interrupt::listen(output::stopping, output::stop_now) {
-        tracing::debug!("{error}");
-    }
+    stop::listen(work);
 }
 
 /// A log line: the message, behind its level only where that matters.
