@@ -171,7 +171,12 @@ fn rounds(rounds: &[RoundSummary], width: Option<usize>) -> String {
 fn opinions(measured: &Measured, width: Option<usize>) -> String {
     let interval = interval_name(measured.confidence);
     let header = [
-        "judge", "start", "now", "win rate", &interval, "won", "tied", "lost",
+        "judge",
+        "start",
+        "now",
+        "win rate",
+        &interval,
+        "won/tied/lost",
     ];
     let rows: Vec<_> = measured
         .opinions
@@ -183,9 +188,7 @@ fn opinions(measured: &Measured, width: Option<usize>) -> String {
                 format!("{:.3}", o.after),
                 percent(Some(o.win_rate)),
                 format!("{:.1} to {:.1} %", 100.0 * o.low, 100.0 * o.high),
-                o.counts[0].to_string(),
-                o.counts[1].to_string(),
-                o.counts[2].to_string(),
+                o.counts.map(|count| count.to_string()).join("/"),
             ]
         })
         .collect();
