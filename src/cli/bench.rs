@@ -74,6 +74,9 @@ impl Bench {
         let began = Instant::now();
         let model = setup::model(&self.model, global)?;
         let loaded = began.elapsed().as_secs_f64();
+        if !matches!(self.kind, Kind::Reward | Kind::Judge) {
+            model.must_write(&self.model)?;
+        }
         let mut result = match self.kind {
             Kind::Generate => self.generate(&model)?,
             Kind::Judge => self.judge(model, global)?,

@@ -1,6 +1,6 @@
 //! `duel chat`: talk to a model.
 
-use super::{Global, numbers, output, setup};
+use super::{Global, numbers, output, setup, stop};
 use crate::data::Key;
 use crate::error::{Error, Result};
 use crate::generate::{Engine, Prompted};
@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
 
-/// Talk to a model; an empty line or ^D ends it, `/new` begins afresh
+/// Talk to a model; an empty line or ^D ends it, `/new` begins afresh, ^C stops a reply
 ///
 /// With --json every line of stdin is a turn of the user, and every reply is a line of JSON: role, content, how it
 /// finished (`stop` or `length`) and its tokens.
@@ -41,7 +41,7 @@ pub struct Chat {
 impl Chat {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
-        let model = setup::model(&self.model, global)?;
+        let model = setup::writer(&self.model, global)?;
         if !model.chat.has_template() {
             return Err(Error::data(format!("{} has no chat template", self.model))
                 .hint("use an instruction-tuned model, or `duel generate` with text prompts"));
@@ -85,10 +85,20 @@ impl Chat {
                 tokens: model.chat.prompt(&Prompt::Chat(turns.clone()))?,
             };
             let mut replies = Vec::new();
-            engine.generate(&[asked], Key::new(self.seed), &mut |_, drawn| {
-                replies.extend(drawn);
-                Ok(())
+            let written = stop::reply(|| {
+                engine.generate(&[asked], Key::new(self.seed), &mut |_, drawn| {
+                    replies.extend(drawn);
+                    Ok(())
+                })
             })?;
+            if written.is_none() {
+                if !terminal {
+                    return Err(Error::interrupted("stopped in a reply"));
+                }
+                output::note("\n(the reply was stopped)");
+                turns.pop();
+                continue;
+            }
             for reply in replies {
                 match global.json {
                     true => output::json(&json!({
@@ -97,7 +107,7 @@ impl Chat {
                         "finish": reply.finish,
                         "tokens": reply.tokens.len(),
                     }))?,
-                    false => output::print(reply.text.trim())?,
+                    false => output::print(&output::printable(reply.text.trim()))?,
                 }
                 turns.push(Message::assistant(reply.text));
             }

@@ -2,6 +2,7 @@
 
 use super::{Global, output, setup};
 use crate::error::Result;
+use crate::pipeline::Until;
 use crate::pipeline::estimate::{Estimate, StageEstimate, estimate};
 use crate::recipe::Loaded;
 use crate::run::available_mib;
@@ -9,13 +10,15 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 /// Prints it. What is not known yet is named; a device that cannot be opened is one of these things.
-pub fn show(loaded: &Loaded, global: &Global) -> Result<()> {
+pub fn show(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
     let backend = loaded.recipe.device.backend.name();
     let opened = setup::open_device(backend, loaded.recipe.device.index);
-    let mut found = estimate(&loaded.recipe, opened.as_ref().ok());
+    let mut found = only(estimate(&loaded.recipe, opened.as_ref().ok()), until);
     let device = setup::opened(backend);
     if let Err(error) = &opened {
-        found.unknown.push(format!("the time: {}", error.message));
+        let fact = format!("the time: the run itself will fail: {}", error.message);
+        found.unknown.push(fact);
+        tracing::warn!("{}; the run itself will fail", error.message);
     }
     if !global.json {
         return output::print(&format!(
@@ -36,6 +39,35 @@ pub fn show(loaded: &Loaded, global: &Global) -> Result<()> {
         "available_bytes": available_mib().map(|mib| (mib * MIB) as u64),
         "estimate": found,
     }))
+}
+
+/// Whether a command reaches a stage, by the stage's name or by what stands before the colon of a line about it.
+fn reaches(until: Until, stage: &str) -> bool {
+    let is = |table: &str| {
+        let rest = stage.strip_prefix(table);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '/', ':', ' ']))
+    };
+    let online = is("online") || stage.starts_with("round-");
+    match until {
+        Until::Sft => !(is("reward") || is("dpo") || is("eval") || online),
+        Until::Reward => !(is("dpo") || is("eval") || online),
+        Until::Dpo => !(is("reward") || online),
+        Until::Online => !is("dpo"),
+        Until::End => true,
+    }
+}
+
+/// The part of an estimate that a command's stages make up.
+fn only(mut found: Estimate, until: Until) -> Estimate {
+    found.stages.retain(|stage| reaches(until, &stage.stage));
+    found.unknown.retain(|fact| reaches(until, fact));
+    found.peak_bytes = found.stages.iter().map(|stage| stage.peak_bytes).max();
+    let seconds: Option<Vec<f64>> = found.stages.iter().map(|stage| stage.seconds).collect();
+    let known = found.unknown.is_empty() && !found.stages.is_empty();
+    found.seconds = seconds
+        .filter(|_| known)
+        .map(|seconds| seconds.iter().sum());
+    found
 }
 
 const MIB: f64 = (1u64 << 20) as f64;
@@ -134,6 +166,33 @@ mod tests {
             [bytes(700.0 * MIB), bytes(3100.0 * MIB)],
             ["700 MiB", "3.0 GiB"]
         );
+    }
+
+    #[test]
+    fn a_command_is_told_of_its_own_stages_only() {
+        let stage = |name: &str, seconds: f64| StageEstimate {
+            stage: name.to_owned(),
+            peak_bytes: seconds as u64,
+            training: None,
+            steps: None,
+            tokens: None,
+            seconds: Some(seconds),
+        };
+        let whole = || Estimate {
+            stages: ["sft", "reward", "dpo", "round-*/checkpoint", "eval"]
+                .iter()
+                .zip(1..)
+                .map(|(name, at)| stage(name, f64::from(at)))
+                .collect(),
+            unknown: vec!["online: the prompts: cannot open a.jsonl".into()],
+            ..Estimate::default()
+        };
+        let dpo = only(whole(), Until::Dpo);
+        let names: Vec<&str> = dpo.stages.iter().map(|s| s.stage.as_str()).collect();
+        assert_eq!(names, ["sft", "dpo", "eval"]);
+        assert_eq!((dpo.seconds, dpo.peak_bytes), (Some(9.0), Some(5)));
+        assert_eq!(only(whole(), Until::Sft).stages.len(), 1);
+        assert_eq!(only(whole(), Until::Online).seconds, None);
     }
 
     #[test]

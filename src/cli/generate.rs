@@ -119,14 +119,7 @@ impl Generate {
         };
         let (rows, report) = load_prompts(std::slice::from_ref(&self.prompts), &options)?;
         output::report(&report);
-        let model = setup::model(&self.model, global)?;
-        if model.decoder.score.is_some() {
-            return Err(Error::user(format!(
-                "{} is a reward model: it scores, it does not write",
-                self.model
-            ))
-            .hint("use the model it was trained from; `duel judge` scores responses"));
-        }
+        let model = setup::writer(&self.model, global)?;
         setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
         self.claim(&rows, &how)?;
         let engine = Engine {

@@ -20,6 +20,7 @@ mod run;
 mod runs;
 mod score;
 mod setup;
+mod stop;
 mod summary;
 
 use crate::error::{Error, Kind};
@@ -100,6 +101,20 @@ impl Command {
             Quickstart(_) | Run(_) | Sft(_) | Reward(_) | Dpo(_) | Online(_) | Generate(_)
         )
     }
+
+    /// What ^C stops.
+    fn work(&self) -> stop::Work {
+        match self {
+            Self::Quickstart(_)
+            | Self::Run(_)
+            | Self::Sft(_)
+            | Self::Reward(_)
+            | Self::Dpo(_)
+            | Self::Online(_) => stop::Work::Run,
+            Self::Chat(_) => stop::Work::Talk,
+            _ => stop::Work::Rows,
+        }
+    }
 }
 
 /// What the library says of ^C is said for runs: that everything is saved.
@@ -128,7 +143,7 @@ pub fn main() -> ExitCode {
     let matches = with_negative_numbers(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let continues = cli.command.continues();
-    setup::start(&cli.global, continues);
+    setup::start(&cli.global, cli.command.work());
     let outcome = match &cli.command {
         Command::Quickstart(command) => command.run(&cli.global),
         Command::Run(command) => command.run(&cli.global, Until::End),

@@ -17,6 +17,9 @@ pub struct Quickstart {
     /// Change a value of the recipe: table.key=value
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Replace finished stages whose data or starting model changed since
+    #[arg(long)]
+    redo: bool,
 }
 
 impl Quickstart {
@@ -38,6 +41,6 @@ impl Quickstart {
         }
         overrides.extend(self.set.iter().cloned());
         let loaded = Recipe::open("quickstart/quickstart", &overrides)?;
-        run::execute(&loaded, global, Until::End)
+        run::execute(&loaded, global, Until::End, self.redo)
     }
 }

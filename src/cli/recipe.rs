@@ -2,7 +2,7 @@
 
 use super::{Global, output};
 use crate::error::{Error, Result};
-use crate::recipe::{Loaded, Recipe as Parsed, catalogue, reference_markdown, schema};
+use crate::recipe::{Recipe as Parsed, catalogue, reference_markdown, schema};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -110,7 +110,7 @@ impl Check {
     fn run(&self, global: &Global) -> Result<()> {
         let loaded = Parsed::open(&self.file, &self.set)?;
         loaded.check_files()?;
-        let stages = stages(&loaded);
+        let stages = stages(&loaded.recipe);
         match global.json {
             true => output::json(
                 &json!({"file": self.file, "name": loaded.recipe.name, "stages": stages}),
@@ -126,8 +126,7 @@ impl Check {
 }
 
 /// The stages that a recipe runs, in their order.
-fn stages(loaded: &Loaded) -> Vec<&'static str> {
-    let recipe = &loaded.recipe;
+pub(super) fn stages(recipe: &Parsed) -> Vec<&'static str> {
     [
         ("sft", recipe.sft.is_some()),
         ("reward", recipe.reward.is_some()),

@@ -1,5 +1,6 @@
 //! `duel run`, `sft`, `reward`, `dpo`, `online`: a recipe, or a part of it.
 
+use super::recipe::stages;
 use super::{Global, dry_run, output, setup, summary};
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Until};
@@ -29,6 +30,9 @@ pub struct Run {
     /// Where runs are kept
     #[arg(long)]
     output_dir: Option<String>,
+    /// Replace finished stages whose data or starting model changed since; without it such a run is left as it is
+    #[arg(long)]
+    redo: bool,
     /// Print the resolved recipe with the origin of every value, the device, the memory it will take and a least
     /// time, and stop
     #[arg(long)]
@@ -64,14 +68,7 @@ impl Run {
             (None, None) => {}
         }
         if self.recipe.is_none() && self.name.is_none() {
-            let name = match until {
-                Until::Sft => "sft",
-                Until::Reward => "reward",
-                Until::Dpo => "dpo",
-                Until::Online => "online",
-                Until::End => "run",
-            };
-            put("name", &Some(name.to_owned()));
+            put("name", &Some(table(until).unwrap_or("run").to_owned()));
         }
         if global.backend != "auto" {
             put("device.backend", &Some(global.backend.clone()));
@@ -94,16 +91,49 @@ impl Run {
     /// Runs the command up to a stage.
     pub fn run(&self, global: &Global, until: Until) -> Result<()> {
         let loaded = self.load(global, until)?;
+        refuse_lacking(&loaded.recipe, until)?;
         if self.dry_run {
-            return dry_run::show(&loaded, global);
+            return dry_run::show(&loaded, global, until);
         }
         loaded.check_files()?;
-        execute(&loaded, global, until)
+        execute(&loaded, global, until, self.redo)
+    }
+}
+
+/// The table that a command is there for; `duel run` takes what there is.
+fn table(until: Until) -> Option<&'static str> {
+    match until {
+        Until::Sft => Some("sft"),
+        Until::Reward => Some("reward"),
+        Until::Dpo => Some("dpo"),
+        Until::Online => Some("online"),
+        Until::End => None,
+    }
+}
+
+/// A command without its table would do nothing, and call it done.
+fn refuse_lacking(recipe: &Recipe, until: Until) -> Result<()> {
+    let there = stages(recipe);
+    let has = match there[..] {
+        [] => "no stage at all".to_owned(),
+        _ => there.join(", "),
+    };
+    match table(until) {
+        Some(table) if !there.contains(&table) => Err(Error::user(format!(
+            "the recipe has no [{table}]; it has {has}"
+        ))
+        .hint(format!(
+            "add the table, or give `duel {table}` its rows with --data FILE"
+        ))),
+        _ => Ok(()),
     }
 }
 
 /// Runs a loaded recipe and prints what it came to.
-pub fn execute(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
+///
+/// # Errors
+/// Whatever a stage reports.
+pub fn execute(loaded: &Loaded, global: &Global, until: Until, redo: bool) -> Result<()> {
     let recipe = &loaded.recipe;
     let backend = recipe.device.backend.name();
     let device = setup::open_device(backend, recipe.device.index)?;
@@ -112,6 +142,7 @@ pub fn execute(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
         command: std::env::args().collect::<Vec<_>>().join(" "),
         about: recipe.description.clone(),
         machine: pipeline::machine(&setup::opened(backend)),
+        redo,
     };
     let outcome = pipeline::run(loaded, &directory, device, start, until)?;
     match global.json {

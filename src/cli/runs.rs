@@ -102,13 +102,20 @@ impl Runs {
             vec![
                 run.name.clone(),
                 run.status.to_string(),
-                run.started.clone(),
+                to_the_minute(&run.started),
                 stages_reached(run),
                 duration(run.seconds),
                 win_rate(run),
             ]
         });
-        let header = ["run", "status", "started", "stages", "time", "win rate"];
+        let header = [
+            "run",
+            "status",
+            "started (UTC)",
+            "stages",
+            "time",
+            "win rate",
+        ];
         output::print(&output::table(&header, lines.collect()))
     }
 
@@ -248,6 +255,11 @@ fn win_rate(run: &RunEntry) -> String {
         ),
         None => String::new(),
     }
+}
+
+/// `2026-11-24T00:12:37Z` as `2026-11-24 00:12`.
+fn to_the_minute(time: &str) -> String {
+    time.get(..16).unwrap_or(time).replace('T', " ")
 }
 
 /// Seconds as a person says them.

@@ -83,7 +83,7 @@ impl Score {
         };
         let (rows, report) = load_preferences(std::slice::from_ref(&self.data), &options)?;
         output::report(&report);
-        let model = setup::model(&self.model, global)?;
+        let model = setup::writer(&self.model, global)?;
         let limits = examples::limits(
             self.max_length.unwrap_or(usize::MAX),
             Overlong::TruncatePrompt,
@@ -103,7 +103,7 @@ impl Score {
         let policy = self.logps(&model, &prepared.examples)?;
         let reference = match &self.reference {
             Some(name) => {
-                let reference = setup::model(name, global)?;
+                let reference = setup::writer(name, global)?;
                 examples::same_tokens(&model, &reference)?;
                 self.logps(&reference, &prepared.examples)?
             }

@@ -1,10 +1,9 @@
 //! What a command needs before its work: a log with progress bars, ^C, a device, a model.
 
-use super::{Global, output};
+use super::{Global, stop};
 use crate::error::{Error, Result};
 use crate::model::{Model, files::hub};
 use crate::pipeline::embedded;
-use crate::run::interrupt;
 use crate::text::{Chat, Prompt};
 use burn::tensor::Device;
 use indicatif::ProgressStyle;
@@ -21,9 +20,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// Starts the log and listens to ^C. Bars appear only on a terminal; a log that is not one gets plain lines. `continues`:
-/// what is stopped goes on with the same command.
-pub fn start(global: &Global, continues: bool) {
+/// Starts the log and listens to ^C. Bars appear only on a terminal; a log that is not one gets plain lines.
+pub fn start(global: &Global, work: stop::Work) {
     let filter = EnvFilter::try_from_env("DUEL_LOG").unwrap_or_else(|_| {
         EnvFilter::new(if global.quiet {
             "warn"
@@ -42,6 +40,8 @@ pub fn start(global: &Global, continues: bool) {
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Line)
         .with_writer(writer)
+        // A stderr that nobody reads is told to stderr, which panics.
+        .log_internal_errors(false)
         // The messages of some libraries carry fields, which the formatter would colour even in a file.
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_filter(filter);
@@ -53,13 +53,7 @@ pub fn start(global: &Global, continues: bool) {
         .with(lines)
         .with(bars)
         .try_init();
-    let stop_now = match continues {
-        true => output::stop_run_now,
-        false => output::stop_now,
-    };
-    if let Err(error) = interrupt::listen(output::stopping, stop_now) {
-        tracing::debug!("{error}");
-    }
+    stop::listen(work);
 }
 
 /// A log line: the message, behind its level only where that matters.
@@ -154,6 +148,16 @@ pub fn warn_of_plain_text<'a>(
         );
     }
     Ok(())
+}
+
+/// Loads such a model to write with.
+///
+/// # Errors
+/// A reward model, and whatever is wrong with the files.
+pub fn writer(name: &str, global: &Global) -> Result<Model> {
+    let model = model(name, global)?;
+    model.must_write(name)?;
+    Ok(model)
 }
 
 /// Loads such a model.

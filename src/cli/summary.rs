@@ -13,11 +13,11 @@ use std::path::Path;
 pub fn text(outcome: &Outcome) -> String {
     let mut parts = Vec::new();
     if !outcome.rounds.is_empty() {
-        parts.push(rounds(&outcome.rounds));
+        parts.push(rounds(&outcome.rounds, output::width()));
     }
     if let Some(measured) = &outcome.measured {
         if !measured.opinions.is_empty() {
-            parts.push(opinions(measured));
+            parts.push(opinions(measured, output::width()));
         }
         parts.extend(measured.samples.iter().take(3).map(sample));
     }
@@ -128,7 +128,7 @@ fn percent(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), |value| format!("{:.1} %", 100.0 * value))
 }
 
-fn rounds(rounds: &[RoundSummary]) -> String {
+fn rounds(rounds: &[RoundSummary], width: Option<usize>) -> String {
     let interval = interval_name(rounds.iter().find_map(|r| r.confidence));
     let header = [
         "round",
@@ -160,19 +160,25 @@ fn rounds(rounds: &[RoundSummary]) -> String {
             duration(r.seconds),
         ]
     };
-    let table = output::table(&header, rounds.iter().map(row).collect());
+    let rows: Vec<_> = rounds.iter().map(row).collect();
+    let table = output::numbers(&header, &rows, width);
     format!(
         "{table}\nreward, top-1 and sample tokens: the round's own samples, before it is trained on them; \
          win rate, KL and eval tokens: the evaluation after it, against the starting model"
     )
 }
 
-fn opinions(measured: &Measured) -> String {
+fn opinions(measured: &Measured, width: Option<usize>) -> String {
     let interval = interval_name(measured.confidence);
     let header = [
-        "judge", "start", "now", "win rate", &interval, "won", "tied", "lost",
+        "judge",
+        "start",
+        "now",
+        "win rate",
+        &interval,
+        "won/tied/lost",
     ];
-    let rows = measured
+    let rows: Vec<_> = measured
         .opinions
         .iter()
         .map(|o| {
@@ -182,27 +188,25 @@ fn opinions(measured: &Measured) -> String {
                 format!("{:.3}", o.after),
                 percent(Some(o.win_rate)),
                 format!("{:.1} to {:.1} %", 100.0 * o.low, 100.0 * o.high),
-                o.counts[0].to_string(),
-                o.counts[1].to_string(),
-                o.counts[2].to_string(),
+                o.counts.map(|count| count.to_string()).join("/"),
             ]
         })
         .collect();
-    output::table(&header, rows)
+    output::numbers(&header, &rows, width)
 }
 
 fn sample(sample: &Sample) -> String {
     let judge = sample.judge.as_deref().unwrap_or("score");
     let score =
         |score: Option<f64>| score.map_or(String::new(), |score| format!(" ({judge} {score:.2})"));
-    format!(
+    output::printable(&format!(
         "> {}\nbefore{}: {}\nafter{}: {}",
         sample.prompt.trim(),
         score(sample.score_before),
         sample.before.trim(),
         score(sample.score_after),
         sample.after.trim()
-    )
+    ))
 }
 
 /// Seconds as a person says them.
@@ -251,14 +255,14 @@ mod tests {
 
     #[test]
     fn the_interval_is_called_by_the_recipes_confidence() {
-        let table = opinions(&measured());
+        let table = opinions(&measured(), None);
         assert!(table.contains(" 90 % interval "), "{table}");
         let round = RoundSummary {
             round: 1,
             confidence: Some(0.99),
             ..RoundSummary::default()
         };
-        let table = rounds(&[RoundSummary::default(), round]);
+        let table = rounds(&[RoundSummary::default(), round], None);
         assert!(table.contains(" 99 % interval "), "{table}");
     }
 
@@ -268,7 +272,7 @@ mod tests {
             length_samples: Some(31.25),
             ..RoundSummary::default()
         };
-        let table = rounds(&[round]);
+        let table = rounds(&[round], None);
         let cells = |of: &str| -> Vec<String> {
             let line = table.lines().find(|line| line.contains(of)).unwrap();
             line.split(['│', '┆'])

@@ -67,7 +67,51 @@ fn refuse_foreign(adapter: &Adapter, decoder: &Decoder) -> Result<()> {
     }
 }
 
+/// A reward model gives one number for a whole sequence and has no probability of a next token.
+fn refuse_reward(head: Head, name: &str) -> Result<()> {
+    match head {
+        Head::LanguageModel => Ok(()),
+        Head::Score => Err(Error::user(format!(
+            "{name} is a reward model: it scores, it does not write"
+        ))
+        .hint("use the model it was trained from; `duel judge` scores responses")),
+    }
+}
+
+/// Refuses a reward model where one that writes is needed, by its files, before any weight is read.
+///
+/// # Errors
+/// A user error for a reward model; what is missing or damaged, by file.
+pub fn must_write(path: &Path) -> Result<()> {
+    refuse_reward(head_of(path)?, &path.display().to_string())
+}
+
+fn head_of(path: &Path) -> Result<Head> {
+    if !path.join("adapter_config.json").exists() {
+        return Ok(Checkpoint::open(path)?.spec.head);
+    }
+    let adapter = peft::read_adapter(path)?;
+    let scores = |(name, _, _): &NamedTensor| name == "score.weight";
+    match &adapter.config.base_model_name_or_path {
+        _ if adapter.tensors.iter().any(scores) => Ok(Head::Score),
+        Some(base) => {
+            let revision = adapter.config.revision.as_deref();
+            head_of(&hub::resolve(base, revision, false).map_err(|e| e.at(path.display()))?)
+        }
+        // That it names no base is said where it is loaded.
+        None => Ok(Head::LanguageModel),
+    }
+}
+
 impl Model {
+    /// Refuses a reward model where one that writes is needed; `name` is what the user calls it.
+    ///
+    /// # Errors
+    /// A user error for a reward model.
+    pub fn must_write(&self, name: &str) -> Result<()> {
+        refuse_reward(self.decoder.spec.head, name)
+    }
+
     /// Reads a Hugging Face directory, a GGUF file, or a PEFT adapter with its base.
     ///
     /// # Errors

@@ -16,5 +16,5 @@ pub use build::LoraShape;
 pub use cache::Cache;
 pub use decoder::Decoder;
 pub use linear::{Linear, Lora};
-pub use load::Model;
+pub use load::{Model, must_write};
 pub use spec::{Architecture, DecoderSpec, Head, Rope, RopeScaling};

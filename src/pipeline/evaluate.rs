@@ -161,7 +161,7 @@ impl Evaluation {
             table.max_length,
             table.confidence,
         );
-        let stage = cx.run.stage(name, stage_key(&part, &inputs)?)?;
+        let stage = cx.run.measurement(name, stage_key(&part, &inputs)?)?;
         let folder = cx.run.layout().root().join(name);
         let result = cx.run.layout().evaluation(name);
         stage.complete(|stage| {
@@ -189,7 +189,7 @@ impl Evaluation {
         let file = cx.run.layout().root().join(format!("{name}.jsonl"));
         let drawn = cx
             .run
-            .stage(name, stage_key(&part, &inputs)?)?
+            .measurement(name, stage_key(&part, &inputs)?)?
             .complete(|_| self.draw(cx, table, &self.start, &file).map(|_| ()))?;
         let rows: Vec<GroupRow> = read_rows(&file)?;
         let name = format!("{name}-scores");
@@ -197,7 +197,7 @@ impl Evaluation {
         inputs.extend(self.judges.iter().map(|(_, seat)| seat.digest()));
         let stage = cx
             .run
-            .stage(&name, stage_key(&table.max_length, &inputs)?)?;
+            .measurement(&name, stage_key(&table.max_length, &inputs)?)?;
         let folder = cx.run.layout().root().join(&name);
         stage.complete(|stage| {
             stage.folder()?;

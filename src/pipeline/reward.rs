@@ -152,7 +152,7 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
     }
     let file = cx.run.layout().accuracy(name);
     cx.run
-        .stage(&name_of_eval, stage_key(&table.max_length, &inputs)?)?
+        .measurement(&name_of_eval, stage_key(&table.max_length, &inputs)?)?
         .complete(|_| {
             let model = policy.load(&cx.device)?;
             let [_, eval] = rows(cx, table)?;

@@ -8,6 +8,7 @@ use crate::model::files::{
     NamedTensor, StoreDtype, config::HfConfig, hub, parameters, write_model,
 };
 use crate::model::init::Random;
+use crate::model::must_write;
 use crate::recipe::{ModelSource, NewModel};
 use crate::run::stage_key;
 use crate::text::{SftText, SpecialTokens, TokenizerFiles, train_bpe};
@@ -17,17 +18,24 @@ use std::path::Path;
 /// Finds or makes the model of `[model]`.
 ///
 /// # Errors
-/// A model that is not there, or a new one that cannot be made.
+/// A model that is not there, a reward model where the recipe trains one that writes, or a new one that cannot be
+/// made.
 pub fn start(cx: &mut Context) -> Result<Policy> {
     let model = cx.recipe.model.clone();
-    match model.source() {
+    let policy = match model.source() {
         Some(ModelSource::Quickstart) => Policy::at(&embedded::model()?),
         Some(ModelSource::Named(name)) => {
             Policy::at(&hub::resolve(name, model.revision.as_deref(), false)?)
         }
         Some(ModelSource::New(new)) => make(cx, new),
         None => Err(Error::user("the recipe names no model").hint("set model.model_name_or_path")),
+    }?;
+    let recipe = &cx.recipe;
+    // A reward model may well be trained on; everything else needs a model that writes.
+    if recipe.sft.is_some() || recipe.dpo.is_some() || recipe.online.is_some() {
+        must_write(&policy.path)?;
     }
+    Ok(policy)
 }
 
 /// A small chat template: a line for each turn, and end-of-text after the assistant's.

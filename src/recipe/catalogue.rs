@@ -54,14 +54,15 @@ pub fn catalogue() -> impl Iterator<Item = &'static Shipped> {
         .filter(|shipped| !shipped.name().ends_with("/base"))
 }
 
-/// The path of the shipped recipe of this name, with or without `.toml`.
+/// The path of the shipped recipe of this name, with or without `.toml`; `quickstart` is `quickstart/quickstart`.
 pub(super) fn shipped_path(name: &str) -> Option<&'static str> {
     let name = name.strip_suffix(".toml").unwrap_or(name);
     SHIPPED
         .iter()
         .find(|shipped| {
+            let own = shipped.name();
             let path = shipped.path.strip_suffix(".toml");
-            shipped.name() == name || path == Some(name) || path == Some(&format!("{name}/{name}"))
+            own == name || path == Some(name) || own == format!("{name}/{name}")
         })
         .map(|shipped| shipped.path)
 }

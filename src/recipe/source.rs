@@ -1,6 +1,6 @@
 //! Where recipe files are read from (the disk, or the binary), and what a file extends.
 
-use super::catalogue::shipped_text;
+use super::catalogue::{shipped_path, shipped_text};
 use super::complaint::{self, Complaint};
 use super::layers::{FREE_TABLES, Layer, LayerKind, Node, Place, Table, join, merge, parse};
 use crate::{Error, Result};
@@ -34,6 +34,19 @@ impl Source {
             Self::Binary => shipped_text(path)
                 .map(str::to_owned)
                 .ok_or_else(|| format!("no shipped recipe is called {}", path.display())),
+        }
+    }
+}
+
+impl Source {
+    /// Where a name in `extends` leads from a file in `parent`: to a file beside it, else to a shipped recipe.
+    fn base(self, named: &str, parent: &Path) -> (Self, PathBuf) {
+        let beside = normal(&parent.join(named));
+        match shipped_path(named) {
+            Some(shipped) if self == Self::Disk && !beside.exists() => {
+                (Self::Binary, shipped.into())
+            }
+            _ => (self, beside),
         }
     }
 }
@@ -74,8 +87,8 @@ fn read_text(
     let bases = extends(&mut own, index).map_err(|complaint| fail(complaint, layers))?;
     open.push(normal(path));
     let mut merged = Table::new();
-    for (base, place) in bases {
-        let base = normal(&parent.join(base));
+    for (named, place) in bases {
+        let (source, base) = source.base(&named, parent);
         let complain = |message: String, hint: &str| Complaint {
             place: Some(place.clone()),
             message,
@@ -90,7 +103,11 @@ fn read_text(
         }
         let text = source.read(&base).map_err(|message| {
             fail(
-                complain(message, "paths in `extends` are relative to this file"),
+                complain(
+                    message,
+                    "paths in `extends` are relative to this file; a recipe that comes with duel goes by its name \
+                     (`duel recipe list`)",
+                ),
                 layers,
             )
         })?;

@@ -7,7 +7,7 @@ use super::lock::RunLock;
 use super::metrics::Metrics;
 use super::recipe_diff::{Difference, differences, keys};
 use super::report::write_report;
-use super::stage::{self, Stage};
+use super::stage::{self, Stage, Wanted};
 use super::summary::{RoundSummary, Sample};
 use crate::error::{Error, Result};
 use std::fs;
@@ -16,11 +16,15 @@ use std::path::{Path, PathBuf};
 /// An error lists this many differing keys.
 const SHOWN_DIFFERENCES: usize = 12;
 
+/// Keys that say where the run lies, not what it is: from another folder the same run has another path.
+const PLACE: [&str; 1] = ["output_dir"];
+
 /// A run directory, locked for this process while the value lives.
 #[derive(Debug)]
 pub struct RunDir {
     layout: Layout,
     info: RunInfo,
+    redo: bool,
     _lock: RunLock,
 }
 
@@ -61,11 +65,12 @@ impl RunDir {
         Self::take_up(layout, lock)
     }
 
-    /// Notes the command and the machine in `run.json`. Call it once, right after the run is opened.
+    /// Notes the command and the machine in `run.json`, and whether finished stages may be redone. Call it once, right after the run is opened.
     pub fn begin(&mut self, start: Start) -> Result<()> {
         self.info.command = start.command;
         self.info.about = start.about;
         self.info.machine = start.machine;
+        self.redo = start.redo;
         self.info.write(&self.layout)
     }
 
@@ -92,8 +97,34 @@ impl RunDir {
 
     /// Finds out how far a stage is; see [`Stage`]. `key` is the hash of everything its outputs depend
     /// on, made by [`super::stage_key`].
+    ///
+    /// # Errors
+    ///
+    /// A user error when the stage is finished with another key and [`Start::redo`] did not allow to
+    /// replace it: its data or the model it began with changed.
     pub fn stage(&self, name: &str, key: blake3::Hash) -> Result<Stage> {
-        stage::open(&self.layout, name, key)
+        self.open_stage(name, key, false)
+    }
+
+    /// The same for a stage that only measures what other stages made: with another key it is repeated
+    /// without asking.
+    ///
+    /// # Errors
+    ///
+    /// Records that cannot be read or written.
+    pub fn measurement(&self, name: &str, key: blake3::Hash) -> Result<Stage> {
+        self.open_stage(name, key, true)
+    }
+
+    fn open_stage(&self, name: &str, key: blake3::Hash, measures: bool) -> Result<Stage> {
+        let redo = self.redo;
+        let wanted = Wanted {
+            name,
+            key,
+            measures,
+            redo,
+        };
+        stage::open(&self.layout, wanted)
     }
 
     /// Opens `metrics.jsonl` and the TensorBoard file for going on.
@@ -136,6 +167,7 @@ impl RunDir {
         Ok(Self {
             layout,
             info,
+            redo: false,
             _lock: lock,
         })
     }
@@ -151,6 +183,7 @@ impl RunDir {
         Ok(Self {
             layout,
             info,
+            redo: false,
             _lock: lock,
         })
     }
@@ -178,8 +211,13 @@ fn refuse_foreign(layout: &Layout) -> Result<()> {
 
 fn refuse_other_recipe(layout: &Layout, recipe_toml: &str) -> Result<()> {
     let path = layout.recipe();
-    let old = keys(&read_text(&path)?).map_err(|e| e.at(path.display()))?;
-    let differing = differences(&old, &keys(recipe_toml)?);
+    let mut old = keys(&read_text(&path)?).map_err(|e| e.at(path.display()))?;
+    let mut new = keys(recipe_toml)?;
+    for key in PLACE {
+        old.remove(key);
+        new.remove(key);
+    }
+    let differing = differences(&old, &new);
     if differing.is_empty() {
         return Ok(());
     }
@@ -275,6 +313,19 @@ mod tests {
         drop(RunDir::create(&path, RECIPE).unwrap());
         let run = RunDir::create(&path, "seed = 1 # same\ntrain = { beta = 0.1 }").unwrap();
         assert_eq!(run.recipe().unwrap(), RECIPE);
+    }
+
+    #[test]
+    fn where_a_run_is_kept_does_not_make_it_another() {
+        let (_dir, path) = folder();
+        let here = format!("output_dir = \"runs\"\n{RECIPE}");
+        let run = RunDir::create(&path, &here).unwrap();
+        let stage = run.stage("sft", blake3::hash(b"key")).unwrap();
+        stage.complete(|_| Ok(())).unwrap();
+        drop(run);
+        let there = format!("output_dir = \"w/runs\"\n{RECIPE}");
+        let run = RunDir::create(&path, &there).unwrap();
+        assert_eq!(run.recipe().unwrap(), here);
     }
 
     #[test]

@@ -15,6 +15,11 @@ pub fn request() {
     REQUESTED.store(true, Ordering::Relaxed);
 }
 
+/// Takes the wish to stop back, and says whether there was one.
+pub fn withdraw() -> bool {
+    REQUESTED.swap(false, Ordering::Relaxed)
+}
+
 /// Listens to ^C (and SIGTERM). `first` and `second` tell the user what happens; after `second` the
 /// process ends with 130.
 ///

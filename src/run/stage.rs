@@ -6,15 +6,21 @@
 //!
 //! | found                 | key the same         | key different                        |
 //! |-----------------------|----------------------|--------------------------------------|
-//! | done, outputs intact  | skipped              | outputs removed, starts afresh       |
+//! | done, outputs intact  | skipped              | refused; with `redo` outputs removed, starts afresh |
+//! | done, but stale or a measurement | counts again | outputs removed, starts afresh      |
 //! | done, outputs changed | outputs removed, starts afresh | outputs removed, starts afresh |
 //! | half done             | continues            | outputs removed, starts afresh       |
 //! | outputs, no record    | outputs removed, starts afresh | outputs removed, starts afresh |
 //!
-//! When a stage starts afresh because its key changed, the stages that came after it are marked stale:
-//! the report leaves them out, yet none is thrown away before its turn. One whose key still fits when it
-//! is reached (it did not depend on what changed) counts again; the others start afresh in their turn. So
-//! outputs of two recipes or of two inputs never stand side by side unnoticed, and no hour is lost for nothing.
+//! What is finished may be the work of days, and a line more in a data file is no wish to lose it: only a
+//! command that says so (`redo`) replaces it. A measurement is repeated without asking: it is made of what
+//! the run holds, and two commands may measure two models under one name.
+//!
+//! When a stage starts afresh, the stages that came after it are marked stale (after a measurement the
+//! measurements alone: nothing is trained on one): the report leaves them out, yet none is thrown away
+//! before its turn. One whose key still fits when it is reached (it did not depend on what changed) counts
+//! again; the others start afresh in their turn. So outputs of two recipes or of two inputs never stand
+//! side by side unnoticed, and no hour is lost for nothing.
 
 use super::atomic::{create_folder, entries, files_under, remove, sync_file, write_atomic};
 use super::layout::{Layout, round_number};
@@ -82,6 +88,9 @@ pub struct StageRecord {
     pub seconds: f64,
     /// A stage before it was redone: its outputs do not count until its own turn comes.
     pub stale: bool,
+    /// It measures what other stages made, and no stage but a measurement reads it.
+    #[serde(default)]
+    pub measures: bool,
     /// Whether it is finished.
     pub done: bool,
     /// Its outputs by path within the run; empty while it is open.
@@ -204,31 +213,54 @@ pub fn stages(layout: &Layout) -> Result<Vec<StageRecord>> {
     Ok(records)
 }
 
-pub(super) fn open(layout: &Layout, name: &str, key: Hash) -> Result<Stage> {
+/// What a caller wants of a stage.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// The stage's name.
+    pub name: &'a str,
+    /// Hash of all its outputs depend on.
+    pub key: Hash,
+    /// See [`StageRecord::measures`].
+    pub measures: bool,
+    /// Whether a finished stage may be thrown away because its key changed.
+    pub redo: bool,
+}
+
+pub(super) fn open(layout: &Layout, wanted: Wanted<'_>) -> Result<Stage> {
+    let name = wanted.name;
     check_name(name)?;
     let all = stages(layout)?;
-    let key = key.to_string();
-    let Some(found) = all.iter().find(|record| record.name == name).cloned() else {
+    let Some(found) = all.iter().find(|record| record.name == name) else {
         let order = 1 + all.last().map_or(0, |record| record.order);
-        return afresh(layout, name, key, order);
+        return afresh(layout, wanted, order);
     };
-    if found.key != key {
-        tracing::info!("{name}: its recipe or its inputs changed, starting it afresh");
-        mark_stale(
-            layout,
-            all.iter().filter(|record| record.order > found.order),
-        )?;
-        return afresh(layout, name, key, found.order);
+    let same = found.key == wanted.key.to_string();
+    let kept = !found.done || intact(layout, found);
+    if same && kept {
+        return go_on(layout, found);
     }
-    if found.done && !intact(layout, &found) {
-        tracing::warn!("{name}: its outputs were changed or removed, starting it afresh");
-        return afresh(layout, name, key, found.order);
+    if found.done && kept && !(found.stale || wanted.measures || wanted.redo) {
+        return Err(changed(layout, name));
     }
+    match same {
+        true => tracing::warn!("{name}: its outputs were changed or removed, starting it afresh"),
+        false => tracing::info!("{name}: its recipe or its inputs changed, starting it afresh"),
+    }
+    let later = all.iter().filter(|record| record.order > found.order);
+    mark_stale(
+        layout,
+        later.filter(|record| record.measures || !wanted.measures),
+    )?;
+    afresh(layout, wanted, found.order)
+}
+
+/// The stage as it was left, done or half done.
+fn go_on(layout: &Layout, found: &StageRecord) -> Result<Stage> {
     let record = StageRecord {
         stale: false,
-        ..found
+        ..found.clone()
     };
-    if all.iter().any(|old| old.name == name && old.stale) {
+    if found.stale {
         write_record(layout, &record)?;
     }
     let done = record.done;
@@ -244,9 +276,23 @@ pub(super) fn open(layout: &Layout, name: &str, key: Hash) -> Result<Stage> {
     Ok(Stage::Done(dir))
 }
 
+/// A finished stage is not thrown away unasked.
+fn changed(layout: &Layout, name: &str) -> Error {
+    Error::user(format!(
+        "{}: the stage `{name}` is finished, but its data or the model it began with has changed since",
+        layout.root().display()
+    ))
+    .hint(format!(
+        "nothing was touched; give the new run a name of its own (--set name={}-2), or replace what the \
+         stage made: the same command with --redo",
+        layout.name()
+    ))
+}
+
 /// Removes whatever the stage left and begins it. A kill on the way leaves no record, or the old one over
 /// missing outputs: both start afresh again.
-fn afresh(layout: &Layout, name: &str, key: String, order: u64) -> Result<Stage> {
+fn afresh(layout: &Layout, wanted: Wanted<'_>, order: u64) -> Result<Stage> {
+    let name = wanted.name;
     remove(&beside(layout, name, "done.json"))?;
     remove(&layout.root().join(name))?;
     for path in outputs(layout, name)? {
@@ -254,10 +300,11 @@ fn afresh(layout: &Layout, name: &str, key: String, order: u64) -> Result<Stage>
     }
     let record = StageRecord {
         name: name.to_owned(),
-        key,
+        key: wanted.key.to_string(),
         order,
         seconds: 0.0,
         stale: false,
+        measures: wanted.measures,
         done: false,
         files: BTreeMap::new(),
     };
@@ -367,181 +414,4 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Run {
-        _dir: tempfile::TempDir,
-        layout: Layout,
-    }
-
-    fn run() -> Run {
-        let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::new(dir.path().join("hh"));
-        Run { _dir: dir, layout }
-    }
-
-    impl Run {
-        fn stage(&self, name: &str, key: u8) -> Stage {
-            open(&self.layout, name, Hash::from([key; 32])).unwrap()
-        }
-
-        fn open(&self, name: &str, key: u8) -> StageDir {
-            match self.stage(name, key) {
-                Stage::Open(open) => open,
-                Stage::Done(_) => panic!("{name} was skipped"),
-            }
-        }
-
-        fn is_done(&self, name: &str, key: u8) -> bool {
-            matches!(self.stage(name, key), Stage::Done(_))
-        }
-
-        fn finish(&self, name: &str, key: u8, text: &str) -> StageDir {
-            let open = self.open(name, key);
-            write_atomic(&open.file("jsonl"), text.as_bytes()).unwrap();
-            write_atomic(&open.folder().unwrap().join("model"), text.as_bytes()).unwrap();
-            open.finish().unwrap()
-        }
-    }
-
-    #[test]
-    fn a_finished_stage_with_the_same_key_is_skipped() {
-        let run = run();
-        let done = run.finish("round-1/responses", 1, "rows");
-        let Stage::Done(again) = run.stage("round-1/responses", 1) else {
-            panic!("not skipped");
-        };
-        assert_eq!(again.record().files, done.record().files);
-        assert_eq!(again.digest(), done.digest());
-        let files: Vec<_> = again.record().files.keys().collect();
-        assert_eq!(
-            files,
-            ["round-1/responses.jsonl", "round-1/responses/model"]
-        );
-    }
-
-    #[test]
-    fn a_half_done_stage_continues_with_the_same_key_only() {
-        let run = run();
-        let half = run.open("sft", 1);
-        write_atomic(&half.file("jsonl"), b"half").unwrap();
-        half.pause().unwrap();
-        let again = run.open("sft", 1);
-        assert_eq!(fs::read(again.file("jsonl")).unwrap(), b"half");
-        let other = run.open("sft", 2);
-        assert!(!other.file("jsonl").exists());
-    }
-
-    #[test]
-    fn another_key_never_meets_old_outputs_and_touches_nobody_elses() {
-        let run = run();
-        run.finish("sft", 1, "old");
-        run.finish("sft-two", 1, "other");
-        let open = run.open("sft", 2);
-        assert!(!open.file("jsonl").exists());
-        assert!(!open.file("done.json").exists());
-        assert_eq!(files_under(&open.folder().unwrap()).unwrap().len(), 0);
-        assert!(run.is_done("sft-two", 1));
-    }
-
-    #[test]
-    fn later_stages_are_stale_until_their_key_fits_in_their_turn() {
-        let run = run();
-        for name in ["sft", "reward", "round-1/responses"] {
-            run.finish(name, 1, name);
-        }
-        run.finish("sft", 2, "new");
-        let stale = |name: &str| {
-            let all = stages(&run.layout).unwrap();
-            all.iter().find(|r| r.name == name).unwrap().stale
-        };
-        assert!(!stale("sft") && stale("reward") && stale("round-1/responses"));
-
-        assert!(
-            run.is_done("reward", 1),
-            "it did not depend on what changed"
-        );
-        run.finish("round-1/responses", 2, "new");
-        assert!(!stale("reward") && !stale("round-1/responses"));
-        let order: Vec<_> = stages(&run.layout)
-            .unwrap()
-            .into_iter()
-            .map(|r| r.name)
-            .collect();
-        assert_eq!(order, ["sft", "reward", "round-1/responses"]);
-    }
-
-    #[test]
-    fn changed_or_missing_outputs_are_not_trusted() {
-        let run = run();
-        let change = |path: &Path| fs::write(path, b"Rows").unwrap();
-        let lose = |path: &Path| fs::remove_file(path).unwrap();
-        for harm in [&change as &dyn Fn(&Path), &lose] {
-            let done = run.finish("pairs", 1, "rows");
-            harm(&done.file("jsonl"));
-            assert!(!run.is_done("pairs", 1));
-        }
-    }
-
-    #[test]
-    fn a_kill_at_any_moment_of_finish_or_of_afresh_is_mended() {
-        let run = run();
-        // Killed after the outputs, before the manifest: half done.
-        let open = run.open("pairs", 1);
-        write_atomic(&open.file("jsonl"), b"rows").unwrap();
-        let open_record = fs::read(open.file("open.json")).unwrap();
-        let done = open.finish().unwrap();
-        // Killed after the manifest, before the open record went.
-        fs::write(done.file("open.json"), open_record).unwrap();
-        assert!(run.is_done("pairs", 1));
-        assert!(!done.file("open.json").exists());
-        // Killed while it starts afresh: outputs without any record.
-        fs::remove_file(done.file("done.json")).unwrap();
-        assert!(!run.open("pairs", 1).file("jsonl").exists());
-    }
-
-    #[test]
-    fn work_is_done_once_and_a_failure_leaves_it_open() {
-        let run = run();
-        let failed = run.stage("sft", 1).complete(|open| {
-            write_atomic(&open.file("jsonl"), b"half")?;
-            Err(Error::device("out of memory"))
-        });
-        assert_eq!(failed.unwrap_err().message, "out of memory");
-        let done = run.stage("sft", 1).complete(|open| {
-            assert!(open.file("jsonl").exists());
-            Ok(())
-        });
-        assert!(done.unwrap().record().seconds > 0.0);
-        let skipped = run.stage("sft", 1).complete(|_| panic!("done twice"));
-        assert!(skipped.is_ok());
-    }
-
-    #[test]
-    fn names_cannot_reach_the_runs_own_files() {
-        let run = run();
-        for name in [
-            "recipe",
-            "../sft",
-            "round-1",
-            "a/b",
-            "round-1/",
-            "Sft",
-            "",
-            "round-1/a/b",
-        ] {
-            let error = open(&run.layout, name, Hash::from([1; 32])).unwrap_err();
-            assert_eq!(error.kind, Kind::Internal, "{name}");
-        }
-    }
-
-    #[test]
-    fn the_key_follows_recipe_part_and_inputs() {
-        let (a, b) = (Hash::from([1; 32]), Hash::from([2; 32]));
-        let key = |part: &str, inputs: &[Hash]| stage_key(&part, inputs).unwrap();
-        assert_eq!(key("x", &[a, b]), key("x", &[a, b]));
-        assert_ne!(key("x", &[a, b]), key("x", &[b, a]));
-        assert_ne!(key("x", &[a]), key("y", &[a]));
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ mod parameters;
 pub mod peft;
 pub mod safetensors;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -116,7 +117,31 @@ impl Checkpoint {
                 None => return Err(self.missing(&name)),
             }
         }
-        Ok(())
+        self.refuse_unused()
+    }
+
+    /// Weights of a layer that the config leaves out would be dropped in silence, and another model computed. What
+    /// stands outside the layers, or is no weight (rotary tables, scales of a quantised cache), harms nobody.
+    fn refuse_unused(&self) -> Result<()> {
+        let used: BTreeSet<String> = parameters(&self.spec).into_iter().map(|(n, _)| n).collect();
+        let weighs = |name: &String| name.ends_with(".weight") || name.ends_with(".bias");
+        let unused = |name: &String| name.starts_with("model.layers.") && !used.contains(name);
+        let names = self.names();
+        let foreign: Vec<&String> = names.iter().filter(|n| weighs(n) && unused(n)).collect();
+        let Some(first) = foreign.first() else {
+            return Ok(());
+        };
+        let others = match foreign.len() - 1 {
+            0 => String::new(),
+            1 => " and another one".to_owned(),
+            n => format!(" and {n} others"),
+        };
+        Err(Error::data(format!(
+            "{}: config.json ({} layers) has no place for the tensor `{first}`{others}",
+            self.path.display(),
+            self.spec.num_hidden_layers
+        ))
+        .hint("take config.json and the weights from the same model"))
     }
 
     fn missing(&self, name: &str) -> Error {

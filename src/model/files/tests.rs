@@ -159,6 +159,32 @@ fn weights_of_another_model_are_found_at_once() {
 }
 
 #[test]
+fn weights_of_a_layer_that_the_config_leaves_out_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shallow = config();
+    shallow["num_hidden_layers"] = json!(1);
+    let written = |extra: &str| {
+        let mut tensors = weights(&shallow);
+        tensors.push((extra.to_owned(), vec![1], vec![0.0]));
+        write_model(folder.path(), &shallow, tensors, StoreDtype::F32).unwrap();
+        Checkpoint::open(folder.path())
+    };
+    for harmless in [
+        "model.layers.0.self_attn.rotary_emb.inv_freq",
+        "score.weight",
+    ] {
+        written(harmless).unwrap();
+    }
+    for dropped in [
+        "model.layers.1.mlp.up_proj.weight",
+        "model.layers.0.self_attn.q_proj.bias",
+    ] {
+        let error = written(dropped).unwrap_err();
+        assert!(error.message.contains(dropped), "{error}");
+    }
+}
+
+#[test]
 fn what_is_no_model_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let failure = |path: &Path| Checkpoint::open(path).unwrap_err();

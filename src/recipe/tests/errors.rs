@@ -270,7 +270,7 @@ fn a_base_that_is_not_there_is_shown_where_it_is_named() {
     1 | extends = ["nowhere.toml"]
       |            ^^^^^^^^^^^^^^
 
-    hint: paths in `extends` are relative to this file
+    hint: paths in `extends` are relative to this file; a recipe that comes with duel goes by its name (`duel recipe list`)
     "#);
     assert_snapshot!(recipe("extends = \"base.toml\"\n").error(&[]), @r#"
     recipe.toml:1: `extends` is a list of files

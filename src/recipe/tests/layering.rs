@@ -53,6 +53,33 @@ fn every_value_knows_where_it_came_from() {
 }
 
 #[test]
+fn a_shipped_recipe_is_extended_by_its_name_unless_a_file_has_it() {
+    for name in [
+        "quickstart/quickstart",
+        "quickstart",
+        "recipes/quickstart/quickstart.toml",
+    ] {
+        let text = format!("extends = [\"{name}\"]\nname = \"mine\"\n");
+        let loaded = Folder::new(&[("recipe.toml", &text)]).load(&[]);
+        let recipe = loaded.expect("a right recipe").recipe;
+        assert_eq!(recipe.name, "mine");
+        assert!(recipe.online.is_some(), "{name}");
+    }
+    let folder = Folder::new(&[
+        ("quickstart", DPO),
+        ("recipe.toml", "extends = [\"quickstart\"]\n"),
+    ]);
+    assert!(
+        folder
+            .load(&[])
+            .expect("a right recipe")
+            .recipe
+            .online
+            .is_none()
+    );
+}
+
+#[test]
 fn a_later_choice_replaces_an_earlier_one() {
     let folder = Folder::new(&[
         ("base.toml", ONLINE),

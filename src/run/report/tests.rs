@@ -164,6 +164,7 @@ fn whole_run(path: &Path) -> RunDir {
             ("device".to_owned(), "cpu (flex, 2 threads)".to_owned()),
             ("memory".to_owned(), "7.6 GB".to_owned()),
         ]),
+        redo: true,
     })
     .unwrap();
     stage(&run, "sft", |run| train(run, "sft", 200, 4.2, 2.1));

@@ -1,9 +1,11 @@
 //! `duel runs`: found by name or path, shown and compared.
 #![allow(clippy::unwrap_used)]
 
-use super::{duel, folder};
+use super::{PAIRS, command, duel, folder};
 use insta::assert_snapshot;
 use serde_json::json;
+use std::fs;
+use std::process::Stdio;
 use tempfile::TempDir;
 
 #[test]
@@ -113,4 +115,77 @@ fn the_accuracy_of_a_reward_model_stands_in_the_report_as_it_was_written() {
         assert!(page.contains(shown), "not on the page: {shown}");
     }
     assert!(!page.contains("What could not be read"));
+}
+
+#[test]
+fn a_command_without_its_table_is_refused_with_what_there_is() {
+    let recipe = "name = \"r\"\nmodel.model_name_or_path = \"quickstart\"\n[dpo.data]\nfiles = [\"pairs.jsonl\"]\n";
+    let folder = folder(&[("pairs.jsonl", PAIRS), ("r.toml", recipe)]);
+    let said = duel(&folder, &["sft", "r.toml"]);
+    assert_eq!(said.code, 2, "{}", said.err);
+    assert!(
+        said.err.contains("the recipe has no [sft]; it has dpo"),
+        "{}",
+        said.err
+    );
+    assert!(!folder.path().join("runs").exists());
+}
+
+#[test]
+fn an_error_that_nobody_reads_keeps_its_exit_code() {
+    let folder = folder(&[]);
+    let mut child = command(folder.path(), &["recipe", "check", "none.toml"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+}
+
+#[test]
+fn changed_data_does_not_cost_a_finished_model() {
+    let folder = folder(&[("pairs.jsonl", PAIRS)]);
+    let again = |more: &[&str]| {
+        let train = "dpo.train.max_steps=1";
+        let base = [
+            "dpo",
+            "--model",
+            "quickstart",
+            "--data",
+            "pairs.jsonl",
+            "--name",
+            "precious",
+            "--set",
+            train,
+        ];
+        duel(&folder, &[&base[..], more].concat())
+    };
+    let first = again(&[]);
+    assert_eq!(first.code, 0, "{}", first.err);
+    let weights = folder
+        .path()
+        .join("runs/precious/dpo/checkpoint/model.safetensors");
+    let whole = fs::read(&weights).unwrap();
+    fs::write(
+        folder.path().join("pairs.jsonl"),
+        format!("{PAIRS}no row\n"),
+    )
+    .unwrap();
+    let refused = again(&[]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    assert!(
+        refused.err.contains("the stage `dpo` is finished"),
+        "{}",
+        refused.err
+    );
+    assert_eq!(fs::read(&weights).unwrap(), whole);
+
+    let one_less: String = PAIRS
+        .lines()
+        .skip(1)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    fs::write(folder.path().join("pairs.jsonl"), one_less).unwrap();
+    assert_eq!(again(&["--redo"]).code, 0);
+    assert_ne!(fs::read(&weights).unwrap(), whole);
 }
