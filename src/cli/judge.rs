@@ -42,6 +42,9 @@ pub struct Judge {
     /// Take text prompts as a user's turn, with the model's chat template around them; text is else taken as it stands
     #[arg(long, alias = "chat")]
     text_as_chat: bool,
+    /// Replace the file that `--out` names
+    #[arg(long, requires = "out")]
+    force: bool,
 }
 
 impl Judge {
@@ -62,6 +65,9 @@ impl Judge {
 
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
+        if let Some(out) = &self.out {
+            output::check_free(out, &self.data, self.force)?;
+        }
         let options = LoadOptions {
             skip_bad: self.skip_bad,
             text_as_chat: self.text_as_chat,
