@@ -46,7 +46,8 @@ pub fn check_free(out: &Path, read: &Path, force: bool) -> Result<()> {
         _ if force => return Ok(()),
         _ => format!("{} is there already", out.display()),
     };
-    Err(Error::user(fact).hint("name another file with `--out`, or replace this one with `--force`"))
+    Err(Error::user(fact)
+        .hint("name another file with `--out`, or replace this one with `--force`"))
 }
 
 /// Text to stdout; a reader that went away (`| head`) is no error.

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::model::{Model, files::hub};
 use crate::pipeline::embedded;
 use crate::run::interrupt;
-use crate::text::{Chat, Prompt};
+use crate::text::{Chat, Prompt, lacks_template};
 use burn::tensor::Device;
 use indicatif::ProgressStyle;
 use std::io::IsTerminal;
@@ -112,11 +112,7 @@ pub fn model_path(name: &str) -> Result<PathBuf> {
     hub::resolve(name, None, offline)
 }
 
-/// Prompts that are looked at for special tokens.
-const LOOKED_AT: usize = 100;
-
-/// Says once that no chat template is put around prompts, where the model has one and they are all plain text without
-/// a special token of its own. That is what other tools do with text too; that it was meant is not certain.
+/// Says once that no chat template is put around plain prompts, where the model has one.
 ///
 /// # Errors
 /// Text that the tokenizer refuses.
@@ -124,25 +120,18 @@ pub fn warn_of_plain_text<'a>(
     chat: &Chat,
     prompts: impl Iterator<Item = &'a Prompt>,
 ) -> Result<()> {
-    if !chat.has_template() {
-        return Ok(());
-    }
-    let mut any = false;
-    for prompt in prompts.take(LOOKED_AT) {
-        let Prompt::Text(text) = prompt else {
-            return Ok(());
-        };
-        let tokenizer = chat.tokenizer();
-        if tokenizer
-            .encode(text)?
-            .iter()
-            .any(|id| tokenizer.is_special(*id))
-        {
-            return Ok(());
-        }
-        any = true;
-    }
-    if any {
+    warn_of_plain(chat, prompts.map(Prompt::plain))
+}
+
+/// The same of rows that are no prompts alone.
+///
+/// # Errors
+/// Text that the tokenizer refuses.
+pub fn warn_of_plain<'a>(
+    chat: &Chat,
+    prompts: impl Iterator<Item = Option<&'a str>>,
+) -> Result<()> {
+    if lacks_template(chat, prompts)? {
         tracing::warn!(
             "the prompts are plain text and are taken as they stand, although the model has a chat template; \
              `--text-as-chat` makes each a user's turn"

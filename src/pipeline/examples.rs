@@ -7,7 +7,7 @@ use crate::model::{DecoderSpec, Model};
 use crate::objective::Example;
 use crate::recipe::{Data, Overlong};
 use crate::run::{RunDir, hash_file, write_atomic};
-use crate::text::{Chat, Fit, Limits, Overflow, SftText};
+use crate::text::{Chat, Fit, Limits, Overflow, SftText, lacks_template};
 use crate::trainer::diagnose::DataAudit;
 use crate::trie::Sequence;
 use blake3::Hash;
@@ -165,6 +165,8 @@ pub struct Prepared {
     pub audit: DataAudit,
     /// Rows left out for their length.
     pub dropped: usize,
+    /// The prompts are plain text although the model has a chat template.
+    pub lacks_template: bool,
 }
 
 impl Prepared {
@@ -227,8 +229,11 @@ pub fn pairs(rows: &[Preference], chat: &Chat, limits: &Limits, scored: bool) ->
         };
         Ok(Some((example, truncated)))
     };
-    let rows: Result<Vec<_>> = rows.par_iter().map(one).collect();
-    Ok(Prepared::gather(rows?))
+    let found: Result<Vec<_>> = rows.par_iter().map(one).collect();
+    Ok(Prepared {
+        lacks_template: lacks_template(chat, rows.iter().map(|row| row.prompt.plain()))?,
+        ..Prepared::gather(found?)
+    })
 }
 
 /// Conversations as examples; running text is cut into pieces of the limit's length.
@@ -260,6 +265,9 @@ pub fn texts(rows: &[Sft], chat: &Chat, limits: &Limits) -> Result<Prepared> {
         let row = kept.then(|| (example(spans.ids, spans.scored), fit != Fit::Whole));
         Ok(vec![row])
     };
-    let rows: Result<Vec<_>> = rows.par_iter().map(one).collect();
-    Ok(Prepared::gather(rows?.into_iter().flatten().collect()))
+    let found: Result<Vec<_>> = rows.par_iter().map(one).collect();
+    Ok(Prepared {
+        lacks_template: lacks_template(chat, rows.iter().map(|row| row.messages.plain()))?,
+        ..Prepared::gather(found?.into_iter().flatten().collect())
+    })
 }

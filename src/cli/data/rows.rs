@@ -42,6 +42,17 @@ pub(super) enum Tokens {
     Prompt(Vec<u32>),
 }
 
+impl Tokens {
+    /// Of the longest sequence that the row becomes.
+    pub fn length(&self) -> usize {
+        match self {
+            Self::Pair(pair) => pair.prompt.len() + pair.chosen.len().max(pair.rejected.len()),
+            Self::Learned(spans) => spans.ids.len(),
+            Self::Prompt(ids) => ids.len(),
+        }
+    }
+}
+
 /// A row's name and place, with its tokens or why it has none.
 pub(super) struct Encoded<'a> {
     pub id: &'a str,
@@ -91,6 +102,15 @@ impl Rows {
             Self::Preference(_) => "preference",
             Self::Sft(_) => "sft",
             Self::Prompt(_) => "prompt",
+        }
+    }
+
+    /// The prompt of every row, where it is plain text.
+    pub fn plain_prompts(&self) -> Vec<Option<&str>> {
+        match self {
+            Self::Preference(rows) => rows.iter().map(|row| row.prompt.plain()).collect(),
+            Self::Sft(rows) => rows.iter().map(|row| row.messages.plain()).collect(),
+            Self::Prompt(rows) => rows.iter().map(|row| row.prompt.plain()).collect(),
         }
     }
 
