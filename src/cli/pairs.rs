@@ -51,6 +51,9 @@ impl Pairs {
             std::fs::read_to_string(&self.data).map_err(|e| Error::io(&self.data, "read", e))?;
         let mut rows = Vec::new();
         for (number, line) in text.lines().enumerate() {
+            if line.trim().is_empty() {
+                continue;
+            }
             let place = format!("{}:{}", self.data.display(), number + 1);
             let wrong = |what: String| {
                 Error::data(what).at(&place).hint(

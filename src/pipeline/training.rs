@@ -104,7 +104,12 @@ impl Training<'_> {
         let found = diagnoser.data(&self.prepared.audit);
         cx.diagnose(&name, found)?;
         let plan = Plan::new(self.prepared.examples.len(), self.train, self.key);
-        let found = diagnoser.length(plan.steps, self.train.max_steps.is_some());
+        // The rounds of an online run go on with each other's weights.
+        let rounds = match (rows_of(&name).0, &cx.recipe.online) {
+            ("online", Some(online)) => online.rounds,
+            _ => 1,
+        };
+        let found = diagnoser.length(plan.steps * rounds, self.train.max_steps.is_some());
         cx.diagnose(&name, found)?;
         if self.prepared.lacks_template {
             cx.diagnose(rows_of(&name).0, vec![plain_text(rows_of(&name).1)])?;
