@@ -17,6 +17,9 @@ pub fn show(loaded: &Loaded, global: &Global) -> Result<()> {
     if let Err(error) = &opened {
         found.unknown.push(format!("the time: {}", error.message));
     }
+    let missing = loaded.missing_files();
+    let missing = missing.iter().map(|file| format!("no such file: {file}"));
+    found.unknown.splice(0..0, missing);
     if !global.json {
         return output::print(&format!(
             "{}\n{}",

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct Judge {
     /// A reward model: `*ForSequenceClassification` with one label
-    #[arg(long, required_unless_present = "rule")]
+    #[arg(long)]
     model: Option<String>,
     /// A rule instead: sentence, no_repeats, feelings, polite, length:WORDS, contains:PHRASE, or a weighted sum
     #[arg(long, conflicts_with = "model")]

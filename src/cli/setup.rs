@@ -24,10 +24,11 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// Starts the log and listens to ^C. Bars appear only on a terminal; a log that is not one gets plain lines.
 pub fn start(global: &Global) {
     let filter = EnvFilter::try_from_env("DUEL_LOG").unwrap_or_else(|_| {
+        // A hub that cannot be reached is an error of duel's own: its client need not say it before.
         EnvFilter::new(if global.quiet {
-            "warn"
+            "warn,hf_hub::retry=off"
         } else {
-            "warn,duel=info"
+            "warn,hf_hub::retry=off,duel=info"
         })
     });
     let style = "{spinner} {span_child_prefix}{msg} {wide_bar} {pos}/{len} {per_sec} {eta} left";
@@ -108,8 +109,7 @@ pub fn model_path(name: &str) -> Result<PathBuf> {
     if name == crate::recipe::Model::QUICKSTART {
         return embedded::model();
     }
-    let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|v| !v.is_empty() && v != "0");
-    hub::resolve(name, None, offline)
+    hub::resolve(name, None, false)
 }
 
 /// Says once that no chat template is put around plain prompts, where the model has one.

@@ -1,12 +1,13 @@
 //! Rows of files to examples of the trainer: read, tokenised, fitted to the length limit, counted.
 
+use super::context::Context;
 use super::embedded;
 use crate::data::{self, HasPrompt, LoadOptions, Preference, PromptRow, Report, Sft};
 use crate::error::{Error, Result};
 use crate::model::{DecoderSpec, Model};
 use crate::objective::Example;
 use crate::recipe::{Data, Overlong};
-use crate::run::{RunDir, hash_file, write_atomic};
+use crate::run::{hash_file, write_atomic};
 use crate::text::{Chat, Fit, Limits, Overflow, SftText, lacks_template};
 use crate::trainer::diagnose::DataAudit;
 use crate::trie::Sequence;
@@ -74,20 +75,27 @@ pub fn conversations(data: &Data) -> Result<(Vec<Sft>, Report)> {
 }
 
 /// Says what became of a stage's rows, lists the first that were left out, and keeps all of them in the run's
-/// `logs/<stage>-rows.txt`.
+/// `logs/<stage>-rows.txt`. A stage that reads its rows again says nothing new; what is left out of the samples inside
+/// the binary is nobody's to mend, and not listed.
 ///
 /// # Errors
 /// A log that cannot be written.
-pub fn tell(run: &RunDir, stage: &str, report: &Report) -> Result<()> {
+pub fn tell(cx: &Context, stage: &str, report: &Report) -> Result<()> {
+    if !cx.is_news(stage, report) {
+        return Ok(());
+    }
     tracing::info!("{stage}: {}", report.summary());
     let lines = report.lines();
     if lines.is_empty() {
         return Ok(());
     }
-    for line in report.first_lines() {
-        tracing::info!("{stage}: {line}");
+    let mut left_out = report.left_out.iter().map(|(origin, _)| &origin.file);
+    if !report.skipped.is_empty() || !left_out.all(|file| embedded::holds(file)) {
+        for line in report.first_lines() {
+            tracing::info!("{stage}: {line}");
+        }
     }
-    let log = run.layout().logs().join(format!("{stage}-rows.txt"));
+    let log = cx.run.layout().logs().join(format!("{stage}-rows.txt"));
     write_atomic(&log, (lines.join("\n") + "\n").as_bytes())
 }
 

@@ -82,7 +82,7 @@ pub fn online(cx: &mut Context, start: &Policy, rewards: &[Policy]) -> Result<Po
 /// All prompts in an order drawn from the seed.
 fn order(cx: &Context, table: &Online) -> Result<Vec<PromptRow>> {
     let (mut rows, report) = examples::prompts(&table.prompts)?;
-    examples::tell(&cx.run, "online", &report)?;
+    examples::tell(cx, "online", &report)?;
     rows.shuffle(&mut cx.key.fold("prompts").rng());
     let needed = table.rounds * table.prompts_per_round;
     if rows.len() < needed {

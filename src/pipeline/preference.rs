@@ -46,7 +46,7 @@ pub fn dpo(cx: &mut Context, start: &Policy) -> Result<Policy> {
         stage.folder()?;
         let model = start.load(&cx.device)?;
         let (rows, report) = examples::preferences(&table.data)?;
-        examples::tell(&cx.run, "dpo", &report)?;
+        examples::tell(cx, "dpo", &report)?;
         let eval = match &table.eval {
             Some(eval) => Some(examples::preferences(eval)?.0),
             None => None,

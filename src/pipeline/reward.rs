@@ -99,6 +99,12 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
             let limits = examples::limits(table.max_length, table.overlong, &model);
             let fitting = examples::pairs(&eval, &model.chat, &limits, false)?.examples;
             if fitting.is_empty() {
+                if table.eval.is_none() && table.data.held_out == 0.0 {
+                    tracing::warn!(
+                        "{name}: nothing was held out, so its accuracy is unknown: \
+                         add --set reward.data.held_out=0.1"
+                    );
+                }
                 return write_atomic(&file, b"null\n");
             }
             let budget = table.train.max_tokens_per_batch;
@@ -114,7 +120,7 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
 /// Pairs to learn from and pairs to evaluate on.
 fn rows(cx: &Context, table: &Reward) -> Result<[Vec<Preference>; 2]> {
     let (rows, report) = examples::preferences(&table.data)?;
-    examples::tell(&cx.run, "reward", &report)?;
+    examples::tell(cx, "reward", &report)?;
     let eval = match &table.eval {
         Some(eval) => Some(examples::preferences(eval)?.0),
         None => None,

@@ -28,7 +28,7 @@ pub fn sft(cx: &mut Context, start: &Policy) -> Result<Policy> {
     let done = stage.complete(|stage| {
         let model = start.load(&cx.device)?;
         let (rows, report) = examples::conversations(&table.data)?;
-        examples::tell(&cx.run, "sft", &report)?;
+        examples::tell(cx, "sft", &report)?;
         let eval = match &table.eval {
             Some(eval) => Some(examples::conversations(eval)?.0),
             None => None,

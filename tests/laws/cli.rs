@@ -11,6 +11,8 @@ mod export;
 mod killed;
 #[path = "cli/lines.rs"]
 mod lines;
+#[path = "cli/newcomer.rs"]
+mod newcomer;
 #[path = "cli/runs.rs"]
 mod runs;
 
