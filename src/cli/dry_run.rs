@@ -20,6 +20,9 @@ pub fn show(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
         found.unknown.push(fact);
         tracing::warn!("{}; the run itself will fail", error.message);
     }
+    let missing = loaded.missing_files();
+    let missing = missing.iter().map(|file| format!("no such file: {file}"));
+    found.unknown.splice(0..0, missing);
     if !global.json {
         return output::print(&format!(
             "{}\n{}",

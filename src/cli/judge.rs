@@ -27,7 +27,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct Judge {
     /// A reward model: `*ForSequenceClassification` with one label
-    #[arg(long, required_unless_present = "rule")]
+    #[arg(long)]
     model: Option<String>,
     /// A rule instead: sentence, no_repeats, feelings, polite, length:WORDS, contains:PHRASE, or a weighted sum
     #[arg(long, conflicts_with = "model")]
@@ -50,6 +50,9 @@ pub struct Judge {
     /// Take text prompts as a user's turn, with the model's chat template around them; text is else taken as it stands
     #[arg(long, alias = "chat")]
     text_as_chat: bool,
+    /// Replace the file that `--out` names
+    #[arg(long, requires = "out")]
+    force: bool,
 }
 
 impl Judge {
@@ -75,6 +78,9 @@ impl Judge {
 
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
+        if let Some(out) = &self.out {
+            output::check_free(out, &self.data, self.force)?;
+        }
         let options = LoadOptions {
             skip_bad: self.skip_bad,
             text_as_chat: self.text_as_chat,

@@ -5,6 +5,7 @@ use crate::data::Report;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 /// Prints an error with its hint to stderr.
 pub fn error(error: &Error) {
@@ -33,6 +34,26 @@ pub fn prompt(text: &str) {
 fn say(text: &str) {
     let mut err = std::io::stderr().lock();
     let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+}
+
+/// Refuses to write `out` where something would be lost: over the file that the command reads, ever; over another
+/// file, unless `force`. What is no regular file (`/dev/stdout`) holds nothing.
+///
+/// # Errors
+/// When the file is there.
+pub fn check_free(out: &Path, read: &Path, force: bool) -> Result<()> {
+    let place = |path: &Path| path.canonicalize().ok();
+    let fact = match (place(out), place(read)) {
+        _ if !out.is_file() => return Ok(()),
+        (Some(out_at), Some(read_at)) if out_at == read_at => {
+            let fact = format!("{} is the file that --data reads", out.display());
+            return Err(Error::user(fact).hint("name another file with `--out`"));
+        }
+        _ if force => return Ok(()),
+        _ => format!("{} is there already", out.display()),
+    };
+    Err(Error::user(fact)
+        .hint("name another file with `--out`, or replace this one with `--force`"))
 }
 
 /// Text to stdout; a reader that went away (`| head`) is no error.

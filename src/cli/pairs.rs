@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 /// Preference pairs of judged responses
 ///
-/// Example: duel pairs --data scores.jsonl --out pairs.jsonl --choose max_min --length-penalty 0.001
+/// Example: duel pairs --data scores.jsonl --out judged-pairs.jsonl --choose max_min --length-penalty 0.001
 #[derive(Debug, Args)]
 pub struct Pairs {
     /// Rows of `duel judge --out`: responses with rewards
@@ -38,6 +38,9 @@ pub struct Pairs {
     /// For the random choices
     #[arg(long, default_value_t = 0, value_parser = numbers::seed)]
     seed: u64,
+    /// Replace the file that `--out` names
+    #[arg(long)]
+    force: bool,
 }
 
 impl Pairs {
@@ -48,6 +51,9 @@ impl Pairs {
             std::fs::read_to_string(&self.data).map_err(|e| Error::io(&self.data, "read", e))?;
         let mut rows = Vec::new();
         for (number, line) in text.lines().enumerate() {
+            if line.trim().is_empty() {
+                continue;
+            }
             let place = format!("{}:{}", self.data.display(), number + 1);
             let wrong = |what: String| {
                 Error::data(what).at(&place).hint(
@@ -84,6 +90,7 @@ impl Pairs {
 
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
+        output::check_free(&self.out, &self.data, self.force)?;
         let rows = self.rows()?;
         let rule = PairRule {
             choose: self.choose,

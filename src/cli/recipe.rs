@@ -64,6 +64,8 @@ struct Schema {}
 
 /// Print the reference of all keys as Markdown
 ///
+/// With --json the schema that it is written from.
+///
 /// Example: duel recipe reference > recipes.md
 #[derive(Debug, Args)]
 struct Reference {}
@@ -76,6 +78,7 @@ impl Recipe {
             Command::Show(command) => command.run(global),
             Command::Check(command) => command.run(global),
             Command::Schema(_) => print_schema(),
+            Command::Reference(_) if global.json => output::json(&schema()),
             Command::Reference(_) => output::print(reference_markdown().trim_end()),
         }
     }
@@ -107,13 +110,27 @@ impl Show {
 }
 
 impl Check {
+    /// Under `--json` what is wrong is an answer as well, beside the error.
     fn run(&self, global: &Global) -> Result<()> {
+        let checked = self.check(global);
+        if let (Err(error), true) = (&checked, global.json) {
+            output::json(&json!({
+                "ok": false,
+                "file": self.file,
+                "error": error.message,
+                "hint": error.hint,
+            }))?;
+        }
+        checked
+    }
+
+    fn check(&self, global: &Global) -> Result<()> {
         let loaded = Parsed::open(&self.file, &self.set)?;
         loaded.check_files()?;
         let stages = stages(&loaded.recipe);
         match global.json {
             true => output::json(
-                &json!({"file": self.file, "name": loaded.recipe.name, "stages": stages}),
+                &json!({"ok": true, "file": self.file, "name": loaded.recipe.name, "stages": stages}),
             ),
             false => output::print(&format!(
                 "{} is sound: `{}` runs {}",

@@ -24,6 +24,9 @@ pub struct Run {
     /// The rows to train on (the stage's data.files)
     #[arg(long)]
     data: Option<String>,
+    /// Count and list rows that cannot be read instead of stopping at the first (the stage's data.skip_bad)
+    #[arg(long)]
+    skip_bad: bool,
     /// Name of the run, and of its folder
     #[arg(long)]
     name: Option<String>,
@@ -76,9 +79,18 @@ impl Run {
         if global.device != 0 {
             overrides.push(format!("device.index={}", global.device));
         }
+        if self.skip_bad {
+            let table = data.and_then(|key| key.strip_suffix(".files"));
+            let table = table.ok_or_else(|| {
+                Error::user("`duel run` does not know which stage --skip-bad is for")
+                    .hint("use --set, for example --set dpo.data.skip_bad=true")
+            })?;
+            overrides.push(format!("{table}.skip_bad=true"));
+        }
         overrides.extend(self.set.iter().cloned());
         match &self.recipe {
             Some(recipe) => Recipe::open(recipe, &overrides),
+            None if let Some(missing) = self.missing(data) => Err(missing),
             None if overrides.is_empty() || (self.model.is_none() && self.set.is_empty()) => {
                 Err(Error::user("no recipe was named").hint(
                     "`duel recipe list` shows those that are shipped; or give --model and --data",
@@ -86,6 +98,23 @@ impl Run {
             }
             None => Recipe::from_overrides(&overrides),
         }
+    }
+
+    /// What a stage without a recipe needs: a model, and the rows under the key `data`.
+    fn missing(&self, data: Option<&str>) -> Option<Error> {
+        let data = data?;
+        let set = |key: &str| {
+            self.set
+                .iter()
+                .any(|flag| flag.trim_start().starts_with(key))
+        };
+        let (fact, hint) = match (&self.model, &self.data) {
+            (None, Some(_)) if !set("model") => ("no model was named", "add --model MODEL"),
+            (Some(_), None) if !set(data) => ("no rows were named", "add --data FILE"),
+            _ => return None,
+        };
+        let hint = format!("{hint}, or name a recipe (`duel recipe list`)");
+        Some(Error::user(fact).hint(hint))
     }
 
     /// Runs the command up to a stage.

@@ -2,6 +2,7 @@
 
 use super::{Global, output};
 use crate::error::{Error, Result};
+use crate::eval::AccuracyReport;
 use crate::run::{self, Layout, RunEntry, RunInfo, StageRecord};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -180,6 +181,11 @@ fn show(path: &Path, global: &Global) -> Result<()> {
             stages.iter().map(stage).collect(),
         ))?;
     }
+    let accuracies = accuracies(&layout)?;
+    if !accuracies.is_empty() {
+        let header = ["judge", "right on", "pairs", "the longer one", "a coin"];
+        output::print(&output::table(&header, accuracies))?;
+    }
     if let Some(round) = &run.last_round {
         let numbers = round.numbers().into_iter();
         let known = numbers.filter_map(|(name, number)| Some((name, number?)));
@@ -188,6 +194,41 @@ fn show(path: &Path, global: &Global) -> Result<()> {
         output::print(&output::table(&[&header, "value"], lines.collect()))?;
     }
     Ok(())
+}
+
+/// What the reward models' evaluations found on held-out pairs, beside the two baselines.
+fn accuracies(layout: &Layout) -> Result<Vec<Vec<String>>> {
+    let mut lines = Vec::new();
+    for name in ["reward", "reward-second"] {
+        let path = layout.accuracy(name);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::io(&path, "read", error)),
+        };
+        let report: Option<AccuracyReport> = serde_json::from_str(&text)
+            .map_err(|error| Error::data(format!("{}: {error}", path.display())))?;
+        lines.push(match report {
+            Some(report) => vec![
+                name.to_owned(),
+                format!(
+                    "{} ({:.0} to {:.0})",
+                    percent(report.judge.accuracy),
+                    100.0 * report.judge.low,
+                    100.0 * report.judge.high
+                ),
+                report.judge.pairs.to_string(),
+                percent(report.length_only.accuracy),
+                percent(report.random.accuracy),
+            ],
+            None => vec![name.to_owned(), "nothing was held out".to_owned()],
+        });
+    }
+    Ok(lines)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
 }
 
 fn stage(stage: &StageRecord) -> Vec<String> {

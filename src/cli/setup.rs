@@ -4,7 +4,7 @@ use super::{Global, stop};
 use crate::error::{Error, Result};
 use crate::model::{Model, files::hub};
 use crate::pipeline::embedded;
-use crate::text::{Chat, Prompt};
+use crate::text::{Chat, Prompt, lacks_template};
 use burn::tensor::Device;
 use indicatif::ProgressStyle;
 use std::io::IsTerminal;
@@ -23,10 +23,11 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// Starts the log and listens to ^C. Bars appear only on a terminal; a log that is not one gets plain lines.
 pub fn start(global: &Global, work: stop::Work) {
     let filter = EnvFilter::try_from_env("DUEL_LOG").unwrap_or_else(|_| {
+        // A hub that cannot be reached is an error of duel's own: its client need not say it before.
         EnvFilter::new(if global.quiet {
-            "warn"
+            "warn,hf_hub::retry=off"
         } else {
-            "warn,duel=info"
+            "warn,hf_hub::retry=off,duel=info"
         })
     });
     let style = "{spinner} {span_child_prefix}{msg} {wide_bar} {pos}/{len} {per_sec} {eta} left";
@@ -107,15 +108,10 @@ pub fn model_path(name: &str) -> Result<PathBuf> {
     if name == crate::recipe::Model::QUICKSTART {
         return embedded::model();
     }
-    let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|v| !v.is_empty() && v != "0");
-    hub::resolve(name, None, offline)
+    hub::resolve(name, None, false)
 }
 
-/// Prompts that are looked at for special tokens.
-const LOOKED_AT: usize = 100;
-
-/// Says once that no chat template is put around prompts, where the model has one and they are all plain text without
-/// a special token of its own. That is what other tools do with text too; that it was meant is not certain.
+/// Says once that no chat template is put around plain prompts, where the model has one.
 ///
 /// # Errors
 /// Text that the tokenizer refuses.
@@ -123,25 +119,18 @@ pub fn warn_of_plain_text<'a>(
     chat: &Chat,
     prompts: impl Iterator<Item = &'a Prompt>,
 ) -> Result<()> {
-    if !chat.has_template() {
-        return Ok(());
-    }
-    let mut any = false;
-    for prompt in prompts.take(LOOKED_AT) {
-        let Prompt::Text(text) = prompt else {
-            return Ok(());
-        };
-        let tokenizer = chat.tokenizer();
-        if tokenizer
-            .encode(text)?
-            .iter()
-            .any(|id| tokenizer.is_special(*id))
-        {
-            return Ok(());
-        }
-        any = true;
-    }
-    if any {
+    warn_of_plain(chat, prompts.map(Prompt::plain))
+}
+
+/// The same of rows that are no prompts alone.
+///
+/// # Errors
+/// Text that the tokenizer refuses.
+pub fn warn_of_plain<'a>(
+    chat: &Chat,
+    prompts: impl Iterator<Item = Option<&'a str>>,
+) -> Result<()> {
+    if lacks_template(chat, prompts)? {
         tracing::warn!(
             "the prompts are plain text and are taken as they stand, although the model has a chat template; \
              `--text-as-chat` makes each a user's turn"

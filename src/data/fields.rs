@@ -1,9 +1,13 @@
 //! Typed access to the columns of one row. Errors name the field, what it holds and what it should.
 
+use super::report::CANONICAL;
 use crate::error::{Error, Result};
 use crate::text::{Dialogue, Message};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+
+/// How alike (Jaro-Winkler) a column's name and the one that was meant are, at least.
+const LIKE: f64 = 0.9;
 
 /// One row with the names that its columns have.
 pub(super) struct Fields<'a> {
@@ -123,10 +127,22 @@ impl<'a> Fields<'a> {
 
     /// An error about a column that the row lacks.
     pub(super) fn missing(&self, name: &str) -> Error {
-        match self.columns.get(name) {
-            Some(column) => Error::data(format!("`{column}` (the column for `{name}`) is missing")),
-            None => Error::data(format!("`{name}` is missing")),
+        match (self.columns.get(name), self.misspelt(name)) {
+            (Some(column), _) => {
+                Error::data(format!("`{column}` (the column for `{name}`) is missing"))
+            }
+            (None, Some(own)) => Error::data(format!(
+                "`{name}` is missing: did you mean `{name}` by `{own}`?"
+            )),
+            (None, None) => Error::data(format!("`{name}` is missing")),
         }
+    }
+
+    /// A column of no known name that was probably meant to be this one.
+    pub(super) fn misspelt(&self, name: &str) -> Option<&'a str> {
+        let own = self.row.keys().map(String::as_str);
+        own.filter(|own| !CANONICAL.contains(own) && !own.contains(name))
+            .find(|own| strsim::jaro_winkler(own, name) > LIKE)
     }
 
     /// An error about a row of which no shape is known.
@@ -137,8 +153,19 @@ impl<'a> Fields<'a> {
         } else {
             names.join(", ")
         };
-        Error::data(format!("the row has {names}"))
-            .hint(format!("rows look like {shapes}; another name can be mapped: `columns = {{ prompt = \"question\" }}`"))
+        let known = ["prompt", "chosen", "rejected", "messages", "completion"];
+        let meant = known
+            .iter()
+            .filter_map(|name| Some(format!("`{name}` by `{}`", self.misspelt(name)?)));
+        let meant: Vec<String> = meant.collect();
+        let meant = match meant.is_empty() {
+            true => String::new(),
+            false => format!(": did you mean {}?", meant.join(" and ")),
+        };
+        Error::data(format!("the row has {names}{meant}")).hint(format!(
+            "rows look like {shapes}; `columns = {{ prompt = \"question\" }}` in a recipe's data table maps another \
+             name, `--column prompt=question` in `duel data`"
+        ))
     }
 
     fn messages(&self, items: &[Value], name: &str) -> Result<Dialogue> {

@@ -54,6 +54,7 @@ pub(super) fn load<T>(
     let mut report = Report::default();
     let mut names = HashSet::new();
     let limit = options.limit.unwrap_or(usize::MAX);
+    let mut unseen = mapped(options);
     for (number, path) in paths.iter().enumerate() {
         if rows.len() >= limit {
             break;
@@ -67,6 +68,7 @@ pub(super) fn load<T>(
             };
             let number = row_name(paths.len(), number, line);
             let shaped = value.map_err(Error::data).and_then(|value| {
+                unseen.retain(|(_, column)| value.get(column).is_none());
                 if !passes(&value, options) {
                     return Ok(Shaped::Dropped(FILTERED));
                 }
@@ -93,10 +95,24 @@ pub(super) fn load<T>(
             );
         }
     }
+    if let (Some((name, column)), true) = (unseen.first(), rows.len() < limit) {
+        let fact = format!("no row has the column `{column}` that `{name}` is mapped to");
+        return Err(Error::user(fact)
+            .hint("a mapping is the usual name, then the file's: `prompt=question`"));
+    }
     match rows.is_empty() && limit > 0 && !options.allow_none {
         true => Err(none_usable(paths, &report)),
         false => Ok((rows, report)),
     }
+}
+
+/// The mapped columns of rows, which some row must have; those of messages lie deeper.
+fn mapped(options: &LoadOptions) -> Vec<(&String, &String)> {
+    let of_messages = ["role", "content", "from", "value"];
+    let columns = options.columns.iter();
+    columns
+        .filter(|(name, _)| !of_messages.contains(&name.as_str()))
+        .collect()
 }
 
 /// Hands every row of a file on; what the file is follows from its name.
@@ -133,7 +149,8 @@ fn malformed(error: Error, origin: &Origin) -> Error {
     match error.hint {
         Some(_) => error,
         None => error.hint(
-            "mend the row, or leave such rows out with `--skip-bad`: they are counted and listed",
+            "mend the row, or leave such rows out with `--skip-bad` (in a recipe, `skip_bad = true` in the data's table): \
+             they are counted and listed",
         ),
     }
 }

@@ -17,7 +17,7 @@ mod transcript;
 
 pub use catalog::{Catalog, DataSet, Layout};
 pub use key::Key;
-pub use preference::load_preferences;
+pub use preference::{has_pairs, load_preferences};
 pub use prompts::load_prompts;
 pub use report::{LoadOptions, Report};
 pub use rows::{Origin, Preference, PromptRow, Sft};

@@ -33,6 +33,27 @@ pub fn load_preferences(
     })
 }
 
+/// Whether some row is meant to be a pair, well-formed or not: it has `chosen` or `rejected`, or something spelt much
+/// like them.
+pub fn has_pairs(paths: &[PathBuf], options: &LoadOptions) -> bool {
+    let any = LoadOptions {
+        skip_bad: true,
+        limit: Some(1),
+        ..options.clone()
+    };
+    let meant = |fields: &Fields| {
+        let names = ["chosen", "rejected"];
+        let ids = ["chosen_ids", "rejected_ids"];
+        names.iter().chain(&ids).any(|name| fields.has(name))
+            || names.iter().all(|name| fields.misspelt(name).is_some())
+    };
+    load(paths, &any, |fields, _, _| match meant(fields) {
+        true => Ok(Shaped::Row(())),
+        false => Ok(Shaped::Dropped("no pair")),
+    })
+    .is_ok()
+}
+
 fn preference(
     fields: &Fields,
     id: String,

@@ -34,7 +34,10 @@ fn prompt_row(
     let mut is_pair = false;
     let (prompt, responses) = match fields.texts("responses")? {
         Some(responses) => (prompt(fields)?, responses),
-        None if fields.has("chosen") || fields.has("chosen_ids") => {
+        None if ["chosen", "rejected", "chosen_ids", "rejected_ids"]
+            .iter()
+            .any(|name| fields.has(name)) =>
+        {
             let (prompt, chosen, rejected) = preference::pair(fields, options)?;
             is_pair = true;
             (prompt, vec![words(chosen)?, words(rejected)?])

@@ -44,7 +44,7 @@ pub(super) const FILTERED: &str = "not in `filter`";
 const SHOWN: usize = 20;
 
 /// The columns that a `columns` option may rename.
-const CANONICAL: [&str; 27] = [
+pub(super) const CANONICAL: [&str; 27] = [
     "id",
     "prompt",
     "chosen",
@@ -144,7 +144,8 @@ impl Report {
 
     /// One line for people: `"1200 rows, 3 malformed, 12 dropped (chosen and rejected are equal: 12)"`.
     pub fn summary(&self) -> String {
-        let mut parts = vec![format!("{} rows", self.kept)];
+        let rows = if self.kept == 1 { "row" } else { "rows" };
+        let mut parts = vec![format!("{} {rows}", self.kept)];
         if !self.skipped.is_empty() {
             parts.push(format!("{} malformed", self.skipped.len()));
         }

@@ -224,13 +224,14 @@ fn the_standard_format_filter_keeps_alternating_turns_only() {
 #[test]
 fn every_mistake_in_a_row_names_file_line_field_and_reason() {
     let good = r#"{"prompt": "p", "chosen": "a", "rejected": "b"}"#;
-    let cases: [(&[u8], &str); 12] = [
+    let cases: [(&[u8], &str); 13] = [
         (br#"{"prompt": "p", "chosen": "a""#, "rows.jsonl:2: malformed JSON at column 29: EOF while parsing an object"),
         (br#"{"prompt": "p", "chosen": "a", "rejected": NaN}"#, "malformed JSON at column 44"),
         (b"{\"prompt\": \"\xff\"}", "rows.jsonl:2: not UTF-8 (byte 13 of the line)"),
-        (b"  ", "rows.jsonl:2: the line is empty"),
         (b"[1]", "rows.jsonl:2: the row is a list of 1, should be an object"),
         (br#"{"question": "p"}"#, "the row has `question`"),
+        (br#"{"prompt": "p", "choosen": "a", "rejected": "b"}"#, "`chosen` is missing: did you mean `chosen` by `choosen`?"),
+        (br#"{"prompt": "p", "choosen": "a", "rejectd": "b"}"#, ": did you mean `chosen` by `choosen` and `rejected` by `rejectd`?"),
         (br#"{"prompt": "p", "chosen": "a"}"#, "`rejected` is missing"),
         (br#"{"prompt": 3, "chosen": "a", "rejected": "b"}"#, "`prompt` is the number 3, should be text or a list of messages"),
         (br#"{"prompt": [{"role": "user"}], "chosen": "a", "rejected": "b"}"#, "`prompt[0].content` is missing"),
@@ -339,6 +340,17 @@ fn parquet_with_nested_messages_loads() {
 }
 
 #[test]
+fn blank_lines_part_rows_and_count_as_lines() {
+    let row = |id: &str| format!(r#"{{"prompt": "{id}", "chosen": "a", "rejected": "b"}}"#);
+    let text = format!("\n{}\n \n\n{}\n\n", row("x"), row("y"));
+    let file = written("rows.jsonl", text.as_bytes());
+    let (rows, report) =
+        load_preferences(&file.paths, &LoadOptions::default()).expect("blank lines are no rows");
+    assert_eq!((report.total(), rows.len()), (2, 2));
+    assert_eq!([rows[0].origin.line, rows[1].origin.line], [2, 5]);
+}
+
+#[test]
 fn columns_can_have_other_names() {
     let file = rows(&[json!({"question": "p", "good": "a", "rejected": "b"})]);
     let name = |usual: &str, own: &str| (usual.to_string(), own.to_string());
@@ -355,6 +367,16 @@ fn columns_can_have_other_names() {
     let message = failure(load_preferences(&file.paths, &options(&columns)));
     assert!(
         message.contains("`bad` (the column for `rejected`) is missing"),
+        "{message}"
+    );
+    let spare = BTreeMap::from([
+        name("prompt", "question"),
+        name("chosen", "good"),
+        name("margin", "gap"),
+    ]);
+    let message = failure(load_preferences(&file.paths, &options(&spare)));
+    assert!(
+        message.contains("no row has the column `gap` that `margin` is mapped to"),
         "{message}"
     );
     let unknown = BTreeMap::from([name("promt", "question")]);

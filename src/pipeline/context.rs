@@ -1,6 +1,6 @@
 //! What every stage of a run has at hand, and how it says what it found.
 
-use crate::data::Key;
+use crate::data::{Key, Report};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::recipe::Recipe;
@@ -8,6 +8,7 @@ use crate::run::{self, Metrics, RunDir, StageDir};
 use crate::trainer::diagnose::{Diagnosis, Severity};
 use blake3::Hash;
 use burn::tensor::Device;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,8 @@ pub struct Context {
     /// The root of everything random.
     pub key: Key,
     said: BTreeSet<(String, String)>,
+    /// What became of each stage's rows, as far as it was told.
+    told: RefCell<Vec<(String, Report)>>,
 }
 
 /// A model on disk, with a hash of what is in it.
@@ -102,7 +105,18 @@ impl Context {
             device,
             key,
             said: BTreeSet::new(),
+            told: RefCell::default(),
         })
+    }
+
+    /// Whether a stage has not yet told of these rows; from now on it has.
+    pub fn is_news(&self, stage: &str, report: &Report) -> bool {
+        let mut told = self.told.borrow_mut();
+        let known = told.iter().any(|(of, it)| of == stage && it == report);
+        if !known {
+            told.push((stage.to_owned(), report.clone()));
+        }
+        !known
     }
 
     /// Says and records what a stage noticed about itself, each thing once a stage.

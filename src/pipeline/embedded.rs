@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::run::write_folder_atomic;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 macro_rules! file {
     ($name:literal) => {
@@ -27,8 +27,8 @@ static FILES: [(&str, &[u8]); 10] = [
     file!("eval.jsonl"),
 ];
 
-/// A folder named after the files' content, in the user's cache: written once, whole or not at all.
-fn folder() -> Result<PathBuf> {
+/// Where the files are laid out: a folder named after their content, in the user's cache.
+fn place() -> PathBuf {
     let mut hasher = blake3::Hasher::new();
     for (name, content) in FILES {
         hasher.update(name.as_bytes());
@@ -43,11 +43,23 @@ fn folder() -> Result<PathBuf> {
         .or(home)
         .unwrap_or_else(std::env::temp_dir);
     let name = format!("quickstart-{}", &hasher.finalize().to_hex()[..12]);
-    let folder = cache.join("duel").join(name);
+    cache.join("duel").join(name)
+}
+
+/// Whether a file is one of them.
+pub(super) fn holds(file: &Path) -> bool {
+    file.parent() == Some(&place())
+}
+
+/// The folder with the files in it: written once, whole or not at all.
+fn folder() -> Result<PathBuf> {
+    let folder = place();
     if folder.join(FILES[0].0).is_file() {
         return Ok(folder);
     }
-    std::fs::create_dir_all(cache.join("duel")).map_err(|e| Error::io(&cache, "write to", e))?;
+    if let Some(cache) = folder.parent() {
+        std::fs::create_dir_all(cache).map_err(|e| Error::io(cache, "write to", e))?;
+    }
     write_folder_atomic(&folder, |folder| {
         FILES.iter().try_for_each(|(name, content)| {
             let path = folder.join(name);

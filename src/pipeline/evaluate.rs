@@ -66,7 +66,7 @@ impl Evaluation {
                 judges.push((name, Seat::reward(reward, rewards)?));
             }
             let (rows, report) = examples::prompts(&table.prompts)?;
-            examples::tell(&cx.run, "eval", &report)?;
+            examples::tell(cx, "eval", &report)?;
             prompts = rows;
         }
         Ok(Self {

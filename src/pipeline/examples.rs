@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::model::{DecoderSpec, Model};
 use crate::objective::Example;
 use crate::recipe::{Data, Overlong};
-use crate::run::{RunDir, hash_file, write_atomic};
-use crate::text::{Chat, Fit, Limits, Overflow, SftText};
+use crate::run::{hash_file, write_atomic};
+use crate::text::{Chat, Fit, Limits, Overflow, SftText, lacks_template};
 use crate::trainer::diagnose::DataAudit;
 use crate::trie::Sequence;
 use blake3::Hash;
@@ -78,20 +78,27 @@ pub fn conversations(data: &Data) -> Result<(Vec<Sft>, Report)> {
 }
 
 /// Says what became of a stage's rows, lists the first that were left out, and keeps all of them in the run's
-/// `logs/<stage>-rows.txt`.
+/// `logs/<stage>-rows.txt`. A stage that reads its rows again says nothing new; what is left out of the samples inside
+/// the binary is nobody's to mend, and not listed.
 ///
 /// # Errors
 /// A log that cannot be written.
-pub fn tell(run: &RunDir, stage: &str, report: &Report) -> Result<()> {
+pub fn tell(cx: &Context, stage: &str, report: &Report) -> Result<()> {
+    if !cx.is_news(stage, report) {
+        return Ok(());
+    }
     tracing::info!("{stage}: {}", report.summary());
     let lines = report.lines();
     if lines.is_empty() {
         return Ok(());
     }
-    for line in report.first_lines() {
-        tracing::info!("{stage}: {line}");
+    let mut left_out = report.left_out.iter().map(|(origin, _)| &origin.file);
+    if !report.skipped.is_empty() || !left_out.all(|file| embedded::holds(file)) {
+        for line in report.first_lines() {
+            tracing::info!("{stage}: {line}");
+        }
     }
-    let log = run.layout().logs().join(format!("{stage}-rows.txt"));
+    let log = cx.run.layout().logs().join(format!("{stage}-rows.txt"));
     write_atomic(&log, (lines.join("\n") + "\n").as_bytes())
 }
 
@@ -111,7 +118,7 @@ pub fn read<T: HasPrompt>(
 ) -> Result<[Vec<T>; 2]> {
     let told = |stage: &str, data: &Data| -> Result<Vec<T>> {
         let (rows, report) = load(data)?;
-        tell(&cx.run, stage, &report)?;
+        tell(cx, stage, &report)?;
         Ok(rows)
     };
     let rows = told(stage, data)?;
@@ -196,6 +203,8 @@ pub struct Prepared {
     pub audit: DataAudit,
     /// Rows left out for their length.
     pub dropped: usize,
+    /// The prompts are plain text although the model has a chat template.
+    pub lacks_template: bool,
 }
 
 /// An example that fits, and what is to be counted about it.
@@ -232,7 +241,9 @@ impl Prepared {
             examples,
             audit,
             dropped,
+            lacks_template,
         } = other;
+        self.lacks_template |= lacks_template;
         self.examples.extend(examples);
         self.audit += audit;
         self.dropped += dropped;
@@ -317,8 +328,11 @@ pub fn pairs(rows: &[Preference], chat: &Chat, limits: &Limits, scored: bool) ->
             ended,
         }))
     };
-    let rows: Result<Vec<_>> = rows.par_iter().map(one).collect();
-    Ok(Prepared::gather(rows?))
+    let found: Result<Vec<_>> = rows.par_iter().map(one).collect();
+    Ok(Prepared {
+        lacks_template: lacks_template(chat, rows.iter().map(|row| row.prompt.plain()))?,
+        ..Prepared::gather(found?)
+    })
 }
 
 /// Conversations as examples; running text is cut into pieces of the limit's length.
@@ -361,6 +375,9 @@ pub fn texts(rows: &[Sft], chat: &Chat, limits: &Limits) -> Result<Prepared> {
             ended,
         })])
     };
-    let rows: Result<Vec<_>> = rows.par_iter().map(one).collect();
-    Ok(Prepared::gather(rows?.into_iter().flatten().collect()))
+    let found: Result<Vec<_>> = rows.par_iter().map(one).collect();
+    Ok(Prepared {
+        lacks_template: lacks_template(chat, rows.iter().map(|row| row.messages.plain()))?,
+        ..Prepared::gather(found?.into_iter().flatten().collect())
+    })
 }

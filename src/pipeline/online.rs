@@ -86,7 +86,7 @@ pub fn online(cx: &mut Context, start: &Policy, rewards: &[Policy]) -> Result<Po
 /// All prompts in an order drawn from the seed.
 fn order(cx: &Context, table: &Online) -> Result<Vec<PromptRow>> {
     let (mut rows, report) = examples::prompts(&table.prompts)?;
-    examples::tell(&cx.run, "online", &report)?;
+    examples::tell(cx, "online", &report)?;
     rows.shuffle(&mut cx.key.fold("prompts").rng());
     if let Some(warning) = shortage(rows.len(), table.rounds, table.prompts_per_round) {
         tracing::warn!("online: {warning}");
@@ -114,7 +114,7 @@ fn fixed(cx: &Context, table: &Online) -> Result<Vec<PreferenceRow>> {
         return Ok(Vec::new());
     };
     let (rows, report) = examples::preferences(offline)?;
-    examples::tell(&cx.run, "online-offline", &report)?;
+    examples::tell(cx, "online-offline", &report)?;
     Ok(rows)
 }
 

@@ -160,10 +160,11 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
             let fitting = examples::pairs(&eval, &model.chat, &limits, false)?;
             let fitting = fitting.held_out(&name_of_eval, limits.max_length);
             if fitting.is_empty() {
-                tracing::warn!(
-                    "{name}: the accuracy is not measured: no held-out pair is left (reward.data.held_out, \
-                     [reward.eval])"
-                );
+                let why = match table.eval.is_none() && table.data.held_out == 0.0 {
+                    true => "nothing was held out: add --set reward.data.held_out=0.1",
+                    false => "no held-out pair is left (reward.data.held_out, [reward.eval])",
+                };
+                tracing::warn!("{name}: the accuracy is not measured: {why}");
                 return write_atomic(&file, b"null\n");
             }
             let budget = table.train.max_tokens_per_batch;

@@ -12,8 +12,8 @@ use crate::model::{LoraShape, Model};
 use crate::objective::{Example, Objective};
 use crate::recipe::{Lora, Train};
 use crate::run::StageDir;
-use crate::trainer::diagnose::{Diagnoser, StepMetrics, Watched};
-use crate::trainer::{Checkpoints, Fit, StepRecord};
+use crate::trainer::diagnose::{Diagnoser, Diagnosis, Severity, StepMetrics, Watched};
+use crate::trainer::{Checkpoints, Fit, Plan, StepRecord};
 use std::path::Path;
 
 /// What a training stage trains with.
@@ -103,6 +103,17 @@ impl Training<'_> {
         });
         let found = diagnoser.data(&self.prepared.audit);
         cx.diagnose(&name, found)?;
+        let plan = Plan::new(self.prepared.examples.len(), self.train, self.key);
+        // The rounds of an online run go on with each other's weights.
+        let rounds = match (rows_of(&name).0, &cx.recipe.online) {
+            ("online", Some(online)) => online.rounds,
+            _ => 1,
+        };
+        let found = diagnoser.length(plan.steps * rounds, self.train.max_steps.is_some());
+        cx.diagnose(&name, found)?;
+        if self.prepared.lacks_template {
+            cx.diagnose(rows_of(&name).0, vec![plain_text(rows_of(&name).1)])?;
+        }
         let mut last = None;
         let every = self.train.logging_steps;
         let mut sink = |record: &StepRecord| -> Result<()> {
@@ -140,6 +151,27 @@ impl Training<'_> {
         model.save(self.out, &model.decoder, shape.as_ref(), StoreDtype::F32)?;
         checkpoints.clear()?;
         Ok(last)
+    }
+}
+
+/// The stage and the table that a training's rows came from: every round of an online run has those of the run.
+fn rows_of(stage: &str) -> (&str, &'static str) {
+    match stage {
+        "sft" => (stage, "sft.data"),
+        "dpo" => (stage, "dpo.data"),
+        "reward" | "reward-second" => ("reward", "reward.data"),
+        _ => ("online", "online.prompts"),
+    }
+}
+
+fn plain_text(table: &str) -> Diagnosis {
+    Diagnosis {
+        name: "chat-template-unused",
+        severity: Severity::Warning,
+        message: "the prompts are plain text and are taken as they stand, although the model has a chat template"
+            .to_owned(),
+        mend: format!("`--set {table}.text_as_chat=true` makes each a user's turn"),
+        step: 0,
     }
 }
 

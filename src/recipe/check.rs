@@ -426,35 +426,44 @@ impl Check<'_> {
     }
 }
 
-/// A complaint for every data file of a tree that is not there.
-pub(super) fn missing_files(tree: &Table, complaints: &mut Vec<Complaint>) {
+/// A data file that is not there.
+#[derive(Debug, Clone)]
+pub(super) struct MissingFile {
+    /// The dotted key that names it.
+    pub key: String,
+    /// Its path.
+    pub path: String,
+    /// Where the recipe names it.
+    pub place: Place,
+}
+
+/// Every data file of a tree, under the dotted key `path`, that is not there.
+pub(super) fn missing_files(tree: &Table, path: &str, missing: &mut Vec<MissingFile>) {
     for (key, entry) in tree {
+        let path = join(path, key);
         match &entry.node {
             Node::Table(_) if FREE_TABLES.contains(&key.as_str()) => {}
-            Node::Table(inner) => missing_files(inner, complaints),
+            Node::Table(inner) => missing_files(inner, &path, missing),
             Node::Leaf(toml::Value::Array(files), places) if key == "files" => {
                 for (index, file) in files.iter().enumerate() {
-                    missing_file(file, places.get(index).unwrap_or(&entry.value), complaints);
+                    let place = places.get(index).unwrap_or(&entry.value);
+                    missing.extend(missing_file(file, &path, place));
                 }
             }
-            Node::Leaf(file, _) if key == "files" => missing_file(file, &entry.value, complaints),
+            Node::Leaf(file, _) if key == "files" => {
+                missing.extend(missing_file(file, &path, &entry.value));
+            }
             Node::Leaf(..) => {}
         }
     }
 }
 
-fn missing_file(file: &toml::Value, place: &Place, complaints: &mut Vec<Complaint>) {
-    let Some(path) = file
-        .as_str()
-        .filter(|path| !path.starts_with(Data::EMBEDDED))
-    else {
-        return;
-    };
-    if !Path::new(path).is_file() {
-        complaints.push(Complaint {
-            place: Some(place.clone()),
-            message: format!("there is no file {path}"),
-            hint: Some("put the file there, or name yours: `--set TABLE.files=PATH`".to_owned()),
-        });
-    }
+fn missing_file(file: &toml::Value, key: &str, place: &Place) -> Option<MissingFile> {
+    let path = file.as_str()?;
+    let there = path.starts_with(Data::EMBEDDED) || Path::new(path).is_file();
+    (!there).then(|| MissingFile {
+        key: key.to_owned(),
+        path: path.to_owned(),
+        place: place.clone(),
+    })
 }

@@ -112,7 +112,7 @@ impl Recipe {
         schema::drop_tables_set_to_false(&mut tree);
         under_stage_defaults(&mut tree, &mut layers);
         let recipe = deserialize(&tree)
-            .map_err(|complaint| complaint::error(&[complaint], &layers, &whole))?;
+            .map_err(|complaints| complaint::error(&complaints, &layers, &whole))?;
         let complaints = check::check(&recipe, &tree);
         if !complaints.is_empty() {
             return Err(complaint::error(&complaints, &layers, &whole));
@@ -139,14 +139,51 @@ impl Loaded {
         })
     }
 
+    /// The data files that are not there, each as `key: path`.
+    pub fn missing_files(&self) -> Vec<String> {
+        let missing = self.missing().into_iter();
+        missing
+            .map(|missing| format!("{}: {}", missing.key, missing.path))
+            .collect()
+    }
+
+    fn missing(&self) -> Vec<check::MissingFile> {
+        let mut missing = Vec::new();
+        check::missing_files(&self.tree, "", &mut missing);
+        missing
+    }
+
+    /// A shipped recipe says in its family's README where its data is from.
+    fn mend_of_missing(&self, missing: &check::MissingFile) -> String {
+        let mend = format!(
+            "put the file there, or name yours: `--set {}=PATH`",
+            missing.key
+        );
+        let layer = Path::new(&self.layers[missing.place.layer].name);
+        match (catalogue::shipped_text(layer), layer.parent()) {
+            (Some(_), Some(family)) => format!(
+                "{mend}; {} says what it holds",
+                family.join("README.md").display()
+            ),
+            _ => mend,
+        }
+    }
+
     /// Refuses a recipe whose data files are not there, before anything is computed.
     ///
     /// # Errors
     ///
     /// A user error with a caret under every file that is missing.
     pub fn check_files(&self) -> Result<()> {
-        let mut complaints = Vec::new();
-        check::missing_files(&self.tree, &mut complaints);
+        let complaints: Vec<Complaint> = self
+            .missing()
+            .into_iter()
+            .map(|missing| Complaint {
+                message: format!("there is no file {}", missing.path),
+                hint: Some(self.mend_of_missing(&missing)),
+                place: Some(missing.place),
+            })
+            .collect();
         if complaints.is_empty() {
             Ok(())
         } else {
@@ -186,9 +223,19 @@ fn under_stage_defaults(tree: &mut Table, layers: &mut Vec<Layer>) {
     }
 }
 
-fn deserialize(tree: &Table) -> Result<Recipe, Complaint> {
-    let value = toml::Value::Table(layers::plain(tree));
-    serde_path_to_error::deserialize(value).map_err(|error| {
+/// The recipe, or every value in it that is of a wrong type. serde stops at the first: it is left out and the rest read
+/// again, until nothing but a key that was left out is missing.
+fn deserialize(tree: &Table) -> Result<Recipe, Vec<Complaint>> {
+    let mut values = layers::plain(tree);
+    let mut complaints: Vec<Complaint> = Vec::new();
+    let mut left_out: Vec<String> = Vec::new();
+    loop {
+        let value = toml::Value::Table(values.clone());
+        let error = match serde_path_to_error::deserialize(value) {
+            Ok(recipe) if complaints.is_empty() => return Ok(recipe),
+            Ok(_) => break,
+            Err(error) => error,
+        };
         let path: Vec<String> = error
             .path()
             .iter()
@@ -198,8 +245,32 @@ fn deserialize(tree: &Table) -> Result<Recipe, Complaint> {
                 _ => None,
             })
             .collect();
-        wrong_value(error.inner().message().trim(), &path, tree)
-    })
+        let message = error.inner().message().trim();
+        let missing = message.strip_prefix("missing field ");
+        let missing = missing.map(|key| layers::join(&path.join("."), key.trim_matches('`')));
+        if missing.as_ref().is_some_and(|key| left_out.contains(key)) {
+            break;
+        }
+        complaints.push(wrong_value(message, &path, tree));
+        match leave_out(&mut values, &path) {
+            Some(key) if missing.is_none() => left_out.push(key),
+            _ => break,
+        }
+    }
+    complaints.sort_by_key(|complaint| {
+        let place = complaint.place.as_ref();
+        place.map(|place| (place.layer, place.span.start))
+    });
+    Err(complaints)
+}
+
+/// Takes the value at a path out, or the list that holds it. Gives its key.
+fn leave_out(values: &mut toml::Table, path: &[String]) -> Option<String> {
+    let (first, rest) = path.split_first()?;
+    if let (Some(toml::Value::Table(inner)), false) = (values.get_mut(first), rest.is_empty()) {
+        return leave_out(inner, rest).map(|key| layers::join(first, &key));
+    }
+    values.remove(first).map(|_| first.clone())
 }
 
 /// serde's words about a value in those of a recipe.

@@ -219,6 +219,20 @@ impl Diagnoser {
         self.given.new_ones(found, 0)
     }
 
+    /// Takes in how many optimiser steps there will be, by a recipe's own `max_steps` or by the rows, and gives what is
+    /// new.
+    pub fn length(&mut self, steps: usize, wanted: bool) -> Vec<Diagnosis> {
+        let found = [(steps < FEW_STEPS && !wanted).then(|| {
+            let plural = if steps == 1 { "" } else { "s" };
+            warning(
+                "few-steps",
+                format!("{steps} optimiser step{plural} in all: next to nothing is learnt"),
+                "lower gradient_accumulation_steps, raise num_train_epochs, or give more rows",
+            )
+        })];
+        self.given.new_ones(found, 0)
+    }
+
     fn remember(&mut self, metrics: &StepMetrics) {
         push(&mut self.recent, *metrics, WINDOW + IN_A_ROW);
         if metrics.learning_rate > self.peak_rate {
@@ -268,12 +282,27 @@ impl Diagnoser {
         let largest = self
             .last(REPEATS)?
             .fold(0.0f64, |most, m| most.max(m.grad_norm));
+        let settled = |m: &StepMetrics| m.loss.abs() < SETTLED_LOSS && m.accuracy == Some(1.0);
+        if largest < VANISHED && self.last(REPEATS)?.all(settled) {
+            let fact = format!(
+                "all pairs are told apart at a loss below {SETTLED_LOSS:.0e}: nothing is left to learn"
+            );
+            return Some(warning(
+                "gradient-vanishing",
+                format!(
+                    "{fact} (gradient norm at most {largest:.1e}, learning_rate {:.0e})",
+                    self.peak_rate
+                ),
+                "if that came within a few steps, learning_rate is far too high: 1e-6 to 1e-4 is usual; a beta far too \
+                 large has the same effect",
+            ));
+        }
         (largest < VANISHED).then(|| {
             warning(
                 "gradient-vanishing",
                 format!("the gradient's norm was at most {largest:.1e} for {REPEATS} steps: nothing is learnt"),
                 "look for pairs of equal tokens and for responses without loss tokens with `duel data show`; a \
-                 beta far too large has the same effect",
+                 learning_rate or a beta far too large has the same effect",
             )
         })
     }

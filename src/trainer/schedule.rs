@@ -16,10 +16,12 @@ pub struct Schedule {
 impl Schedule {
     /// The schedule of a recipe over `total` optimiser steps.
     pub fn of(train: &Train, total: usize) -> Self {
-        // A training of a single step would have the rate 0 all along: it gets no warm-up.
-        let warmup = match total {
-            1 => 0,
-            _ => warmup_steps(train.warmup_steps, train.warmup_ratio, total),
+        // The first step of a warm-up has the rate 0. Of a single step that is all of them; a ratio, rounded up to one
+        // step, is not to void a share of a short training many times its own.
+        let warmup = match warmup_steps(train.warmup_steps, train.warmup_ratio, total) {
+            _ if total == 1 => 0,
+            1 if train.warmup_steps == 0 && total < SHORT => 0,
+            warmup => warmup,
         };
         Self::new(train.lr_scheduler_type, train.learning_rate, warmup, total)
     }
@@ -55,6 +57,9 @@ impl Schedule {
         }
     }
 }
+
+/// Of fewer steps than this one is a large share.
+const SHORT: usize = 5;
 
 /// The steps of warm-up: `steps` if above 0, else `ratio` of `total` rounded up, as transformers
 /// rounds.
@@ -107,6 +112,24 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_ratio_that_rounds_up_to_one_step_voids_none_of_a_short_training() {
+        let first = |total, warmup_steps| {
+            let train = Train {
+                warmup_steps,
+                warmup_ratio: 0.03,
+                learning_rate: 1.0,
+                ..Train::default()
+            };
+            Schedule::of(&train, total).at(0)
+        };
+        assert_eq!(
+            [1, 2, 4, 5].map(|total| first(total, 0)),
+            [1.0, 1.0, 1.0, 0.0]
+        );
+        assert_eq!(first(2, 1), 0.0, "steps that were asked for are taken");
     }
 
     #[test]

@@ -14,6 +14,8 @@ mod interrupted;
 mod killed;
 #[path = "cli/lines.rs"]
 mod lines;
+#[path = "cli/newcomer.rs"]
+mod newcomer;
 #[path = "cli/rows.rs"]
 mod rows;
 #[path = "cli/runs.rs"]

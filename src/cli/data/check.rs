@@ -1,8 +1,8 @@
 //! `duel data check`: what a file holds, every row that cannot be read, and how long the rows are in tokens.
 
-use super::super::{Global, numbers, output};
+use super::super::{Global, numbers, output, setup};
 use super::rows::{self, Encoded, Rows, Tokens};
-use super::{Reading, chat, file};
+use super::{Reading, chat, file, longest};
 use crate::data::{LoadOptions, Report, summary};
 use crate::error::{Error, Result};
 use crate::text::{Chat, Fit, Limits};
@@ -35,6 +35,22 @@ pub struct Check {
 /// How many malformed and dropped rows a person is shown; `--json` lists all.
 const LISTED: usize = 20;
 
+/// What counts the tokens.
+struct Measure {
+    chat: Chat,
+    /// The longest sequence that the model allows.
+    limit: usize,
+}
+
+impl Measure {
+    fn by(model: &str) -> Result<Self> {
+        Ok(Self {
+            chat: chat(model)?,
+            limit: longest(model)?,
+        })
+    }
+}
+
 /// What one file holds.
 #[derive(Serialize)]
 struct Checked {
@@ -65,6 +81,9 @@ struct Measured {
     limit: Option<Limited>,
     /// Pairs whose responses are the same tokens, after truncation where there is a limit.
     equal: usize,
+    /// The longest sequence that the model allows, and the rows beyond it.
+    model_limit: usize,
+    over_model_limit: usize,
 }
 
 /// The lengths of one part of the rows, in tokens.
@@ -91,10 +110,10 @@ struct Limited {
 impl Check {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
-        let chat = self.model.as_deref().map(chat).transpose()?;
+        let model = self.model.as_deref().map(Measure::by).transpose()?;
         let mut malformed = 0;
         for name in &self.files {
-            let checked = self.check(name, chat.as_ref())?;
+            let checked = self.check(name, model.as_ref())?;
             malformed += checked.malformed.len();
             match global.json {
                 true => output::json(&checked)?,
@@ -112,15 +131,18 @@ impl Check {
         })
     }
 
-    fn check(&self, name: &str, chat: Option<&Chat>) -> Result<Checked> {
+    fn check(&self, name: &str, model: Option<&Measure>) -> Result<Checked> {
         // All bad rows are listed, whether or not they are a failure.
         let options = LoadOptions {
             skip_bad: true,
             ..self.reading.options()
         };
         let (rows, mut report) = rows::load(file(name)?, self.reading.kind, &options)?;
-        let tokens = match chat {
-            Some(chat) => Some(self.measure(&rows, chat, &mut report)?),
+        let tokens = match model {
+            Some(model) => {
+                setup::warn_of_plain(&model.chat, rows.plain_prompts().into_iter())?;
+                Some(self.measure(&rows, model, &mut report)?)
+            }
             None => None,
         };
         let malformed = report.skipped.iter().map(|(origin, reason)| LeftOut {
@@ -144,13 +166,16 @@ impl Check {
     }
 
     /// Counts tokens. A row that has none because the chat template refuses it becomes a malformed one.
-    fn measure(&self, rows: &Rows, chat: &Chat, report: &mut Report) -> Result<Measured> {
+    fn measure(&self, rows: &Rows, model: &Measure, report: &mut Report) -> Result<Measured> {
+        let chat = &model.chat;
         let mut parts = Parts::default();
         let mut tally = Tally::default();
+        let mut over_model_limit = 0;
         for Encoded { origin, tokens, .. } in rows.encode(chat) {
             match tokens {
                 Ok(tokens) => {
                     parts.add(&tokens);
+                    over_model_limit += usize::from(tokens.length() > model.limit);
                     tally.add(tokens, self.max_length, chat);
                 }
                 // Without a template every conversation fails for the one reason.
@@ -172,6 +197,8 @@ impl Check {
                 dropped: tally.dropped,
             }),
             equal: tally.equal,
+            model_limit: model.limit,
+            over_model_limit,
         })
     }
 }
@@ -297,6 +324,13 @@ impl Measured {
             for (reason, count) in &limit.dropped {
                 let _ = write!(text, ", {count} would be dropped ({reason})");
             }
+        }
+        if self.over_model_limit > 0 {
+            let _ = write!(
+                text,
+                "\nlonger than the {} tokens that the model allows: {} of {rows} rows",
+                self.model_limit, self.over_model_limit
+            );
         }
         if kind == "preference" {
             let when = match self.limit {

@@ -8,7 +8,7 @@ mod show;
 use super::{Global, setup};
 use crate::data::LoadOptions;
 use crate::error::Result;
-use crate::model::files::{Checkpoint, hub, peft};
+use crate::model::files::{Checkpoint, config::HfConfig, hub, peft};
 use crate::pipeline::embedded;
 use crate::text::{Chat, TokenizerFiles};
 use clap::{Args, Subcommand};
@@ -88,6 +88,28 @@ fn file(name: &str) -> Result<PathBuf> {
 fn chat(model: &str) -> Result<Chat> {
     let path = setup::model_path(model)?;
     Chat::new(&tokenizer(&path)?).map_err(|error| error.at(path.display()))
+}
+
+/// The longest sequence that a model allows, by its config.
+fn longest(model: &str) -> Result<usize> {
+    let path = setup::model_path(model)?;
+    if !path.is_dir() {
+        return Ok(Checkpoint::open(&path)?.spec.max_position_embeddings);
+    }
+    let path = match path.join("adapter_config.json").exists() {
+        true => {
+            let config = peft::read_config(&path)?;
+            match config.base_model_name_or_path {
+                Some(base) => hub::resolve(&base, config.revision.as_deref(), false)?,
+                None => path,
+            }
+        }
+        false => path,
+    };
+    match path.is_dir() {
+        true => Ok(HfConfig::read(&path)?.resolve()?.max_position_embeddings),
+        false => Ok(Checkpoint::open(&path)?.spec.max_position_embeddings),
+    }
 }
 
 fn tokenizer(path: &Path) -> Result<TokenizerFiles> {

@@ -1,8 +1,8 @@
 //! Rows of whichever kind a file holds, and the tokens that they become.
 
 use crate::data::{
-    LoadOptions, Origin, Preference, PromptRow, Report, Sft, load_preferences, load_prompts,
-    load_sft,
+    LoadOptions, Origin, Preference, PromptRow, Report, Sft, has_pairs, load_preferences,
+    load_prompts, load_sft,
 };
 use crate::error::Result;
 use crate::text::{Chat, EncodedPair, Spans};
@@ -42,6 +42,17 @@ pub(super) enum Tokens {
     Prompt(Vec<u32>),
 }
 
+impl Tokens {
+    /// Of the longest sequence that the row becomes.
+    pub fn length(&self) -> usize {
+        match self {
+            Self::Pair(pair) => pair.prompt.len() + pair.chosen.len().max(pair.rejected.len()),
+            Self::Learned(spans) => spans.ids.len(),
+            Self::Prompt(ids) => ids.len(),
+        }
+    }
+}
+
 /// A row's name and place, with its tokens or why it has none.
 pub(super) struct Encoded<'a> {
     pub id: &'a str,
@@ -58,18 +69,20 @@ pub(super) fn load(file: PathBuf, kind: As, options: &LoadOptions) -> Result<(Ro
     if kind != As::Auto {
         return load_as(&files, kind, options);
     }
-    // One good row tells the kind: a bad row before it must not make a file of pairs one of prompts.
+    if has_pairs(&files, options) {
+        return load_as(&files, As::Preference, options);
+    }
+    // One good row tells the kind: a bad row before it must not make a file of conversations one of prompts.
     let one_row = LoadOptions {
         skip_bad: true,
         limit: Some(1),
         ..options.clone()
     };
-    for kind in [As::Preference, As::Sft] {
-        if load_as(&files, kind, &one_row).is_ok() {
-            return load_as(&files, kind, options);
-        }
-    }
-    load_as(&files, As::Prompt, options)
+    let kind = match load_as(&files, As::Sft, &one_row) {
+        Ok(_) => As::Sft,
+        Err(_) => As::Prompt,
+    };
+    load_as(&files, kind, options)
 }
 
 fn load_as(files: &[PathBuf], kind: As, options: &LoadOptions) -> Result<(Rows, Report)> {
@@ -91,6 +104,15 @@ impl Rows {
             Self::Preference(_) => "preference",
             Self::Sft(_) => "sft",
             Self::Prompt(_) => "prompt",
+        }
+    }
+
+    /// The prompt of every row, where it is plain text.
+    pub fn plain_prompts(&self) -> Vec<Option<&str>> {
+        match self {
+            Self::Preference(rows) => rows.iter().map(|row| row.prompt.plain()).collect(),
+            Self::Sft(rows) => rows.iter().map(|row| row.messages.plain()).collect(),
+            Self::Prompt(rows) => rows.iter().map(|row| row.prompt.plain()).collect(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `duel data show`: the tokens of the first rows, and which of them are learned.
 
-use super::super::{Global, output};
+use super::super::{Global, output, setup};
 use super::rows::{self, Tokens};
 use super::{Reading, chat, file};
 use crate::data::LoadOptions;
@@ -55,6 +55,7 @@ impl Show {
         };
         let (rows, report) = rows::load(file(&self.file)?, self.reading.kind, &options)?;
         let chat = chat(&self.model)?;
+        setup::warn_of_plain(&chat, rows.plain_prompts().into_iter())?;
         for row in rows.encode(&chat) {
             let tokens = row.tokens.map_err(|error| error.at(row.origin))?;
             let row = Row {

@@ -71,6 +71,8 @@ struct Hub {
     endpoint: Option<String>,
     cache: Option<PathBuf>,
     offline: bool,
+    /// The caller wants no download, though the environment allows it.
+    no_download: bool,
     /// Attempts after the first failure; `None` leaves the client's own number.
     retries: Option<usize>,
     watch: Option<Watch>,
@@ -89,8 +91,10 @@ struct Id<'a> {
 impl Hub {
     fn from_environment(offline: bool, watch: Option<Watch>) -> Self {
         let switch = std::env::var("HF_HUB_OFFLINE").unwrap_or_default();
+        let offline_by_choice = is_on(&switch);
         Self {
-            offline: offline || is_on(&switch),
+            offline: offline || offline_by_choice,
+            no_download: offline && !offline_by_choice,
             watch,
             ..Self::default()
         }
@@ -214,12 +218,13 @@ impl Hub {
     }
 
     fn not_cached(&self, id: &Id, cache: &Path) -> Error {
-        Error::user(format!(
-            "{} is not in the cache {}, and duel is offline",
-            id.display(),
-            cache.display()
-        ))
-        .hint("unset HF_HUB_OFFLINE once to download it, or give a local directory")
+        let fact = format!("{} is not in the cache {}", id.display(), cache.display());
+        match self.no_download {
+            true => Error::user(format!("{fact}, and nothing is downloaded to look at it"))
+                .hint("the run itself downloads it"),
+            false => Error::user(format!("{fact}, and duel is offline"))
+                .hint("unset HF_HUB_OFFLINE once to download it, or give a local directory"),
+        }
     }
 }
 
@@ -339,7 +344,7 @@ fn explain(error: &HFError, id: &Id, endpoint: &str) -> Error {
         }
         HFError::Io(error) => Error::internal(format!("cannot store {name} in the cache: {error}"))
             .hint("free some disk space, or set HF_HOME to another disk"),
-        error if unreachable(error) => Error::user(format!("cannot reach {endpoint} for {name}: {error}"))
+        error if unreachable(error) => Error::internal(format!("cannot reach {endpoint} for {name}: {error}"))
             .hint("give a local directory, set HF_HUB_OFFLINE=1 to use the cache, or HF_ENDPOINT for a mirror"),
         error => Error::internal(format!("cannot download {name}: {error}")).hint("try again later"),
     }

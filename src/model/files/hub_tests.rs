@@ -32,6 +32,7 @@ impl Server {
             endpoint: Some(self.endpoint.clone()),
             cache: Some(cache.to_owned()),
             offline: false,
+            no_download: false,
             retries: Some(0),
             watch: None,
         }
@@ -211,6 +212,7 @@ fn no_network_is_named_with_the_ways_round_it() {
         endpoint: Some(format!("http://{port}")),
         cache: Some(cache.path().to_owned()),
         offline: false,
+        no_download: false,
         retries: Some(0),
         watch: None,
     };

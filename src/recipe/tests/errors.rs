@@ -393,7 +393,7 @@ fn missing_data_are_found_before_anything_runs() {
     7 | files = "pairs.jsonl"
       |         ^^^^^^^^^^^^^
 
-    hint: put the file there, or name yours: `--set TABLE.files=PATH`
+    hint: put the file there, or name yours: `--set dpo.data.files=PATH`
     "#);
     std::fs::write(folder.path("pairs.jsonl"), "").expect("a file");
     assert!(loaded.check_files().is_ok());

@@ -11,6 +11,9 @@ pub const HALF_WINDOW: usize = WINDOW / 2;
 /// of rate 0 is at policy == reference by right.
 pub const REPEATS: usize = 5;
 
+/// A warm-up takes the first of them, a cosine the last: fewer steps leave weights where they were.
+pub const FEW_STEPS: usize = 5;
+
 /// Exploded steps in a row: one spike is a rare token, and clipping takes care of it.
 pub const IN_A_ROW: usize = 3;
 
@@ -25,6 +28,9 @@ pub const LN2_NOISE: f64 = 0.05;
 /// Over 1e8 weights a norm of 1e-6 is 1e-10 each: below AdamW's epsilon of 1e-8, so that the
 /// weights stand still.
 pub const VANISHED: f64 = 1e-6;
+
+/// A loss that only pairs far apart have: -ln sigmoid of a margin of 7.
+pub const SETTLED_LOSS: f64 = 1e-3;
 
 /// How many times its usual norm an exploded gradient has.
 pub const EXPLODED_TIMES: f64 = 10.0;

@@ -366,3 +366,29 @@ fn every_diagnosis_is_given_once_and_says_what_to_change() {
     assert_eq!(diagnoser.data(&audit), []);
     assert_eq!(diagnoser.given().count(), 4);
 }
+
+#[test]
+fn a_training_of_few_steps_is_noticed_unless_it_was_asked_for() {
+    let few = |steps, wanted| names(&Diagnoser::new(F32).length(steps, wanted));
+    assert_eq!(few(1, false), ["few-steps"]);
+    assert_eq!(few(4, false), ["few-steps"]);
+    assert!(few(5, false).is_empty() && few(1, true).is_empty());
+}
+
+#[test]
+fn settled_pairs_are_not_blamed_on_equal_tokens() {
+    let settled = |step| StepMetrics {
+        loss: 1e-9,
+        grad_norm: 1e-9,
+        accuracy: Some(1.0),
+        learning_rate: 0.1,
+        ..healthy(step)
+    };
+    let found = steps(F32, 6, settled);
+    assert_eq!(names(&found), ["gradient-vanishing"]);
+    assert!(
+        found[0].mend.contains("learning_rate is far too high"),
+        "{found:?}"
+    );
+    assert!(!found[0].mend.contains("equal tokens"), "{found:?}");
+}
