@@ -90,6 +90,22 @@ pub(super) fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes a folder so that it is there whole or not at all: it is moved aside first. What a kill left aside earlier goes,
+/// too.
+///
+/// # Errors
+/// A folder that cannot be moved or removed.
+pub fn remove_folder_atomic(path: &Path) -> Result<()> {
+    let aside = beside(path);
+    remove(&aside)?;
+    match fs::rename(path, &aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io(path, "remove", error))
+        }
+        _ => remove(&aside),
+    }
+}
+
 /// All files under a folder, sorted; what is still being written beside, or was when a process was
 /// killed, is left out.
 pub(super) fn files_under(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -164,6 +180,22 @@ fn is_beside(path: &Path) -> bool {
 mod tests {
     use super::*;
     use crate::error::Kind;
+
+    #[test]
+    fn a_folder_goes_although_a_kill_left_an_earlier_one_half_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("checkpoint-4");
+        let left = beside(&path);
+        for folder in [&path, &left] {
+            create_folder(folder).unwrap();
+            fs::write(folder.join("state"), "4").unwrap();
+        }
+        remove_folder_atomic(&path).unwrap();
+        assert!(!path.exists() && !left.exists());
+        fs::create_dir(&left).unwrap();
+        remove_folder_atomic(&path).unwrap();
+        assert!(!left.exists(), "also where only the leftover is there");
+    }
 
     #[test]
     fn a_failed_write_leaves_the_old_file_and_nothing_beside() {

@@ -27,7 +27,9 @@ mod stage;
 mod summary;
 mod tensorboard;
 
-pub use atomic::{write_atomic, write_atomic_with, write_folder_atomic, write_json};
+pub use atomic::{
+    remove_folder_atomic, write_atomic, write_atomic_with, write_folder_atomic, write_json,
+};
 pub use dir::RunDir;
 pub use info::{RunInfo, Start, Status};
 pub use journal::{Journal, Keyed, read_rows, write_rows};

@@ -6,7 +6,7 @@ use crate::model::Decoder;
 use crate::model::files::{NamedTensor, Safetensors, StoreDtype, write_safetensors};
 use crate::model::params::Remap;
 use crate::objective::Objective;
-use crate::run::write_folder_atomic;
+use crate::run::{remove_folder_atomic, write_folder_atomic};
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -107,7 +107,7 @@ impl Checkpoints {
         })?;
         let all = self.all()?;
         for (_, old) in all.iter().rev().skip(self.keep) {
-            remove(old)?;
+            remove_folder_atomic(old)?;
         }
         Ok(())
     }
@@ -117,7 +117,9 @@ impl Checkpoints {
     /// # Errors
     /// When a folder cannot be removed.
     pub fn clear(&self) -> Result<()> {
-        self.all()?.iter().try_for_each(|(_, path)| remove(path))
+        self.all()?
+            .iter()
+            .try_for_each(|(_, path)| remove_folder_atomic(path))
     }
 
     /// By step, oldest first.
@@ -134,14 +136,6 @@ impl Checkpoints {
         found.sort();
         Ok(found)
     }
-}
-
-/// Takes the folder's name away first: a kill in the middle leaves nothing that looks like a checkpoint.
-fn remove(path: &Path) -> Result<()> {
-    let gone = path.with_extension("removed");
-    std::fs::rename(path, &gone)
-        .and_then(|()| std::fs::remove_dir_all(&gone))
-        .map_err(|e| Error::io(path, "remove", e))
 }
 
 /// The N of `checkpoint-N`.

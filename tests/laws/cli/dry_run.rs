@@ -52,7 +52,7 @@ fn files_and_models_that_are_not_there_yet_are_named_and_are_no_failure() {
     let later = estimate(&["sft", "--model", "quickstart", "--data", "later.jsonl"]);
     let unknown = later["unknown"][0].as_str().unwrap();
     assert!(
-        unknown.starts_with("sft: the rows: cannot open "),
+        unknown.starts_with("no such file: sft.data.files: "),
         "{unknown}"
     );
     assert!(
@@ -62,7 +62,7 @@ fn files_and_models_that_are_not_there_yet_are_named_and_are_no_failure() {
     assert!(later["seconds"].is_null(), "{later}");
 
     let cache = estimate(&["sft", "--model", "nobody/nothing", "--data", "later.jsonl"]);
-    let unknown = cache["unknown"][0].as_str().unwrap();
+    let unknown = cache["unknown"][1].as_str().unwrap();
     assert!(
         unknown.starts_with("the model's config: nobody/nothing is not in the cache "),
         "{unknown}"

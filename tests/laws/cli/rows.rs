@@ -96,8 +96,11 @@ fn an_edited_evaluation_file_redoes_its_stage_and_no_other() {
         ("reward-eval.jsonl", PAIRS),
         ("dpo-eval.jsonl", PAIRS),
     ]);
-    let run = || done(&duel(&folder, &["run", "recipe.toml", "--quiet"]));
-    run();
+    let run = |redo: &[&str]| {
+        let words = [&["run", "recipe.toml", "--quiet"], redo].concat();
+        done(&duel(&folder, &words));
+    };
+    run(&[]);
     let reference = folder.path().join("runs/keyed/dpo/reference-eval.jsonl");
     let first = fs::read(&reference).unwrap();
     let mut before = keys(&folder, "keyed");
@@ -109,7 +112,7 @@ fn an_edited_evaluation_file_redoes_its_stage_and_no_other() {
     ];
     for (at, (file, text)) in edits.into_iter().enumerate() {
         fs::write(folder.path().join(file), text).unwrap();
-        run();
+        run(&["--redo"]);
         let after = keys(&folder, "keyed");
         let changed: Vec<usize> = (0..3).filter(|&i| before[i] != after[i]).collect();
         assert_eq!(changed, [at], "after {file}");
@@ -145,7 +148,7 @@ fn offline_dpo_is_judged_by_the_reward_models_of_its_recipe() {
         ("pairs.jsonl", PAIRS),
         ("alone.toml", &format!("name = \"alone\"{JUDGED}")),
         ("ruled.toml", &format!("name = \"ruled\"{JUDGED}{RULE}")),
-        ("both.toml", &format!("name = \"alone\"{JUDGED}{RULE}")),
+        ("both.toml", &format!("name = \"both\"{JUDGED}{RULE}")),
     ]);
     let judges = |recipe: &str, run: &str| {
         let said = duel(&folder, &["dpo", recipe, "--json"]);
@@ -170,10 +173,8 @@ fn offline_dpo_is_judged_by_the_reward_models_of_its_recipe() {
     // A rule is enough; hours of training are not spent unasked.
     assert_eq!(judges("ruled.toml", "ruled"), (of(&["rule"]), false));
     // What lies there is used.
-    assert_eq!(
-        judges("both.toml", "alone"),
-        (of(&["rule", "reward"]), true)
-    );
+    done(&duel(&folder, &["reward", "both.toml"]));
+    assert_eq!(judges("both.toml", "both"), (of(&["rule", "reward"]), true));
 
     // And the model it trained measures text as the chat it was trained on.
     let text = "{\"prompt\": \"Hi\", \"chosen\": \"Hello.\", \"rejected\": \"No.\"}\n";
