@@ -162,6 +162,7 @@ def train(kind, asked):
         dataloader_pin_memory=False,
         logging_steps=1000,
         seed=0,
+        train_sampling_strategy="sequential",  # the same rows in the same steps on both sides
     )
     adapter = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None
     f32 = dict(dtype=torch.float32)

@@ -14,7 +14,7 @@ use crate::pipeline::{examples, pairs};
 use crate::recipe::{Lora, LrSchedulerType, Overlong, PairLoss, Sampling, Train};
 use crate::run::peak_rss_mib;
 use crate::text::{Answer, Chat};
-use crate::trainer::Fit;
+use crate::trainer::{Fit, Plan};
 use crate::trie::Sequence;
 use clap::{Args, ValueEnum};
 use duel_backends::clock;
@@ -179,6 +179,7 @@ impl Bench {
             max_tokens_per_batch: usize::MAX,
             ..Train::default()
         };
+        let rows = in_file_order(rows, &train);
         let prepared = began.elapsed().as_secs_f64();
         let parameters = decoder.parameter_counts().0;
         let rate = matrix_rate(&setup::device(global)?);
@@ -326,6 +327,16 @@ impl Bench {
             "responses_per_second": judged as f64 / seconds,
         }))
     }
+}
+
+/// The rows placed so that the trainer, which draws an order of its own, takes them as the file has them: another
+/// trainer can be given the same steps.
+fn in_file_order(rows: Vec<Example>, train: &Train) -> Vec<Example> {
+    let plan = Plan::new(rows.len(), train, Key::new(0));
+    let order = (0..plan.steps).flat_map(|step| plan.rows_of(step));
+    let mut placed: Vec<(usize, Example)> = order.zip(rows).collect();
+    placed.sort_unstable_by_key(|(at, _)| *at);
+    placed.into_iter().map(|(_, row)| row).collect()
 }
 
 /// Both sequences of a pair as texts that are learned whole.
