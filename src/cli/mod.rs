@@ -23,7 +23,7 @@ mod setup;
 mod stop;
 mod summary;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use crate::pipeline::Until;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -93,6 +93,30 @@ enum Command {
 }
 
 impl Command {
+    /// Runs the command.
+    fn run(&self, global: &Global) -> Result<()> {
+        match self {
+            Self::Quickstart(command) => command.run(global),
+            Self::Run(command) => command.run(global, Until::End),
+            Self::Sft(command) => command.run(global, Until::Sft),
+            Self::Reward(command) => command.run(global, Until::Reward),
+            Self::Dpo(command) => command.run(global, Until::Dpo),
+            Self::Online(command) => command.run(global, Until::Online),
+            Self::Judge(command) => command.run(global),
+            Self::Pairs(command) => command.run(global),
+            Self::Score(command) => command.run(global),
+            Self::Eval(command) => command.run(global),
+            Self::Chat(command) => command.run(global),
+            Self::Bench(command) => command.run(global),
+            Self::Generate(command) => command.run(global),
+            Self::Data(command) => command.run(global),
+            Self::Runs(command) => command.run(global),
+            Self::Recipe(command) => command.run(global),
+            Self::Export(command) => command.run(global),
+            Self::Devices(command) => command.run(global),
+        }
+    }
+
     /// Whether the same command goes on where it was stopped. The others keep nothing of what they computed.
     fn continues(&self) -> bool {
         use Command::{Dpo, Generate, Online, Quickstart, Reward, Run, Sft};
@@ -144,26 +168,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let continues = cli.command.continues();
     setup::start(&cli.global, cli.command.work());
-    let outcome = match &cli.command {
-        Command::Quickstart(command) => command.run(&cli.global),
-        Command::Run(command) => command.run(&cli.global, Until::End),
-        Command::Sft(command) => command.run(&cli.global, Until::Sft),
-        Command::Reward(command) => command.run(&cli.global, Until::Reward),
-        Command::Dpo(command) => command.run(&cli.global, Until::Dpo),
-        Command::Online(command) => command.run(&cli.global, Until::Online),
-        Command::Judge(command) => command.run(&cli.global),
-        Command::Pairs(command) => command.run(&cli.global),
-        Command::Score(command) => command.run(&cli.global),
-        Command::Eval(command) => command.run(&cli.global),
-        Command::Chat(command) => command.run(&cli.global),
-        Command::Bench(command) => command.run(&cli.global),
-        Command::Generate(command) => command.run(&cli.global),
-        Command::Data(command) => command.run(&cli.global),
-        Command::Runs(command) => command.run(&cli.global),
-        Command::Recipe(command) => command.run(&cli.global),
-        Command::Export(command) => command.run(&cli.global),
-        Command::Devices(command) => command.run(&cli.global),
-    };
+    let outcome = setup::on_a_worker(|| cli.command.run(&cli.global));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

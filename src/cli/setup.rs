@@ -57,6 +57,17 @@ pub fn start(global: &Global, work: stop::Work) {
     stop::listen(work);
 }
 
+/// Runs `f` on one of the threads that share the numeric work. From any other thread every parallel loop, of which a
+/// step has some hundreds, would begin and end with a handover between threads.
+pub fn on_a_worker<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    // As much as a main thread has: the default of a worker is a quarter of that. A pool that is already there serves
+    // as well.
+    let _ = rayon::ThreadPoolBuilder::new()
+        .stack_size(8 << 20)
+        .build_global();
+    rayon::scope(|_| f())
+}
+
 /// A log line: the message, behind its level only where that matters.
 struct Line;
 
