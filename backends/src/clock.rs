@@ -19,7 +19,7 @@ pub enum Work {
     Elementwise,
     /// The update of the weights and the gradient's norm.
     Optimiser,
-    /// Tries of token sequences.
+    /// Waiting for the tries of token sequences.
     Data,
     /// Drawing tokens from logits.
     Sampling,

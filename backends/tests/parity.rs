@@ -1,7 +1,7 @@
 //! Every fused op against its reference body, forward and backward, on random shapes.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use duel_backends::ops::{self, KeySpan, QuerySegment, Spans};
+use duel_backends::ops::{self, KeySpan, Precision, QuerySegment, Served, Spans};
 use std::sync::Arc;
 
 /// A small generator of its own, so that a failure names a seed and nothing else.
@@ -212,6 +212,75 @@ fn row_ops_equal_their_references() {
 }
 
 #[test]
+fn low_rank_equals_its_reference_with_a_trained_or_a_frozen_weight() {
+    let device = Device::flex();
+    for seed in 0..12 {
+        let mut random = Random(seed);
+        let (rows, width, out, r) = (
+            1 + random.below(70),
+            1 + random.below(80),
+            1 + random.below(80),
+            1 + random.below(20),
+        );
+        let x = random.matrix(rows, width, &device);
+        let weight = random.matrix(out, width, &device);
+        let a = random.matrix(r, width, &device);
+        let b = random.matrix(out, r, &device);
+        let weights = random.matrix(rows, out, &device);
+        let by = |f: fn(Tensor<2>, Tensor<2>, Tensor<2>, Tensor<2>, f64) -> Tensor<2>| {
+            let frozen = weight.clone().autodiff();
+            move |t: &[Tensor<2>]| {
+                let own = t.get(3).unwrap_or(&frozen).clone();
+                f(t[0].clone(), own, t[1].clone(), t[2].clone(), 0.7)
+            }
+        };
+        let mut inputs = vec![x, a, b];
+        let (fused, plain) = (by(ops::low_rank), by(ops::low_rank::reference));
+        same("low_rank, frozen", seed, &inputs, &weights, &fused, &plain);
+        inputs.push(weight.clone());
+        same("low_rank", seed, &inputs, &weights, &fused, &plain);
+    }
+}
+
+#[test]
+fn served_weights_multiply_as_the_rounded_weights_do() {
+    let device = Device::flex();
+    for seed in 0..20 {
+        let mut random = Random(seed);
+        let (rows, width) = (1 + random.below(20), 1 + random.below(200));
+        let x = random.matrix(rows, width, &device);
+        let weights: Vec<Tensor<2>> = (0..1 + random.below(3))
+            .map(|_| {
+                let out = 1 + random.below(70);
+                random.matrix(out, width, &device)
+            })
+            .collect();
+        let stacked = Tensor::cat(weights.clone(), 0);
+        for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+            let fused = Served::stacked(&weights, precision).linear(x.clone());
+            let rounded = ops::served::rounded(stacked.clone(), precision);
+            let plain = ops::linear::reference(x.clone(), rounded);
+            close(&format!("served {precision:?}"), seed, &fused, &plain);
+        }
+    }
+}
+
+#[test]
+fn rounding_a_served_weight_moves_it_by_at_most_half_a_step() {
+    let device = Device::flex();
+    let weight = Random(2).matrix(9, 150, &device);
+    let largest_move = |precision| -> f32 {
+        let moved = ops::served::rounded(weight.clone(), precision) - weight.clone();
+        moved.abs().max().into_scalar()
+    };
+    assert_eq!(largest_move(Precision::F32), 0.0);
+    // Values lie below 1: bf16 keeps eight bits of them, int8 127 steps.
+    let (bf16, int8) = (largest_move(Precision::Bf16), largest_move(Precision::Int8));
+    assert!(bf16 > 1e-4 && bf16 <= 1.0 / 512.0, "{bf16}");
+    assert!(int8 > 1e-4 && int8 <= 0.5 / 127.0 + 1e-6, "{int8}");
+}
+
+#[test]
 fn target_logprobs_equal_their_reference_across_vocabulary_chunks() {
     let device = Device::flex();
     for (seed, vocab) in [(1u64, 7), (2, 4096), (3, 4097), (4, 9000)] {
@@ -298,6 +367,28 @@ fn adamw_equals_its_reference_over_three_steps() {
     close("param", 11, &fused.0, &plain.0);
     close("first", 11, &fused.1, &plain.1);
     close("second", 11, &fused.2, &plain.2);
+}
+
+#[test]
+fn added_rows_equal_the_reference_where_rows_come_twice() {
+    let device = Device::flex();
+    for seed in 0..8 {
+        let mut random = Random(seed);
+        let (table, width, count) = (
+            1 + random.below(9),
+            1 + random.below(40),
+            1 + random.below(30),
+        );
+        let into = random.matrix(table, width, &device);
+        let new = random.matrix(count, width, &device);
+        let rows: Vec<u32> = (0..count).map(|_| random.below(table) as u32).collect();
+        let plain = ops::add_rows::reference(into.clone(), new.clone(), &rows);
+        let kept = into.clone();
+        let before = kept.to_data();
+        let fused = ops::add_rows(into, new, Arc::new(rows));
+        close("add_rows", seed, &fused, &plain);
+        kept.to_data().assert_eq(&before, true);
+    }
 }
 
 #[test]

@@ -11,11 +11,10 @@ use crate::pipeline::estimate::matrix_rate;
 use crate::pipeline::judges::score_with;
 use crate::pipeline::responses::GroupRow;
 use crate::pipeline::{examples, pairs};
-use crate::recipe::{Lora, LrSchedulerType, Overlong, PairLoss, Sampling, Train};
+use crate::recipe::{Lora, LrSchedulerType, Overlong, PairLoss, Sampling, Train, WeightDtype};
 use crate::run::peak_rss_mib;
 use crate::text::{Answer, Chat};
 use crate::trainer::{Fit, Plan};
-use crate::trie::Sequence;
 use clap::{Args, ValueEnum};
 use duel_backends::clock;
 use serde_json::{Value, json};
@@ -53,9 +52,15 @@ pub struct Bench {
     /// Responses a prompt (generate, judge)
     #[arg(short, long, default_value_t = 8, value_parser = numbers::from_1)]
     k: usize,
+    /// Keep only what goes into each block and compute the blocks again for the backward pass
+    #[arg(long)]
+    gradient_checkpointing: bool,
     /// Tokens a response (generate)
     #[arg(long, default_value_t = 128, value_parser = numbers::from_1)]
     max_new_tokens: usize,
+    /// What the weights are rounded to (generate)
+    #[arg(long, default_value = "f32")]
+    dtype: WeightDtype,
 }
 
 /// What is measured.
@@ -113,7 +118,12 @@ impl Bench {
     }
 
     fn train(&self, model: Model, global: &Global) -> Result<Value> {
-        let count = (self.steps + self.warm) * self.pairs;
+        // A step of SFT learns as many sequences as a step over pairs reads.
+        let per_step = match self.kind {
+            Kind::Sft => 2 * self.pairs,
+            _ => self.pairs,
+        };
+        let count = (self.steps + self.warm) * per_step;
         let began = Instant::now();
         let mut rows = self.rows(&model, self.kind != Kind::Reward, count)?;
         let mut model = model;
@@ -126,7 +136,7 @@ impl Bench {
                 })
             }
             Kind::Sft => {
-                rows = rows.into_iter().flat_map(whole).collect();
+                rows = rows.into_iter().map(whole).collect();
                 Box::new(Sft)
             }
             _ => Box::new(Preference::new(PairLoss::default())),
@@ -166,23 +176,24 @@ impl Bench {
         }
         let lora = self.lora;
         let decoder = decoder.tracked(|name| !lora || is_adapter(name) || name == "score.weight");
-        let per_step = if self.kind == Kind::Sft {
-            2 * self.pairs
-        } else {
-            self.pairs
-        };
         let train = Train {
             learning_rate: if self.lora { 1e-5 } else { 1e-6 },
             lr_scheduler_type: LrSchedulerType::Constant,
             per_device_train_batch_size: per_step,
             gradient_accumulation_steps: 1,
             max_tokens_per_batch: usize::MAX,
+            gradient_checkpointing: self.gradient_checkpointing,
             ..Train::default()
         };
+        let lengths = |rows: &[Example]| -> usize {
+            let sequences = rows.iter().flat_map(|row| &row.sequences);
+            sequences.map(|sequence| sequence.tokens.len()).sum()
+        };
+        let step_tokens: Vec<usize> = rows.chunks(per_step).skip(self.warm).map(lengths).collect();
         let rows = in_file_order(rows, &train);
         let prepared = began.elapsed().as_secs_f64();
         let parameters = decoder.parameter_counts().0;
-        let rate = matrix_rate(&setup::device(global)?);
+        let mut first_step_unix = f64::NAN;
         let mut seconds = Vec::new();
         let mut losses = Vec::new();
         let mut tokens = Vec::new();
@@ -198,6 +209,9 @@ impl Bench {
                 seconds.push(record.get("seconds").unwrap_or(f64::NAN));
                 losses.push(record.get("loss").unwrap_or(f64::NAN));
                 tokens.push(record.get("num_tokens").unwrap_or(f64::NAN));
+                if record.step == 1 {
+                    first_step_unix = unix_now() - seconds[0];
+                }
                 if record.step == self.warm {
                     clock::start();
                 }
@@ -207,6 +221,7 @@ impl Bench {
         }
         .run(decoder)?;
         let shares = clock::stop();
+        let rate = matrix_rate(&setup::device(global)?);
         let trained: f64 = seconds[self.warm..].iter().sum();
         let measured: Vec<f64> = seconds[self.warm..]
             .iter()
@@ -221,6 +236,8 @@ impl Bench {
             "steps": self.steps,
             "seconds_per_step": total / self.steps as f64,
             "step_seconds": measured,
+            // As a trainer without shared prefixes would count them.
+            "step_tokens": step_tokens,
             "median_seconds": median(&measured),
             "fastest_seconds": measured.iter().copied().fold(f64::INFINITY, f64::min),
             "reference_seconds": reference_seconds,
@@ -233,6 +250,7 @@ impl Bench {
             "first_loss": losses[0],
             "last_loss": losses[losses.len() - 1],
             "prepare_seconds": prepared,
+            "first_step_unix": first_step_unix,
         }))
     }
 
@@ -253,31 +271,25 @@ impl Bench {
         let how = Sampling {
             num_generations: self.k,
             max_new_tokens: self.max_new_tokens,
+            dtype: self.dtype,
             max_tokens_per_batch: usize::MAX,
             ..Sampling::default()
         };
-        let short = Sampling {
-            max_new_tokens: 4,
-            ..how.clone()
-        };
         let chat = model.chat.clone().endless();
-        let engine = |how| Engine {
-            decoder: &model.decoder,
-            chat: &chat,
-            how,
-        };
         let prompts = self.prompts(model)?;
-        engine(&short).generate(&prompts, Key::new(0), &mut |_, _| Ok(()))?;
+        let engine = Engine::new(&model.decoder, &chat, &how);
+        engine.generate(&prompts, Key::new(1), &mut |_, _| Ok(()))?;
         let began = Instant::now();
         let mut drawn = 0;
         clock::start();
-        engine(&how).generate(&prompts, Key::new(0), &mut |_, responses| {
+        engine.generate(&prompts, Key::new(0), &mut |_, responses| {
             drawn += responses.iter().map(|r| r.tokens.len()).sum::<usize>();
             Ok(())
         })?;
         let seconds = began.elapsed().as_secs_f64();
         Ok(json!({
             "kind": "generate",
+            "dtype": how.dtype,
             "prompts": prompts.len(),
             "k": self.k,
             "tokens": drawn,
@@ -329,6 +341,12 @@ impl Bench {
     }
 }
 
+/// Seconds since 1970: whoever started the process can tell how long it took to its first step.
+fn unix_now() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(f64::NAN, |since| since.as_secs_f64())
+}
+
 /// The rows placed so that the trainer, which draws an order of its own, takes them as the file has them: another
 /// trainer can be given the same steps.
 fn in_file_order(rows: Vec<Example>, train: &Train) -> Vec<Example> {
@@ -339,18 +357,13 @@ fn in_file_order(rows: Vec<Example>, train: &Train) -> Vec<Example> {
     placed.into_iter().map(|(_, row)| row).collect()
 }
 
-/// Both sequences of a pair as texts that are learned whole.
-fn whole(pair: Example) -> Vec<Example> {
-    let learned = |sequence: Sequence| Example {
-        id: pair.id.clone(),
-        sequences: vec![Sequence {
-            scored: vec![true; sequence.tokens.len()],
-            tokens: sequence.tokens,
-        }],
-        reference: Vec::new(),
-        margin: None,
-    };
-    pair.sequences.into_iter().map(learned).collect()
+/// The chosen sequence of a pair as a text that is learned whole.
+fn whole(mut pair: Example) -> Example {
+    pair.sequences.truncate(1);
+    for sequence in &mut pair.sequences {
+        sequence.scored.fill(true);
+    }
+    pair
 }
 
 /// The last words of a response.

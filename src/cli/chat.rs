@@ -53,11 +53,7 @@ impl Chat {
             max_new_tokens: self.max_new_tokens,
             ..Sampling::default()
         };
-        let engine = Engine {
-            decoder: &model.decoder,
-            chat: &model.chat,
-            how: &how,
-        };
+        let engine = Engine::new(&model.decoder, &model.chat, &how);
         let opening: Dialogue = self
             .system
             .iter()

@@ -5,14 +5,15 @@
 use super::sample::Sampler;
 use crate::data::key::Key;
 use crate::error::{Error, Result};
-use crate::model::{Cache, Decoder};
-use crate::recipe::Sampling;
+use crate::model::{Cache, Decoder, Served};
+use crate::recipe::{Sampling, WeightDtype};
 use crate::run::interrupt;
 use crate::text::Chat;
 use crate::trie::{Sequence, Trie, pack};
 use duel_backends::clock::{self, Work};
-use duel_backends::ops::{KeySpan, QuerySegment, Spans};
+use duel_backends::ops::{KeySpan, Precision, QuerySegment, Spans};
 use rayon::prelude::*;
+use std::cell::OnceCell;
 
 /// A prompt, tokenised.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,11 +48,13 @@ pub struct Drawn {
 /// A model that answers.
 pub struct Engine<'a> {
     /// The weights, untracked.
-    pub decoder: &'a Decoder,
+    decoder: &'a Decoder,
     /// Its tokenizer.
     pub chat: &'a Chat,
     /// How to draw.
-    pub how: &'a Sampling,
+    how: &'a Sampling,
+    /// The weights as decoding reads them, laid out at the first prompt.
+    served: OnceCell<Served>,
 }
 
 /// A response in the making.
@@ -66,7 +69,27 @@ struct Live {
     row: usize,
 }
 
-impl Engine<'_> {
+impl<'a> Engine<'a> {
+    /// An engine of these weights, which are untracked, and their tokenizer.
+    pub fn new(decoder: &'a Decoder, chat: &'a Chat, how: &'a Sampling) -> Self {
+        Self {
+            decoder,
+            chat,
+            how,
+            served: OnceCell::new(),
+        }
+    }
+
+    fn served(&self) -> &Served {
+        self.served.get_or_init(|| {
+            self.decoder.served(match self.how.dtype {
+                WeightDtype::F32 => Precision::F32,
+                WeightDtype::Bf16 => Precision::Bf16,
+                WeightDtype::Int8 => Precision::Int8,
+            })
+        })
+    }
+
     /// `num_generations` responses for each prompt, handed to `done` prompt by prompt in order.
     ///
     /// # Errors
@@ -169,10 +192,14 @@ impl Engine<'_> {
     fn prefill(&self, trie: &Trie, cache: &mut Cache) -> Vec<f32> {
         cache.place((0..trie.len() as u32).collect());
         let spans = trie.spans(self.decoder.spec.sliding_window);
-        let logits =
-            self.decoder
-                .cached_logits(&trie.tokens, &trie.positions, spans, cache, &trie.last);
-        host(logits)
+        host(self.decoder.cached_logits(
+            self.served(),
+            &trie.tokens,
+            &trie.positions,
+            spans,
+            cache,
+            &trie.last,
+        ))
     }
 
     /// Runs the newest token of every live response: `[live, vocab]`, flat.
@@ -212,7 +239,7 @@ impl Engine<'_> {
         let all: Vec<u32> = (0..live.len() as u32).collect();
         host(
             self.decoder
-                .cached_logits(&tokens, &positions, spans, cache, &all),
+                .cached_logits(self.served(), &tokens, &positions, spans, cache, &all),
         )
     }
 

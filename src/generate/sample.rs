@@ -83,19 +83,32 @@ impl Sampler {
             floor = floor.max(*kth);
         }
         if self.top_p < 1.0 {
-            let mut kept: Vec<f32> = logits.iter().copied().filter(|&l| l >= floor).collect();
-            kept.sort_unstable_by(|a, b| b.total_cmp(a));
+            let kept: Vec<f32> = logits.iter().copied().filter(|&l| l >= floor).collect();
             let total: f64 = kept.iter().map(|&l| weight(l)).sum();
-            let mut sum = 0.0;
-            for logit in kept {
-                sum += weight(logit);
-                if sum >= self.top_p * total {
-                    return logit;
-                }
-            }
+            return nucleus(kept, self.top_p * total, weight).unwrap_or(floor);
         }
         floor
     }
+}
+
+/// The logit at which the likeliest tokens together reach `wanted`. Only as many are sorted as it takes: the likeliest
+/// hundred hold nearly all of it most of the time.
+fn nucleus(mut kept: Vec<f32>, wanted: f64, weight: &dyn Fn(f32) -> f64) -> Option<f32> {
+    let (mut sorted, mut sum) = (0, 0.0);
+    while sorted < kept.len() {
+        let rest = &mut kept[sorted..];
+        let count = (2 * sorted).max(128).min(rest.len());
+        rest.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
+        rest[..count].sort_unstable_by(|a, b| b.total_cmp(a));
+        for &logit in &rest[..count] {
+            sum += weight(logit);
+            if sum >= wanted {
+                return Some(logit);
+            }
+        }
+        sorted += count;
+    }
+    None
 }
 
 /// The first largest logit.
@@ -154,6 +167,27 @@ mod tests {
             let dropped = &found[..4 - kept];
             assert!(dropped.iter().all(|&f| f == 0.0), "{found:?}");
             assert!(found[4 - kept..].iter().all(|&f| f > 0.0), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_nucleus_ends_where_a_full_sort_ends_it() {
+        // 5,000 logits in no order, nearly flat, so that the nucleus is wide.
+        let logits: Vec<f32> = (0..5_000u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32)
+            .collect();
+        let weight = |logit: f32| f64::from(logit).exp();
+        let total: f64 = logits.iter().map(|&l| weight(l)).sum();
+        let mut sorted = logits.clone();
+        sorted.sort_by(|a, b| b.total_cmp(a));
+        for share in [1e-9, 0.01, 0.3, 0.9, 0.999] {
+            let mut sum = 0.0;
+            let wanted = sorted.iter().copied().find(|&logit| {
+                sum += weight(logit);
+                sum >= share * total
+            });
+            assert!(wanted.is_some());
+            assert_eq!(nucleus(logits.clone(), share * total, &weight), wanted);
         }
     }
 

@@ -169,6 +169,7 @@ impl Decoder {
             lm_head,
             score,
             spec: Arc::new(spec.clone()),
+            tape: None,
         })
     }
 

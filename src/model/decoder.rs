@@ -3,7 +3,9 @@
 use super::cache::Cache;
 use super::linear::Linear;
 use super::rope::Frequencies;
+use super::served::Served;
 use super::spec::DecoderSpec;
+use super::tape::Tape;
 use crate::trie::Trie;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -22,6 +24,9 @@ pub struct Decoder {
     /// Sizes and switches.
     #[module(skip)]
     pub spec: Arc<DecoderSpec>,
+    /// What training keeps of its forward passes.
+    #[module(skip)]
+    pub(super) tape: Option<Tape>,
 }
 
 /// Embedding, blocks, final norm.
@@ -91,10 +96,55 @@ pub struct Mlp {
 }
 
 /// Where the rows of a forward pass stand, and whom they see.
-struct Place {
+pub(super) struct Place {
     cos: Tensor<2>,
     sin: Tensor<2>,
     spans: Arc<Spans>,
+}
+
+impl Place {
+    /// On the decoder's device.
+    pub(super) fn new(decoder: &Decoder, positions: &[u32], spans: Arc<Spans>) -> Self {
+        let frequencies = Frequencies::new(&decoder.spec.rope, decoder.spec.head_dim);
+        let (cos, sin) = frequencies.angles(positions, &decoder.device());
+        Self { cos, sin, spans }
+    }
+}
+
+/// The matrix products of a block: layer by layer where they may be trained, stacked where they are only read.
+pub(super) trait Products {
+    /// Queries, keys and values of `x [n, hidden]`.
+    fn qkv(&self, x: Tensor<2>) -> [Tensor<2>; 3];
+    /// The heads' outputs, `[n, heads * d]`, back to `[n, hidden]`.
+    fn o(&self, x: Tensor<2>) -> Tensor<2>;
+    /// Both inputs of the SwiGLU.
+    fn gate_up(&self, x: Tensor<2>) -> [Tensor<2>; 2];
+    /// The SwiGLU's output back to `[n, hidden]`.
+    fn down(&self, x: Tensor<2>) -> Tensor<2>;
+}
+
+impl Products for Block {
+    fn qkv(&self, x: Tensor<2>) -> [Tensor<2>; 3] {
+        let SelfAttention {
+            q_proj,
+            k_proj,
+            v_proj,
+            ..
+        } = &self.self_attn;
+        [q_proj, k_proj, v_proj].map(|layer| layer.forward(x.clone()))
+    }
+
+    fn o(&self, x: Tensor<2>) -> Tensor<2> {
+        self.self_attn.o_proj.forward(x)
+    }
+
+    fn gate_up(&self, x: Tensor<2>) -> [Tensor<2>; 2] {
+        [&self.mlp.gate_proj, &self.mlp.up_proj].map(|layer| layer.forward(x.clone()))
+    }
+
+    fn down(&self, x: Tensor<2>) -> Tensor<2> {
+        self.mlp.down_proj.forward(x)
+    }
 }
 
 impl Norm {
@@ -111,27 +161,16 @@ impl Norm {
     }
 }
 
-impl Mlp {
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let gate = self.gate_proj.forward(x.clone());
-        let up = self.up_proj.forward(x);
-        self.down_proj.forward(ops::swiglu(gate, up))
-    }
-}
-
 impl SelfAttention {
-    /// `x [n, hidden]` to the heads' outputs, `[n, heads * d]`, before `o_proj`; with a cache the new keys and values
-    /// are written into layer `layer` of it and the spans speak of its rows.
+    /// Queries, keys and values to the heads' outputs, `[n, heads * d]`, before `o_proj`; with a cache the new keys and
+    /// values are written into layer `layer` of it and the spans speak of its rows.
     fn forward(
         &self,
-        x: Tensor<2>,
+        [mut q, mut k, mut v]: [Tensor<2>; 3],
         spec: &DecoderSpec,
         place: &Place,
         cache: Option<(&mut Cache, usize)>,
     ) -> Tensor<2> {
-        let mut q = self.q_proj.forward(x.clone());
-        let mut k = self.k_proj.forward(x.clone());
-        let mut v = self.v_proj.forward(x);
         if let (Some(q_norm), Some(k_norm)) = (&self.q_norm, &self.k_norm) {
             q = q_norm.per_head(q, spec.rms_norm_eps);
             k = k_norm.per_head(k, spec.rms_norm_eps);
@@ -149,6 +188,7 @@ impl Block {
     fn forward(
         &self,
         x: Tensor<2>,
+        products: &dyn Products,
         spec: &DecoderSpec,
         place: &Place,
         cache: Option<(&mut Cache, usize)>,
@@ -156,15 +196,17 @@ impl Block {
     ) -> Tensor<2> {
         let eps = spec.rms_norm_eps;
         let seen = self.input_layernorm.forward(x.clone(), eps);
-        let mut mixed = self.self_attn.forward(seen, spec, place, cache);
+        let qkv = products.qkv(seen);
+        let mut mixed = self.self_attn.forward(qkv, spec, place, cache);
         let mut x = x;
         if let Some(rows) = rows {
             mixed = mixed.select(0, rows.clone());
             x = x.select(0, rows.clone());
         }
-        let x = x + self.self_attn.o_proj.forward(mixed);
+        let x = x + products.o(mixed);
         let seen = self.post_attention_layernorm.forward(x.clone(), eps);
-        x + self.mlp.forward(seen)
+        let [gate, up] = products.gate_up(seen);
+        x + products.down(ops::swiglu(gate, up))
     }
 }
 
@@ -174,36 +216,47 @@ impl Decoder {
         self.model.embed_tokens.weight.val().device()
     }
 
-    /// Final hidden states of `rows`, after the final norm: `[rows, hidden]`. Above the last attention no other row
-    /// is computed.
-    fn states(
+    /// The vectors of `tokens`: `[tokens, hidden]`.
+    pub(super) fn embed(&self, tokens: &[u32]) -> Tensor<2> {
+        let table = self.model.embed_tokens.weight.val();
+        let tokens = index(tokens, &table.device());
+        table.select(0, tokens)
+    }
+
+    /// Block `layer`. Above the last attention only `rows` are computed.
+    pub(super) fn block(
         &self,
-        tokens: &[u32],
-        positions: &[u32],
-        spans: Arc<Spans>,
-        mut cache: Option<&mut Cache>,
-        rows: &[u32],
+        layer: usize,
+        x: Tensor<2>,
+        place: &Place,
+        rows: &Tensor<1, Int>,
     ) -> Tensor<2> {
-        let device = self.device();
-        let (cos, sin) =
-            Frequencies::new(&self.spec.rope, self.spec.head_dim).angles(positions, &device);
-        let place = Place { cos, sin, spans };
-        let embedding = self.model.embed_tokens.weight.val();
-        let mut x = embedding.select(0, index(tokens, &device));
-        let rows = index(rows, &device);
-        let last = self.model.layers.len() - 1;
-        for (layer, block) in self.model.layers.iter().enumerate() {
-            let cache = cache.as_deref_mut().map(|cache| (cache, layer));
-            let rows = (layer == last).then_some(&rows);
-            x = block.forward(x, &self.spec, &place, cache, rows);
-        }
-        self.model.norm.forward(x, self.spec.rms_norm_eps)
+        let block = &self.model.layers[layer];
+        let rows = (layer + 1 == self.model.layers.len()).then_some(rows);
+        block.forward(x, block, &self.spec, place, None, rows)
+    }
+
+    /// All blocks.
+    pub(super) fn blocks(&self, x: Tensor<2>, place: &Place, rows: &Tensor<1, Int>) -> Tensor<2> {
+        let layers = 0..self.model.layers.len();
+        layers.fold(x, |x, layer| self.block(layer, x, place, rows))
     }
 
     /// Final hidden states of `rows` of a trie: `[rows, hidden]`.
     pub fn hidden(&self, trie: &Trie, rows: &[u32]) -> Tensor<2> {
-        let spans = Arc::new(trie.spans(self.spec.sliding_window));
-        self.states(&trie.tokens, &trie.positions, spans, None, rows)
+        let x = match &self.tape {
+            Some(tape) => self.taped_blocks(tape, trie, rows),
+            None => {
+                let spans = Arc::new(trie.spans(self.spec.sliding_window));
+                let place = Place::new(self, &trie.positions, spans);
+                self.blocks(
+                    self.embed(&trie.tokens),
+                    &place,
+                    &index(rows, &self.device()),
+                )
+            }
+        };
+        self.model.norm.forward(x, self.spec.rms_norm_eps)
     }
 
     /// The matrix that turns hidden states into logits, `[vocab, hidden]`.
@@ -235,23 +288,33 @@ impl Decoder {
         head.forward(hidden).flatten(0, 1)
     }
 
-    /// Runs new tokens against a cache and returns the logits of `rows` among them: `[rows, vocab]`.
-    /// `spans` speaks of the cache's rows.
+    /// Runs new tokens against a cache, through matrices that [`Decoder::served`] has laid out, and returns the logits
+    /// of `rows` among them: `[rows, vocab]`. `spans` speaks of the cache's rows.
     pub fn cached_logits(
         &self,
+        served: &Served,
         tokens: &[u32],
         positions: &[u32],
         spans: Spans,
         cache: &mut Cache,
         rows: &[u32],
     ) -> Tensor<2> {
-        let states = self.states(tokens, positions, Arc::new(spans), Some(cache), rows);
-        ops::linear(states, self.output_weight())
+        let place = Place::new(self, positions, Arc::new(spans));
+        let rows = index(rows, &self.device());
+        let mut x = self.embed(tokens);
+        let last = self.model.layers.len() - 1;
+        for (layer, block) in self.model.layers.iter().enumerate() {
+            let rows = (layer == last).then_some(&rows);
+            let (products, cache) = (&served.blocks[layer], Some((&mut *cache, layer)));
+            x = block.forward(x, products, &self.spec, &place, cache, rows);
+        }
+        let states = self.model.norm.forward(x, self.spec.rms_norm_eps);
+        served.head.linear(states)
     }
 }
 
 /// Ids as an index tensor.
-fn index(ids: &[u32], device: &Device) -> Tensor<1, Int> {
+pub(super) fn index(ids: &[u32], device: &Device) -> Tensor<1, Int> {
     let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
     let count = ids.len();
     Tensor::from_data(TensorData::new(ids, [count]), device)

@@ -31,16 +31,13 @@ pub struct Lora {
 impl Linear {
     /// `x [n, in]` to `[n, out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let low_rank = self.lora.as_ref().map(|lora| {
-            let narrow = ops::linear(x.clone(), lora.a.val());
-            ops::linear(narrow, lora.b.val()) * lora.scale
-        });
-        let mut y = ops::linear(x, self.weight.val());
-        if let Some(bias) = &self.bias {
-            y = y + bias.val().unsqueeze();
-        }
-        match low_rank {
-            Some(low_rank) => y + low_rank,
+        let weight = self.weight.val();
+        let y = match &self.lora {
+            Some(lora) => ops::low_rank(x, weight, lora.a.val(), lora.b.val(), lora.scale),
+            None => ops::linear(x, weight),
+        };
+        match &self.bias {
+            Some(bias) => y + bias.val().unsqueeze(),
             None => y,
         }
     }

@@ -90,6 +90,11 @@ pub fn kept_per_token(spec: &DecoderSpec, lora: Option<&LoraShape>) -> u64 {
     spec.num_hidden_layers as u64 * (block + narrow) as u64 * F32
 }
 
+/// Bytes that one token leaves behind where the blocks are computed again: what went into each, `L h`.
+fn inputs_per_token(spec: &DecoderSpec) -> u64 {
+    (spec.num_hidden_layers * spec.hidden_size) as u64 * F32
+}
+
 /// Bytes of the activations of one block and the residual stream, which a pass without gradients holds a token.
 fn passing_per_token(spec: &DecoderSpec) -> u64 {
     (2 * spec.hidden_size + 3 * spec.intermediate_size) as u64 * F32
@@ -116,6 +121,8 @@ pub struct Batch {
     pub accumulated: bool,
     /// A checkpoint is written on the way.
     pub saved: bool,
+    /// The backward pass computes the blocks again, one at a time.
+    pub recomputed: bool,
 }
 
 /// Bytes of a training, by what they are for.
@@ -138,9 +145,8 @@ pub struct Training {
 /// What it takes to train a decoder, all of it or (with `lora`) an adapter over it.
 ///
 /// Start, weights and moments live through a step. Then the peak is the largest of three moments: the end of the
-/// forward pass (all activations, no gradient of this micro-batch yet), the end of the backward pass (the reverse;
-/// a tied embedding then has its gradient three times: from the head, from the tokens, and their sum), and a
-/// checkpoint being written (weights and moments once more on the host, activations and gradients gone).
+/// forward pass (all activations, no gradient of this micro-batch yet), the end of the backward pass (the reverse),
+/// and a checkpoint being written (weights and moments once more on the host, activations and gradients gone).
 pub fn training(spec: &DecoderSpec, lora: Option<&LoraShape>, batch: Batch) -> Training {
     let start = F32 * parameter_count(spec);
     let embedding = F32 * (spec.vocab_size * spec.hidden_size) as u64;
@@ -156,14 +162,13 @@ pub fn training(spec: &DecoderSpec, lora: Option<&LoraShape>, batch: Batch) -> T
     let summed = if batch.accumulated { weights } else { 0 };
     let whole_head = lora.is_none() && spec.head == Head::LanguageModel;
     let of_head = if whole_head { embedding } else { 0 };
-    let twice_more = if whole_head && spec.tie_word_embeddings {
-        2 * embedding
-    } else {
-        0
+    let kept = match batch.recomputed {
+        true => inputs_per_token(spec) + kept_per_token(spec, lora) / spec.num_hidden_layers as u64,
+        false => kept_per_token(spec, lora),
     };
-    let activations = batch.tokens * kept_per_token(spec, lora) + head(spec, batch.targets);
+    let activations = batch.tokens * kept + head(spec, batch.targets);
     let forward = activations + of_head;
-    let backward = weights + twice_more;
+    let backward = weights;
     let saving = if batch.saved { 3 * weights } else { 0 };
     let moments = 2 * weights;
     let held = start + weights + moments;
@@ -183,12 +188,14 @@ pub fn scoring(spec: &DecoderSpec, batch: Batch) -> u64 {
     F32 * parameter_count(spec) + activations
 }
 
-/// Most bytes alive while responses are drawn: the weights, the cache of `rows` tokens, and the logits of the `live`
-/// responses that are drawn together (on the device and on the host).
-pub fn generating(spec: &DecoderSpec, rows: u64, live: u64) -> u64 {
+/// Most bytes alive while responses are drawn: the weights and their copy of `bytes_per_weight` that decoding reads, the
+/// cache of `rows` tokens, and the logits of the `live` responses that are drawn together (on the device and on the
+/// host).
+pub fn generating(spec: &DecoderSpec, rows: u64, live: u64, bytes_per_weight: f64) -> u64 {
+    let served = (block_matrices(spec) + head_matrix(spec)) as f64 * bytes_per_weight;
     let cache = Cache::bytes(spec, rows as usize) as u64;
     let logits = 2 * live * spec.vocab_size as u64 * F32;
-    F32 * parameter_count(spec) + cache + logits
+    F32 * parameter_count(spec) + served as u64 + cache + logits
 }
 
 #[cfg(test)]
@@ -286,6 +293,7 @@ mod tests {
                 targets: tokens / 3,
                 accumulated,
                 saved,
+                ..Batch::default()
             };
             training(&spec, None, batch).peak
         };
@@ -305,6 +313,22 @@ mod tests {
             "the copies on the host decide"
         );
         assert_eq!(peak(4000, true, true), peak(4000, false, false) + weights);
+    }
+
+    #[test]
+    fn blocks_that_are_computed_again_keep_their_inputs_alone() {
+        let spec = smollm2();
+        let activations = |recomputed| {
+            let batch = Batch {
+                tokens: 1000,
+                recomputed,
+                ..Batch::default()
+            };
+            training(&spec, None, batch).activations
+        };
+        let block = kept_per_token(&spec, None) / 30;
+        assert_eq!(activations(false), 1000 * 30 * block);
+        assert_eq!(activations(true), 1000 * (30 * 4 * 576 + block));
     }
 
     #[test]

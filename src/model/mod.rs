@@ -10,11 +10,15 @@ mod load;
 pub mod memory;
 pub mod params;
 mod rope;
+mod served;
 pub mod spec;
+mod tape;
 
 pub use build::LoraShape;
 pub use cache::Cache;
 pub use decoder::Decoder;
 pub use linear::{Linear, Lora};
 pub use load::{Model, must_write};
+pub use served::Served;
 pub use spec::{Architecture, DecoderSpec, Head, Rope, RopeScaling};
+pub use tape::EmbeddedGradient;

@@ -108,7 +108,7 @@ impl ModuleVisitor for Collect {
 }
 
 /// The value on the device without autodiff.
-fn without_graph<const D: usize>(value: Tensor<D>) -> Tensor<D> {
+pub(super) fn without_graph<const D: usize>(value: Tensor<D>) -> Tensor<D> {
     if value.device().is_autodiff() {
         value.inner()
     } else {
@@ -168,7 +168,9 @@ impl Decoder {
 
     /// Without autodiff: for scoring and generation. Shares the weights.
     pub fn untracked(&self) -> Self {
-        self.clone().remap(&mut Untrack)
+        let mut plain = self.clone().remap(&mut Untrack);
+        plain.tape = None;
+        plain
     }
 
     /// Root mean square of the elements of all trained matrices; 0 when none is trained. Vectors are left out:

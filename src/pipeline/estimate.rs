@@ -11,7 +11,7 @@ use crate::data::{HasPrompt, Key};
 use crate::error::{Error, Result};
 use crate::model::memory::{self, Batch, Training};
 use crate::model::{DecoderSpec, Head};
-use crate::recipe::{Data, History, Lora, Overlong, Recipe, Reward, Sampling, Train};
+use crate::recipe::{Data, History, Lora, Overlong, Recipe, Reward, Sampling, Train, WeightDtype};
 use crate::text::{Chat, Limits};
 use crate::trainer::Plan;
 use base::{Base, base, named};
@@ -387,6 +387,7 @@ impl Planner<'_> {
             targets: if spec.head == Head::Score { 0 } else { budget },
             accumulated: train.rows_per_step() > 1,
             saved: true,
+            recomputed: train.gradient_checkpointing,
         };
         let plan = sizes
             .as_ref()
@@ -413,6 +414,8 @@ impl Planner<'_> {
         } else {
             (6.0, 8.0)
         };
+        // Once more forward.
+        let in_blocks = in_blocks + 2.0 * f64::from(u8::from(train.gradient_checkpointing));
         let seconds = counted.and_then(|(tokens, targets, once, scored)| {
             let trained = tokens * in_blocks * blocks + targets * in_head * head;
             self.seconds(trained + 2.0 * (once * blocks + scored * head))
@@ -440,7 +443,14 @@ impl Planner<'_> {
         let k = how.num_generations;
         let one = length + k * how.max_new_tokens;
         let together = (how.max_tokens_per_batch / one.max(1)).clamp(1, prompts.max(1));
-        let memory = memory::generating(spec, (together * one) as u64, (together * k) as u64);
+        let bytes_per_weight = match how.dtype {
+            WeightDtype::F32 => 4.0,
+            WeightDtype::Bf16 => 2.0,
+            // A scale of four bytes for 64 weights.
+            WeightDtype::Int8 => 1.0 + 4.0 / 64.0,
+        };
+        let (rows, live) = ((together * one) as u64, (together * k) as u64);
+        let memory = memory::generating(spec, rows, live, bytes_per_weight);
         let drawn = (prompts * k * how.max_new_tokens) as f64 * times;
         let tokens = (prompts * length) as f64 * times + drawn;
         let operations = 2.0

@@ -230,11 +230,7 @@ impl Evaluation {
     ) -> Result<Vec<GroupRow>> {
         let model = policy.load(&cx.device)?;
         let limits = limits(table, &model);
-        let engine = Engine {
-            decoder: &model.decoder,
-            chat: &model.chat,
-            how: &table.generate,
-        };
+        let engine = Engine::new(&model.decoder, &model.chat, &table.generate);
         let key = cx.key.fold("eval");
         responses::generate(&engine, &self.prompts, Some(&limits), key, file)
     }

@@ -32,11 +32,7 @@ pub fn respond(
         num_generations: k - explored + explored * table.best_of_n,
         ..table.generate.clone()
     };
-    let engine = Engine {
-        decoder: &model.decoder,
-        chat: &model.chat,
-        how: &how,
-    };
+    let engine = Engine::new(&model.decoder, &model.chat, &how);
     if explored == 0 {
         responses::generate(&engine, asked, Some(limits), key, &round.responses())?;
         return Ok(());

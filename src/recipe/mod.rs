@@ -36,7 +36,7 @@ pub use loss::{FDivergence, LossType, PairLoss};
 pub use model::{Backend, Device, Dtype, Lora, Model, ModelSource, NewModel};
 pub use online::{Choose, History, Judge, Online, Pairs, Reference, RewardJudge, Rule};
 pub use reference::reference_markdown;
-pub use sampling::Sampling;
+pub use sampling::{Sampling, WeightDtype};
 pub use schema::schema;
 pub use show::hash_of;
 pub use stages::{Dpo, Eval, Reward, Sft};

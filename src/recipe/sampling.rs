@@ -34,9 +34,25 @@ pub struct Sampling {
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<String>")]
     pub stop: Vec<String>,
+    /// What the weights are rounded to while responses are drawn; sums stay f32. `bf16` halves and `int8` quarters what
+    /// each token has to read, and the responses are those of the rounded policy. Training never rounds.
+    pub dtype: WeightDtype,
     /// Tokens held in the cache at once, which decides how many prompts decode together.
     #[schemars(range(min = 1))]
     pub max_tokens_per_batch: usize,
+}
+
+/// What weights are kept as while they are only read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightDtype {
+    /// As they are.
+    #[default]
+    F32,
+    /// Half the bytes.
+    Bf16,
+    /// A quarter of the bytes: 127 steps either way of the largest of 64 neighbours.
+    Int8,
 }
 
 impl Default for Sampling {
@@ -50,6 +66,7 @@ impl Default for Sampling {
             repetition_penalty: 1.0,
             max_new_tokens: 256,
             stop: Vec::new(),
+            dtype: WeightDtype::F32,
             max_tokens_per_batch: 16_384,
         }
     }

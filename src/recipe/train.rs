@@ -35,6 +35,9 @@ pub struct Train {
     /// that is larger goes alone.
     #[schemars(range(min = 1))]
     pub max_tokens_per_batch: usize,
+    /// Keep only what goes into each block and compute the blocks again for the backward pass: a fraction of the
+    /// memory for activations, about a third more time, the same bits.
+    pub gradient_checkpointing: bool,
     /// AdamW's decoupled weight decay.
     #[schemars(range(min = 0.0))]
     pub weight_decay: f64,
@@ -85,6 +88,7 @@ impl Default for Train {
             per_device_train_batch_size: 8,
             gradient_accumulation_steps: 16,
             max_tokens_per_batch: 4096,
+            gradient_checkpointing: false,
             weight_decay: 0.0,
             adam_beta1: 0.9,
             adam_beta2: 0.999,

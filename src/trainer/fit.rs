@@ -1,7 +1,8 @@
 //! The training loop: steps from a plan, each a few micro-batches, one update, one record.
 
 use super::checkpoint::Checkpoints;
-use super::gradients::{accumulate, global_norm};
+use super::feed::{Feed, Step, micro_batches};
+use super::gradients::{accumulate, add_embedded, global_norm};
 use super::optimizer::{Gradients, Optimizer};
 use super::plan::Plan;
 use super::schedule::Schedule;
@@ -12,9 +13,10 @@ use crate::model::Decoder;
 use crate::objective::{Example, Objective};
 use crate::recipe::Train;
 use crate::run::interrupt;
-use crate::trie::{Sequence, Trie, pack};
+use crate::trie::Trie;
 use duel_backends::clock::{self, Work};
 use std::ops::Range;
+use std::thread::Scope;
 use std::time::Instant;
 use tracing::info_span;
 use tracing_indicatif::span_ext::IndicatifSpanExt;
@@ -60,12 +62,20 @@ pub struct Fit<'a> {
     pub resumed: &'a mut dyn FnMut(usize) -> Result<()>,
 }
 
-impl Fit<'_> {
+impl<'a> Fit<'a> {
     /// Trains `decoder` (tracked, on autodiff) and returns it trained.
     ///
     /// # Errors
     /// A non-finite loss or gradient, a failed write, or ^C (after the step is saved).
-    pub fn run(mut self, mut decoder: Decoder) -> Result<Decoder> {
+    pub fn run(self, decoder: Decoder) -> Result<Decoder> {
+        std::thread::scope(|scope| self.run_beside(scope, decoder))
+    }
+
+    fn run_beside<'scope>(
+        mut self,
+        scope: &'scope Scope<'scope, 'a>,
+        mut decoder: Decoder,
+    ) -> Result<Decoder> {
         let plan = Plan::new(self.examples.len(), self.train, self.key);
         let schedule = Schedule::of(self.train, plan.steps);
         let mut optimizer = Optimizer::new(self.train);
@@ -78,6 +88,9 @@ impl Fit<'_> {
             (first, tokens) = (saved.step, saved.tokens);
             (self.resumed)(first)?;
         }
+        decoder = decoder.taped(self.train.gradient_checkpointing);
+        let budget = self.train.max_tokens_per_batch;
+        let mut feed = Feed::start(scope, self.examples, plan.clone(), first, budget);
         let span = info_span!("train", stage = self.stage);
         span.pb_set_length(plan.steps as u64);
         span.pb_set_message(self.stage);
@@ -85,15 +98,11 @@ impl Fit<'_> {
         let _entered = span.enter();
         for step in first..plan.steps {
             let began = Instant::now();
-            let rows: Vec<&Example> = plan
-                .rows_of(step)
-                .iter()
-                .map(|&i| &self.examples[i])
-                .collect();
+            let Step { rows, batches } = clock::measure(Work::Data, || feed.next())?;
 
             // ---- one optimiser step ----
             let lr = schedule.at(step);
-            let (gradients, mut tally) = self.gradients(&decoder, &rows, step)?;
+            let (gradients, mut tally) = self.gradients(&decoder, &rows, batches, step)?;
             let norm = global_norm(&gradients);
             refuse_non_finite(step + 1, tally.loss(), norm, &rows)?;
             let clip = match self.train.max_grad_norm {
@@ -142,11 +151,12 @@ impl Fit<'_> {
         Ok(decoder)
     }
 
-    /// Gradients of the mean loss over `rows`, in micro-batches under the token budget.
+    /// Gradients of the mean loss over `rows`, in their micro-batches.
     fn gradients(
         &mut self,
         decoder: &Decoder,
         rows: &[&Example],
+        batches: Vec<(Range<usize>, Trie)>,
         step: usize,
     ) -> Result<(Gradients, Tally)> {
         let total: f64 = rows.iter().map(|row| self.objective.weight(row)).sum();
@@ -160,14 +170,15 @@ impl Fit<'_> {
         self.objective.begin_step(rows);
         let mut sum = Gradients::new();
         let mut tally = Tally::default();
-        let batches = clock::measure(Work::Data, || {
-            micro_batches(rows, self.train.max_tokens_per_batch)
-        });
-        for (batch, trie) in batches {
-            let outcome = self.objective.loss(decoder, batch, &trie);
+        for (run, trie) in batches {
+            let outcome = self.objective.loss(decoder, &rows[run], &trie);
             let loss = outcome.loss / total;
-            let graph = loss.backward();
-            accumulate(decoder, graph, &mut sum);
+            let embedded = decoder.backward(loss.clone(), &mut |graph| {
+                accumulate(decoder, graph, &mut sum);
+            });
+            for rows in embedded {
+                add_embedded(decoder, rows, &mut sum);
+            }
             tally.add(loss, outcome.metrics, trie.len());
         }
         Ok((sum, tally))
@@ -202,24 +213,12 @@ pub fn evaluate(
     let total: f64 = rows.iter().map(|row| objective.weight(row)).sum();
     objective.begin_step(rows);
     let mut tally = Tally::default();
-    for (batch, trie) in micro_batches(rows, budget) {
-        let outcome = objective.loss(decoder, batch, &trie);
+    for (run, trie) in micro_batches(rows, budget) {
+        let outcome = objective.loss(decoder, &rows[run], &trie);
         tally.add(outcome.loss / total, outcome.metrics, trie.len());
     }
     objective.restore(&state)?;
     Ok(tally.into_values())
-}
-
-/// Runs of rows whose tries stay under `budget` tokens, with their tries.
-fn micro_batches<'a, 'b>(rows: &'a [&'b Example], budget: usize) -> Vec<(&'a [&'b Example], Trie)> {
-    let alone = |row: &&Example| Trie::new(&row.sequences).len();
-    let sizes: Vec<usize> = rows.iter().map(alone).collect();
-    let with_trie = |run: Range<usize>| {
-        let batch = &rows[run];
-        let sequences: Vec<Sequence> = batch.iter().flat_map(|e| e.sequences.clone()).collect();
-        (batch, Trie::new(&sequences))
-    };
-    pack(&sizes, budget).into_iter().map(with_trie).collect()
 }
 
 /// A step with a non-finite loss or gradient must not touch the weights.

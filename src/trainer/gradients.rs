@@ -1,10 +1,11 @@
 //! Gradients of a backward pass, by name; summed over micro-batches; their norm.
 
 use super::optimizer::Gradients;
-use crate::model::Decoder;
 use crate::model::params::Path;
+use crate::model::{Decoder, EmbeddedGradient};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients as Graph, Tensor};
+use duel_backends::ops;
 use duel_backends::ops::adamw::squared_norm;
 
 struct Take<'a> {
@@ -48,6 +49,18 @@ pub fn accumulate(decoder: &Decoder, mut graph: Graph, sum: &mut Gradients) {
         graph: &mut graph,
         sum,
     });
+}
+
+/// Adds the gradients of some rows of the table of vectors to `sum`, in place.
+pub fn add_embedded(decoder: &Decoder, rows: EmbeddedGradient, sum: &mut Gradients) {
+    const TABLE: &str = "model.embed_tokens.weight";
+    let [vocab, hidden] = decoder.model.embed_tokens.weight.val().dims();
+    let table = match sum.remove(TABLE) {
+        Some(sum) => sum.reshape([vocab, hidden]),
+        None => Tensor::zeros([vocab, hidden], &rows.gradient.device()),
+    };
+    let table = ops::add_rows(table, rows.gradient, rows.tokens);
+    sum.insert(TABLE.to_owned(), table.reshape([vocab * hidden]));
 }
 
 /// The norm over all parameters, read to the host once.

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 pub mod diagnose;
+mod feed;
 mod fit;
 mod gradients;
 mod optimizer;

@@ -41,7 +41,7 @@ fn prompts() -> Vec<Prompted> {
 }
 
 fn draw(decoder: &Decoder, chat: &Chat, how: &Sampling, prompts: &[Prompted]) -> Vec<Vec<Drawn>> {
-    let engine = Engine { decoder, chat, how };
+    let engine = Engine::new(decoder, chat, how);
     let mut all = Vec::new();
     let mut keep = |prompt: &Prompted, drawn| {
         assert_eq!(prompt.id, prompts[all.len()].id);
@@ -206,11 +206,7 @@ fn prompts_without_room_or_without_tokens_are_refused_by_name() {
     };
     let decoder = tiny::decoder(&spec, 9);
     let how = Sampling::default();
-    let engine = Engine {
-        decoder: &decoder,
-        chat: &chat,
-        how: &how,
-    };
+    let engine = Engine::new(&decoder, &chat, &how);
     let refused = |tokens: Vec<u32>| {
         let prompt = Prompted {
             id: "p7".into(),
@@ -243,11 +239,7 @@ fn a_model_of_broken_weights_draws_nothing() {
             temperature: vec![temperature],
             ..Sampling::default()
         };
-        let engine = Engine {
-            decoder: &decoder,
-            chat: &chat,
-            how: &how,
-        };
+        let engine = Engine::new(&decoder, &chat, &how);
         let drawn = engine.generate(&prompts()[..1], Key::new(0), &mut |_, _| Ok(()));
         let wanted = "prompt p0: the model's logits are not finite after 0 response tokens";
         assert!(drawn.unwrap_err().to_string().starts_with(wanted));

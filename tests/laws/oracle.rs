@@ -166,11 +166,7 @@ fn greedy_responses_are_those_of_transformers_token_by_token() {
         max_new_tokens: 48,
         ..Sampling::default()
     };
-    let engine = duel::generate::Engine {
-        decoder: &model.decoder,
-        chat: &model.chat,
-        how: &how,
-    };
+    let engine = duel::generate::Engine::new(&model.decoder, &model.chat, &how);
     let golden = golden("greedy.json");
     let results = golden["results"].as_array().unwrap();
     let prompts: Vec<_> = results

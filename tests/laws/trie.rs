@@ -2,12 +2,14 @@
 
 use crate::tiny;
 use burn::tensor::{Device, Tensor, TensorData};
+use duel::model::params::Remap;
 use duel::model::{Cache, Decoder, DecoderSpec, Head};
 use duel::objective::{Example, Objective, Preference, Sft};
 use duel::recipe::PairLoss;
 use duel::trainer::evaluate;
 use duel::trie::{Segment, Sequence, Target, Trie};
-use duel_backends::ops::{KeySpan, QuerySegment, Spans, linear};
+use duel_backends::ops::served::rounded;
+use duel_backends::ops::{KeySpan, Precision, QuerySegment, Spans, linear};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -222,20 +224,38 @@ fn results_do_not_depend_on_the_token_budget() {
 // The cache
 // ---------------------------------------------------------------------------------------------------
 
+/// Every matrix of the blocks rounded as decoding rounds it.
+struct Round(Precision);
+
+impl Remap for Round {
+    fn remap<const D: usize>(&mut self, name: &str, value: Tensor<D>) -> Tensor<D> {
+        if !name.ends_with("proj.weight") {
+            return value;
+        }
+        let shape = value.dims();
+        rounded(value.reshape([shape[0], shape[1]]), self.0).reshape(shape)
+    }
+}
+
 proptest! {
     #![proptest_config(cases(128))]
 
-    /// Tokens run against the cache piece by piece, from row 3 on, give the logits of one full forward pass.
+    /// Tokens run against the cache piece by piece, from row 3 on, give the logits of one full forward pass of the
+    /// weights that decoding rounds to.
     #[test]
     fn cached_decode_is_the_full_forward_pass(
         pieces in vec(vec(0..24u32, 1..9), 1..8),
         window in prop_oneof![Just(None), Just(Some(1)), Just(Some(4))],
+        precision in prop_oneof![Just(Precision::F32), Just(Precision::Bf16), Just(Precision::Int8)],
     ) {
         let decoder = tiny::decoder(&windowed(window), 7);
+        let served = decoder.served(precision);
+        let head = rounded(decoder.output_weight(), precision);
+        let exact = decoder.clone().remap(&mut Round(precision));
         let tokens = pieces.concat();
         let rows: Vec<u32> = (0..tokens.len() as u32).collect();
         let trie = Trie::new(&[Sequence::unscored(tokens.clone())]);
-        let full = tiny::numbers(linear(decoder.hidden(&trie, &rows), decoder.output_weight()));
+        let full = tiny::numbers(linear(exact.hidden(&trie, &rows), head));
 
         let mut cache = Cache::new(&decoder.spec, tokens.len() + 3, &Device::flex());
         let mut cached = Vec::new();
@@ -251,7 +271,7 @@ proptest! {
             };
             let spans = Spans { segments: vec![segment], window };
             let all: Vec<u32> = (0..piece.len() as u32).collect();
-            let logits = decoder.cached_logits(piece, &positions, spans, &mut cache, &all);
+            let logits = decoder.cached_logits(&served, piece, &positions, spans, &mut cache, &all);
             cached.extend(tiny::numbers(logits));
             before = after;
         }

@@ -3,19 +3,25 @@
 //! reference body, so every device can do everything.
 
 pub mod adamw;
+pub mod add_rows;
 pub mod attention;
 pub mod linear;
+pub mod low_rank;
 pub mod rms_norm;
 pub mod rotary;
+pub mod served;
 pub mod swiglu;
 pub mod target_logprobs;
 pub mod write_rows;
 
 pub use adamw::{AdamW, adamw};
+pub use add_rows::add_rows;
 pub use attention::{KeySpan, QuerySegment, Spans, attention};
 pub use linear::linear;
+pub use low_rank::low_rank;
 pub use rms_norm::rms_norm;
 pub use rotary::rotary;
+pub use served::{Precision, Served};
 pub use swiglu::swiglu;
 pub use target_logprobs::{TargetLogprobs, target_logprobs};
 pub use write_rows::write_rows;

@@ -63,6 +63,7 @@ impl Sizes {
     pub fn largest(&self, plan: &Plan, train: &Train) -> Batch {
         let mut largest = Batch {
             saved: plan.steps > train.save_steps,
+            recomputed: train.gradient_checkpointing,
             ..Batch::default()
         };
         for step in 0..plan.steps.min(STEPS) {

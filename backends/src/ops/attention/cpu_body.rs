@@ -1,6 +1,7 @@
 //! The CPU body: blocks of query rows against tiles of key rows, with all query heads of one key head
 //! stacked into one matrix.
 
+use super::few;
 use super::spans::{QuerySegment, Spans, Tile};
 use crate::cpu::{self, Shared, Write};
 use crate::simd;
@@ -11,8 +12,6 @@ use std::ops::Range;
 const BLOCK: usize = 32;
 /// Key rows in a tile.
 const TILE: usize = 128;
-/// Matrices with fewer rows than this go through dot products: a gemm would spend its time packing.
-const FEW: usize = 6;
 
 /// Widths of the matrices.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +63,11 @@ impl Block<'_> {
         self.segment.depth + self.rows.start - self.segment.rows.start + i
     }
 
+    /// A token on its own, as in decoding.
+    fn single(&self) -> bool {
+        self.segment.rows.len() == 1
+    }
+
     fn tiles(&self, spans: &Spans) -> Vec<Tile> {
         spans.tiles(
             self.segment,
@@ -95,52 +99,45 @@ fn gather(out: &mut Vec<f32>, x: &[f32], rows: Range<usize>, head: usize, sizes:
     }
 }
 
-/// `scores[i][j] = a[i] . b[start + j]`, rows `tile.len` apart.
+/// A tile's rows of one head.
 #[inline(always)]
-fn against(scores: &mut [f32], a: &[f32], b: &[f32], tile: Tile, head: usize, sizes: Sizes) {
-    let (dim, stride) = (sizes.dim, sizes.kv_width());
-    let b = &b[tile.start * stride + head * dim..];
-    let rows = a.len() / dim;
-    if rows < FEW {
-        for (i, a) in a.chunks_exact(dim).enumerate() {
-            for j in 0..tile.len {
-                scores[i * tile.len + j] = simd::dot(a, &b[j * stride..j * stride + dim]);
-            }
-        }
-    } else {
-        let out = (scores, tile.len, 1);
-        cpu::gemm(
-            [rows, tile.len, dim],
-            out,
-            (a, dim, 1),
-            (b, 1, stride),
-            Write::Over,
-        );
+fn rows_of(b: &[f32], tile: Tile, head: usize, sizes: Sizes) -> few::Rows<'_> {
+    few::Rows {
+        values: &b[tile.start * sizes.kv_width() + head * sizes.dim..],
+        stride: sizes.kv_width(),
+        dim: sizes.dim,
+        len: tile.len,
     }
 }
 
-/// `out[i] += sum_j p[i][j] b[start + j]`.
+/// `scores[i][j] = a[i] . b[j]`.
 #[inline(always)]
-fn mix(out: &mut [f32], p: &[f32], b: &[f32], tile: Tile, head: usize, sizes: Sizes) {
-    let (dim, stride) = (sizes.dim, sizes.kv_width());
-    let b = &b[tile.start * stride + head * dim..];
-    let rows = out.len() / dim;
-    if rows < FEW {
-        for (i, out) in out.chunks_exact_mut(dim).enumerate() {
-            for j in 0..tile.len {
-                simd::axpy(out, p[i * tile.len + j], &b[j * stride..j * stride + dim]);
-            }
-        }
-    } else {
-        let a = (p, tile.len, 1);
-        cpu::gemm(
-            [rows, dim, tile.len],
-            (out, dim, 1),
-            a,
-            (b, stride, 1),
-            Write::Add,
-        );
+fn against(scores: &mut [f32], a: &[f32], b: few::Rows, single: bool) {
+    if single {
+        return few::scores(scores, a, b);
     }
+    cpu::gemm(
+        [a.len() / b.dim, b.len, b.dim],
+        (scores, b.len, 1),
+        (a, b.dim, 1),
+        (b.values, 1, b.stride),
+        Write::Over,
+    );
+}
+
+/// `out[i] += sum_j p[i][j] b[j]`.
+#[inline(always)]
+fn mix(out: &mut [f32], p: &[f32], b: few::Rows, single: bool) {
+    if single {
+        return few::mix(out, p, b);
+    }
+    cpu::gemm(
+        [out.len() / b.dim, b.dim, b.len],
+        (out, b.dim, 1),
+        (p, b.len, 1),
+        (b.values, b.stride, 1),
+        Write::Add,
+    );
 }
 
 /// `out[j] += sum_i p[i][j] a[i]`: a tile's rows of one head's gradient, which lie `dim` apart.
@@ -157,6 +154,20 @@ fn mix_back(out: &mut [f32], p: &[f32], a: &[f32], tile: Tile, dim: usize) {
     );
 }
 
+/// Items, each a block under one key head, that a task should take so that it is worth waking a thread for: the few
+/// tokens of a decoding step are done before it is awake.
+fn items_per_task(blocks: &[Block], sizes: Sizes) -> usize {
+    /// Multiplications of about 50 microseconds.
+    const WORTH: usize = 1 << 20;
+    let seen = |block: &Block| {
+        let keys: usize = block.segment.keys.iter().map(|span| span.rows.len()).sum();
+        block.rows.len() * keys
+    };
+    let pairs: usize = blocks.iter().map(seen).sum();
+    let item = 2 * pairs * sizes.group * sizes.dim / blocks.len().max(1);
+    (WORTH / item.max(1)).max(1)
+}
+
 /// `(out [queries, width], log-sums [queries, heads])`.
 pub fn forward(
     q: &[f32],
@@ -171,7 +182,10 @@ pub fn forward(
     let mut log_sums = vec![0.0f32; queries * heads];
     let (out_at, sums_at) = (Shared(out.as_mut_ptr()), Shared(log_sums.as_mut_ptr()));
     let blocks = blocks(spans);
-    let work = (0..blocks.len() * sizes.kv_heads).into_par_iter();
+    let items = blocks.len() * sizes.kv_heads;
+    let work = (0..items)
+        .into_par_iter()
+        .with_min_len(items_per_task(&blocks, sizes));
     work.for_each_init(Scratch::default, |scratch, item| {
         let (block, head) = (&blocks[item / sizes.kv_heads], item % sizes.kv_heads);
         simd::vectorize(|| attend(scratch, block, head, q, k, v, sizes, spans));
@@ -232,7 +246,12 @@ fn attend(
     reset(&mut scratch.sum, rows, 0.0);
     for tile in block.tiles(spans) {
         let scores = &mut scratch.scores[..rows * tile.len];
-        against(scores, &scratch.q, k, tile, head, sizes);
+        against(
+            scores,
+            &scratch.q,
+            rows_of(k, tile, head, sizes),
+            block.single(),
+        );
         for (m, scores) in scores.chunks_exact_mut(tile.len).enumerate() {
             let visible = tile.visible(block.depth(m / sizes.group), spans.window);
             let max = simd::max(&scores[visible.clone()]).max(scratch.max[m]);
@@ -248,7 +267,8 @@ fn attend(
                 *out *= kept;
             }
         }
-        mix(&mut scratch.out, scores, v, tile, head, sizes);
+        let v = rows_of(v, tile, head, sizes);
+        mix(&mut scratch.out, scores, v, block.single());
     }
     for (out, sum) in scratch.out.chunks_exact_mut(sizes.dim).zip(&scratch.sum) {
         let inverse = 1.0 / sum;
@@ -388,8 +408,10 @@ fn backward_block(
     for tile in block.tiles(spans) {
         let p = &mut work.p[..rows * tile.len];
         let dp = &mut work.dp[..rows * tile.len];
-        against(p, &work.q, inputs.k, tile, head, sizes);
-        against(dp, &work.grad, inputs.v, tile, head, sizes);
+        let k = rows_of(inputs.k, tile, head, sizes);
+        let v = rows_of(inputs.v, tile, head, sizes);
+        against(p, &work.q, k, block.single());
+        against(dp, &work.grad, v, block.single());
         for m in 0..rows {
             let row = block.rows.start + m / sizes.group;
             let log_sum = inputs.log_sums[row * heads + head * sizes.group + m % sizes.group];
@@ -410,7 +432,7 @@ fn backward_block(
             }
         }
         mix_back(&mut work.dv, p, &work.grad, tile, dim);
-        mix(&mut work.dq, dp, inputs.k, tile, head, sizes);
+        mix(&mut work.dq, dp, k, block.single());
         mix_back(&mut work.dk, dp, &work.q, tile, dim);
     }
 }

@@ -6,6 +6,7 @@
 //! (Dao 2023, FlashAttention-2, algorithms 1 and 2).
 
 mod cpu_body;
+mod few;
 mod spans;
 
 pub use spans::{KeySpan, QuerySegment, Spans};

@@ -122,7 +122,7 @@ impl Share<'_> {
 
 /// `M` rows against `N` weights, all of one length.
 #[inline(always)]
-fn tile<S: Simd, const M: usize, const N: usize>(
+pub fn tile<S: Simd, const M: usize, const N: usize>(
     simd: S,
     rows: [&[f32]; M],
     weights: [&[f32]; N],

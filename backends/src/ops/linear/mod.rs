@@ -5,10 +5,10 @@
 
 mod dots;
 
-pub(super) use dots::dots;
+pub(super) use dots::{dots, tile};
 
 use crate::clock::{self, Work};
-use crate::cpu;
+use crate::cpu::{self, Write};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -16,6 +16,38 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, binary};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
+
+/// `d x = g W` for `g [rows, outs]` and `weight [outs, width]`, written into `out [rows, width]`.
+pub(super) fn input_gradient(
+    g: &[f32],
+    weight: &[f32],
+    out: &mut [f32],
+    [rows, outs, width]: [usize; 3],
+) {
+    cpu::gemm(
+        [rows, width, outs],
+        (out, width, 1),
+        (g, outs, 1),
+        (weight, width, 1),
+        Write::OverParallel,
+    );
+}
+
+/// `d W = g^T x` for `g [rows, outs]` and `x [rows, width]`, written into `out [outs, width]`.
+pub(super) fn weight_gradient(
+    g: &[f32],
+    x: &[f32],
+    out: &mut [f32],
+    [rows, outs, width]: [usize; 3],
+) {
+    cpu::gemm(
+        [outs, width, rows],
+        (out, width, 1),
+        (g, 1, outs),
+        (x, width, 1),
+        Write::OverParallel,
+    );
+}
 
 /// `x W^T` for `x [n, in]` and `weight [out, in]`: `[n, out]`.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {

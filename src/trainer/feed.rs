@@ -1,0 +1,75 @@
+//! The tries of the steps to come, made by a thread of their own while the steps before them are computed.
+
+use super::plan::Plan;
+use crate::error::{Error, Result};
+use crate::objective::Example;
+use crate::trie::{Sequence, Trie, pack};
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Scope;
+
+/// Steps that are made ahead.
+const AHEAD: usize = 2;
+
+/// The rows of one optimiser step with their tries.
+pub struct Step<'a> {
+    /// Its rows.
+    pub rows: Vec<&'a Example>,
+    /// Runs of rows whose tries stay under the token budget, with their tries.
+    pub batches: Vec<(Range<usize>, Trie)>,
+}
+
+/// Steps in their order. What a step holds is a function of the plan alone.
+pub struct Feed<'a>(Receiver<Step<'a>>);
+
+impl<'a> Feed<'a> {
+    /// Begins to make the steps of `plan` from `first` on, under `budget` tokens a micro-batch. The thread ends with
+    /// the last step, or when the feed is dropped.
+    pub fn start<'scope>(
+        scope: &'scope Scope<'scope, 'a>,
+        examples: &'a [Example],
+        plan: Plan,
+        first: usize,
+        budget: usize,
+    ) -> Self {
+        let (send, receive) = sync_channel(AHEAD);
+        scope.spawn(move || {
+            for step in first..plan.steps {
+                let rows: Vec<&Example> = plan
+                    .rows_of(step)
+                    .into_iter()
+                    .map(|i| &examples[i])
+                    .collect();
+                let batches = micro_batches(&rows, budget);
+                if send.send(Step { rows, batches }).is_err() {
+                    return;
+                }
+            }
+        });
+        Self(receive)
+    }
+
+    /// The next step.
+    ///
+    /// # Errors
+    /// When the thread ended early, which it never should.
+    pub fn next(&mut self) -> Result<Step<'a>> {
+        self.0
+            .recv()
+            .map_err(|_| Error::internal("the thread that makes tries ended early"))
+    }
+}
+
+/// Runs of rows whose tries stay under `budget` tokens, with their tries. A row that is larger goes alone.
+pub fn micro_batches(rows: &[&Example], budget: usize) -> Vec<(Range<usize>, Trie)> {
+    let alone = |row: &&Example| Trie::new(&row.sequences).len();
+    let sizes: Vec<usize> = rows.iter().map(alone).collect();
+    let with_trie = |run: Range<usize>| {
+        let sequences: Vec<Sequence> = rows[run.clone()]
+            .iter()
+            .flat_map(|e| e.sequences.clone())
+            .collect();
+        (run, Trie::new(&sequences))
+    };
+    pack(&sizes, budget).into_iter().map(with_trie).collect()
+}
