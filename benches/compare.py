@@ -23,8 +23,11 @@ TRAINED = {
     "dpo, LoRA r = 16": ["dpo", "--lora"],
     "reward": ["reward"],
     "sft": ["sft"],
+    "sft, packed": ["sft"],
+    "start to the first step, reward": ["reward"],
 }
-DRAWN = {"generate, K = 8": 8, "generate, K = 1": 1}
+# Responses of a prompt, and what duel rounds the weights to.
+DRAWN = {"generate, K = 8": (8, "f32"), "generate, K = 1": (1, "f32"), "generate int8, K = 1": (1, "int8")}
 MAX_LENGTH = 256
 NEW_TOKENS = 128
 PROMPTS = 4
@@ -36,12 +39,14 @@ def main():
     options.add_argument("--model", required=True)
     options.add_argument("--data", required=True)
     options.add_argument("--gguf", help="the same weights in f32 for llama.cpp")
+    options.add_argument("--gguf-q8", help="the same weights in q8_0 for llama.cpp")
     options.add_argument("--turns", type=int, default=2)
     options.add_argument("--steps", type=int, default=8)
     options.add_argument("--warm", type=int, default=2)
     options.add_argument("--pairs", type=int, default=2)
     options.add_argument("--only", default="", help="kinds that begin with one of these, comma-separated")
     options.add_argument("--peer", help=argparse.SUPPRESS)
+    options.add_argument("--launched", type=float, help=argparse.SUPPRESS)
     asked = options.parse_args()
     os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
     if asked.peer:
@@ -63,7 +68,12 @@ def main():
 def peers(kind, asked):
     if kind in TRAINED:
         return ["TRL"]
-    return ["transformers", "llama.cpp"] if kind in DRAWN and asked.gguf else ["transformers"]
+    llama = ["llama.cpp"] if kind in DRAWN and gguf(kind, asked) else []
+    return llama if "int8" in kind else ["transformers", *llama]
+
+
+def gguf(kind, asked):
+    return asked.gguf_q8 if "int8" in kind else asked.gguf
 
 
 def row(kind, name, own, other):
@@ -87,20 +97,35 @@ def row(kind, name, own, other):
 def ours(kind, asked):
     common = ["--model", asked.model, "--data", asked.data, "--max-length", str(MAX_LENGTH), "--json"]
     if kind in TRAINED:
-        counts = ["--pairs", str(asked.pairs), "--steps", str(asked.steps), "--warm", str(asked.warm)]
+        steps, warm = counted(kind, asked)
+        counts = ["--pairs", str(asked.pairs), "--steps", str(steps), "--warm", str(warm)]
+        launched = time.time()
         said = run([asked.duel, "bench", *TRAINED[kind], *counts, *common])
+        if kind.startswith("start"):
+            return {"values": [said["first_step_unix"] - launched], "unit": "s", "peak_rss_mib": said["peak_rss_mib"]}
+        if kind == "sft, packed":
+            rates = [tokens / seconds for tokens, seconds in zip(said["step_tokens"], said["step_seconds"])]
+            return {"values": rates, "unit": "tokens/s", "peak_rss_mib": said["peak_rss_mib"]}
         return {"values": said["step_seconds"], "unit": "s", "peak_rss_mib": said["peak_rss_mib"]}
     if kind in DRAWN:
-        k = DRAWN[kind]
-        said = run([asked.duel, "bench", "generate", "--pairs", "1", "-k", str(k), "--max-new-tokens", str(NEW_TOKENS), *common])
+        k, dtype = DRAWN[kind]
+        words = ["--pairs", "1", "-k", str(k), "--max-new-tokens", str(NEW_TOKENS), "--dtype", dtype]
+        said = run([asked.duel, "bench", "generate", *words, *common])
         return {"values": [said["tokens_per_second"]], "unit": "tokens/s", "peak_rss_mib": said["peak_rss_mib"]}
     said = run([asked.duel, "bench", "judge", "--pairs", str(PROMPTS), "-k", "8", *common])
     return {"values": [said["responses_per_second"]], "unit": "responses/s", "peak_rss_mib": said["peak_rss_mib"]}
 
 
+def counted(kind, asked):
+    """Steps that are measured and steps before them."""
+    return (1, 1) if kind.startswith("start") else (asked.steps, asked.warm)
+
+
 def theirs(name, kind, asked):
-    words = ["--model", asked.model, "--data", asked.data, "--steps", str(asked.steps), "--warm", str(asked.warm)]
-    words += ["--pairs", str(asked.pairs)] + (["--gguf", asked.gguf] if asked.gguf else [])
+    steps, warm = counted(kind, asked)
+    words = ["--model", asked.model, "--data", asked.data, "--steps", str(steps), "--warm", str(warm)]
+    words += ["--launched", repr(time.time())]
+    words += ["--pairs", str(asked.pairs)] + (["--gguf", gguf(kind, asked)] if gguf(kind, asked) else [])
     return run([sys.executable, __file__, "--peer", f"{name}: {kind}", *words])
 
 
@@ -144,12 +169,14 @@ def train(kind, asked):
 
     tokenizer = AutoTokenizer.from_pretrained(asked.model)
     lengths = lambda row: [len(tokenizer.apply_chat_template(row["prompt"] + row[side])["input_ids"]) for side in ("chosen", "rejected")]
-    rows = [row for row in rows_of(asked) if max(lengths(row)) <= MAX_LENGTH][: (asked.steps + asked.warm) * asked.pairs]
+    sft = kind.startswith("sft")
+    per_step = 2 * asked.pairs if sft else asked.pairs
+    rows = [row for row in rows_of(asked) if max(lengths(row)) <= MAX_LENGTH][: (asked.steps + asked.warm) * per_step]
     lora = kind == "dpo, LoRA r = 16"
     settings = dict(
         output_dir=os.path.join(os.environ.get("TMPDIR", "/tmp"), "compare-trl"),
         max_steps=asked.steps + asked.warm,
-        per_device_train_batch_size=2 * asked.pairs if kind == "sft" else asked.pairs,
+        per_device_train_batch_size=per_step,
         max_length=MAX_LENGTH,
         learning_rate=1e-5 if lora else 1e-6,
         lr_scheduler_type="constant",
@@ -166,14 +193,18 @@ def train(kind, asked):
     )
     adapter = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None
     f32 = dict(dtype=torch.float32)
-    if kind == "reward":
+    if "reward" in kind:
         model = AutoModelForSequenceClassification.from_pretrained(asked.model, num_labels=1, **f32)
         trainer = trl.RewardTrainer(model=model, args=trl.RewardConfig(**settings), train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
     else:
         model = AutoModelForCausalLM.from_pretrained(asked.model, **f32)
-    if kind == "sft":
+    if sft:
         # duel learns whole sequences in this measurement, as TRL does with its default.
-        texts = [{"messages": row["prompt"] + row[side]} for row in rows for side in ("chosen", "rejected")]
+        texts = [{"messages": row["prompt"] + row["chosen"]} for row in rows]
+        if kind == "sft, packed":
+            # Packed rows are all of one length: more texts, so that there are enough of them for every step.
+            texts *= 3
+            settings |= dict(packing=True, per_device_train_batch_size=asked.pairs)
         trainer = trl.SFTTrainer(model=model, args=trl.SFTConfig(**settings), train_dataset=Dataset.from_list(texts), processing_class=tokenizer)
     elif kind.startswith("dpo"):
         trainer = trl.DPOTrainer(
@@ -183,10 +214,20 @@ def train(kind, asked):
             processing_class=tokenizer,
             peft_config=adapter,
         )
-    moments = []
+    moments, tokens, first = [], [], []
+    collate = trainer.data_collator
+
+    def counted(examples):
+        batch = collate(examples)
+        labels = batch.get("labels")
+        tokens.append(int(labels.ne(-100).sum()) if labels is not None else 0)
+        return batch
+
+    trainer.data_collator = counted
 
     class Clock(TrainerCallback):
         def on_train_begin(self, *_, **__):
+            first.append(time.time() - asked.launched)
             moments.append(time.perf_counter())
 
         def on_step_end(self, *_, **__):
@@ -195,6 +236,10 @@ def train(kind, asked):
     trainer.add_callback(Clock())
     trainer.train()
     steps = [after - before for before, after in zip(moments, moments[1:])]
+    if kind.startswith("start"):
+        return first, "s"
+    if kind == "sft, packed":
+        return [count / seconds for count, seconds in zip(tokens[asked.warm :], steps[asked.warm :])], "tokens/s"
     return steps[asked.warm :], "s"
 
 
@@ -202,7 +247,7 @@ def generate(kind, asked):
     torch = torch_on_these_cores()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    k = DRAWN[kind]
+    k, _ = DRAWN[kind]
     tokenizer = AutoTokenizer.from_pretrained(asked.model)
     model = AutoModelForCausalLM.from_pretrained(asked.model, dtype=torch.float32).eval()
     prompt = tokenizer.apply_chat_template(rows_of(asked)[0]["prompt"], add_generation_prompt=True, return_tensors="pt", return_dict=True)
@@ -223,7 +268,7 @@ def llama(kind, asked):
     import xllamacpp
     from transformers import AutoTokenizer
 
-    k = DRAWN[kind]
+    k, _ = DRAWN[kind]
     tokenizer = AutoTokenizer.from_pretrained(asked.model)
     text = tokenizer.apply_chat_template(rows_of(asked)[0]["prompt"], add_generation_prompt=True, tokenize=False)
     how = xllamacpp.CommonParams()

@@ -3,7 +3,7 @@
 
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use duel_backends::ops::{self, AdamW, Spans};
+use duel_backends::ops::{self, AdamW, KeySpan, Precision, QuerySegment, Served, Spans};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -177,5 +177,98 @@ fn adamw(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, linear, elementwise, attention, head, adamw);
+/// One token of each of `K` responses that share a prompt.
+fn decoding(c: &mut Criterion) {
+    const K: usize = 8;
+    const PROMPT: usize = 130;
+    const OWN: usize = 64;
+    let mut group = c.benchmark_group("decoding, 8 responses");
+    group.sample_size(20);
+    let keys = matrix(PROMPT + K * OWN, 192);
+    let q = matrix(K, HIDDEN);
+    let segment = |i: usize| QuerySegment {
+        rows: i..i + 1,
+        depth: PROMPT + OWN - 1,
+        keys: vec![
+            KeySpan {
+                rows: 0..PROMPT,
+                depth: 0,
+            },
+            KeySpan {
+                rows: PROMPT + i * OWN..PROMPT + (i + 1) * OWN,
+                depth: PROMPT,
+            },
+        ],
+    };
+    let spans = Arc::new(Spans {
+        segments: (0..K).map(segment).collect(),
+        window: None,
+    });
+    group.bench_function("attention, fused", |b| {
+        b.iter(|| {
+            black_box(ops::attention(
+                q.clone(),
+                keys.clone(),
+                keys.clone(),
+                64,
+                spans.clone(),
+            ))
+        })
+    });
+    group.bench_function("attention, reference", |b| {
+        b.iter(|| {
+            let (keys, values) = (keys.clone(), keys.clone());
+            black_box(ops::attention::reference(
+                q.clone(),
+                keys,
+                values,
+                64,
+                &spans,
+            ))
+        })
+    });
+    let weight = matrix(VOCAB, HIDDEN);
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+        let served = Served::new(weight.clone(), precision);
+        let plain = ops::served::rounded(weight.clone(), precision);
+        group.bench_function(format!("served {precision:?}, fused"), |b| {
+            b.iter(|| black_box(served.linear(q.clone())))
+        });
+        group.bench_function(format!("served {precision:?}, reference"), |b| {
+            b.iter(|| black_box(ops::linear::reference(q.clone(), plain.clone())))
+        });
+    }
+    group.finish();
+}
+
+fn low_rank(c: &mut Criterion) {
+    pair(
+        c,
+        "low_rank, r = 16",
+        [
+            matrix(TOKENS, HIDDEN),
+            matrix(16, HIDDEN),
+            matrix(INTERMEDIATE, 16),
+        ],
+        |[x, a, b]| ops::low_rank(x, frozen(), a, b, 2.0),
+        |[x, a, b]| ops::low_rank::reference(x, frozen(), a, b, 2.0),
+    );
+}
+
+/// A weight that takes no gradient.
+fn frozen() -> Tensor<2> {
+    static WEIGHT: std::sync::OnceLock<Tensor<2>> = std::sync::OnceLock::new();
+    WEIGHT.get_or_init(|| matrix(INTERMEDIATE, HIDDEN)).clone()
+}
+
+criterion_group!(
+    benches,
+    linear,
+    low_rank,
+    elementwise,
+    attention,
+    decoding,
+    head,
+    adamw
+);
 criterion_main!(benches);

@@ -4,6 +4,8 @@ use super::context::{Context, Policy};
 use super::training::{Training, trained};
 use super::{examples, pairs};
 use crate::error::Result;
+use crate::model::files::hub;
+use crate::model::must_write;
 use crate::objective::Preference;
 use crate::recipe::PairLoss;
 use crate::run::stage_key;
@@ -23,11 +25,11 @@ pub fn dpo(cx: &mut Context, start: &Policy) -> Result<Policy> {
         return Ok(start.clone());
     };
     let reference = match &table.ref_model {
-        Some(name) => Policy::at(&crate::model::files::hub::resolve(
-            name,
-            table.ref_model_revision.as_deref(),
-            false,
-        )?)?,
+        Some(name) => {
+            let path = hub::resolve(name, table.ref_model_revision.as_deref(), false)?;
+            must_write(&path)?;
+            Policy::at(&path)?
+        }
         None => start.clone(),
     };
     let mut inputs = vec![
