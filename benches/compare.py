@@ -11,6 +11,7 @@ all turns with fastest and slowest, and ratios of medians (above 1: duel is fast
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -53,6 +54,7 @@ def main():
         print(json.dumps(peer(asked.peer, asked)))
         return
     wanted = [kind for kind in [*TRAINED, *DRAWN, "judge, K = 8"] if kind.startswith(tuple(asked.only.split(",")))]
+    wanted = [kind for kind in wanted if peers(kind, asked)]
     print("| work | duel | peer | ratio of medians | peak memory, MiB | ratio |")
     print("|---|---|---|---|---|---|")
     for kind in wanted:
@@ -109,7 +111,9 @@ def ours(kind, asked):
         return {"values": said["step_seconds"], "unit": "s", "peak_rss_mib": said["peak_rss_mib"]}
     if kind in DRAWN:
         k, dtype = DRAWN[kind]
-        words = ["--pairs", "1", "-k", str(k), "--max-new-tokens", str(NEW_TOKENS), "--dtype", dtype]
+        # One response is drawn greedily, several must differ.
+        words = ["--temperature", "0"] if k == 1 else []
+        words += ["--pairs", "1", "-k", str(k), "--max-new-tokens", str(NEW_TOKENS), "--dtype", dtype]
         said = run([asked.duel, "bench", "generate", *words, *common])
         return {"values": [said["tokens_per_second"]], "unit": "tokens/s", "peak_rss_mib": said["peak_rss_mib"]}
     said = run([asked.duel, "bench", "judge", "--pairs", str(PROMPTS), "-k", "8", *common])
@@ -164,14 +168,14 @@ def train(kind, asked):
     torch = torch_on_these_cores()
     import trl
     from datasets import Dataset
-    from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
 
     tokenizer = AutoTokenizer.from_pretrained(asked.model)
     lengths = lambda row: [len(tokenizer.apply_chat_template(row["prompt"] + row[side])["input_ids"]) for side in ("chosen", "rejected")]
     sft = kind.startswith("sft")
     per_step = 2 * asked.pairs if sft else asked.pairs
-    rows = [row for row in rows_of(asked) if max(lengths(row)) <= MAX_LENGTH][: (asked.steps + asked.warm) * per_step]
+    fitting = (row for row in rows_of(asked) if max(lengths(row)) <= MAX_LENGTH)
+    rows = list(itertools.islice(fitting, (asked.steps + asked.warm) * per_step))
     lora = kind == "dpo, LoRA r = 16"
     settings = dict(
         output_dir=os.path.join(os.environ.get("TMPDIR", "/tmp"), "compare-trl"),
@@ -191,7 +195,11 @@ def train(kind, asked):
         seed=0,
         train_sampling_strategy="sequential",  # the same rows in the same steps on both sides
     )
-    adapter = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None
+    adapter = None
+    if lora:
+        from peft import LoraConfig
+
+        adapter = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
     f32 = dict(dtype=torch.float32)
     if "reward" in kind:
         model = AutoModelForSequenceClassification.from_pretrained(asked.model, num_labels=1, **f32)
@@ -217,13 +225,13 @@ def train(kind, asked):
     moments, tokens, first = [], [], []
     collate = trainer.data_collator
 
-    def counted(examples):
+    def count_tokens(examples):
         batch = collate(examples)
         labels = batch.get("labels")
         tokens.append(int(labels.ne(-100).sum()) if labels is not None else 0)
         return batch
 
-    trainer.data_collator = counted
+    trainer.data_collator = count_tokens
 
     class Clock(TrainerCallback):
         def on_train_begin(self, *_, **__):
@@ -255,9 +263,9 @@ def generate(kind, asked):
 
     def draw(count):
         with torch.no_grad():
-            model.generate(**inputs, max_new_tokens=count, min_new_tokens=count, do_sample=True)
+            model.generate(**inputs, max_new_tokens=count, min_new_tokens=count, do_sample=k > 1)
 
-    draw(4)
+    draw(NEW_TOKENS)
     began = time.perf_counter()
     draw(NEW_TOKENS)
     return [k * NEW_TOKENS / (time.perf_counter() - began)], "tokens/s"
@@ -280,7 +288,7 @@ def llama(kind, asked):
     server = xllamacpp.Server(how)
 
     def one(count, seed):
-        asked_for = {"prompt": text, "n_predict": count, "ignore_eos": True, "temperature": 1.0, "seed": seed, "cache_prompt": False}
+        asked_for = {"prompt": text, "n_predict": count, "ignore_eos": True, "temperature": 1.0 if k > 1 else 0.0, "seed": seed, "cache_prompt": False}
         return server.handle_completions(asked_for)
 
     from concurrent.futures import ThreadPoolExecutor
@@ -289,7 +297,7 @@ def llama(kind, asked):
         with ThreadPoolExecutor(k) as pool:
             list(pool.map(lambda seed: one(count, seed), range(k)))
 
-    draw(4)
+    draw(NEW_TOKENS)
     began = time.perf_counter()
     draw(NEW_TOKENS)
     return [k * NEW_TOKENS / (time.perf_counter() - began)], "tokens/s"

@@ -5,8 +5,8 @@
     python benches/growth.py --duel target/release/duel --out FOLDER [--only length,vocabulary]
 
 Needs torch, safetensors and tokenizers. Prints one Markdown table a size: seconds of a step (median of the measured
-ones), what its formula says it should be as a multiple of the row above, and peak memory with what `duel`'s own
-formula of it says (src/model/memory.rs). FOLDER takes the models, of which one is kept at a time.
+ones), as a multiple of the row above, what `formula` says that multiple should be, and the peak memory (its formula:
+src/model/memory.rs; `duel run --dry-run` prints it). FOLDER takes the models, of which one is kept at a time.
 """
 
 import argparse
@@ -41,15 +41,17 @@ def main():
             table(asked)
 
 
-def formula(size, tokens, targets, length, lora=False):
-    """Operations of a training step: products with every matrix for every token of the trie (2 forward, 2 for the
-    input's gradient, 2 for the weight's), the head for every target (its logits twice), and attention, whose scores
-    and mixtures (2 and 2 forward, 5 products back) each see half of the length."""
+def formula(size, tokens, targets, length, words):
+    """Operations of a DPO step with its reference pass: products with every matrix for every token of the trie (2
+    forward, 2 for the input's gradient, 2 for the weight's where it is trained), the head for every target (its logits
+    twice), and attention, whose scores and mixtures (2 and 2 forward, 5 products back) each see half of the length."""
     width = size["hidden"] // size["heads"]
     block = 2 * size["hidden"] * (size["heads"] + size["kv"]) * width + 3 * size["hidden"] * size["inner"]
-    trained, head = (4, 6) if lora else (6, 8)
-    attention = (4 + 10) * tokens * length / 2 * size["hidden"]
-    return size["layers"] * (trained * block * tokens + attention) + head * size["hidden"] * size["vocab"] * targets
+    matrix, head = (4, 6) if "--lora" in words else (6, 8)
+    again = 1 if "--gradient-checkpointing" in words else 0
+    # One forward pass more for the reference, and one for blocks that are computed again.
+    blocks = (matrix + 2 + 2 * again) * block * tokens + (14 + 4 + 4 * again) * tokens * length / 2 * size["hidden"]
+    return size["layers"] * blocks + (head + 2) * size["hidden"] * size["vocab"] * targets
 
 
 def over_length(asked):
@@ -111,9 +113,9 @@ def grow(asked, title, points):
         steps = 3 if length * pairs <= 4096 else 2
         data = rows(asked, size, length, (steps + 1) * pairs)
         said = bench(asked, [*words, "--steps", str(steps), "--warm", "1", "--max-length", str(length)], model or make(asked, size), data)
-        # Half of a sequence is its prompt, and the reference is a forward pass.
+        # Half of a sequence is its prompt, which both responses share.
         tokens, targets = pairs * length * 3 // 2, pairs * length
-        cost = formula(size, tokens, targets, length, "--lora" in words) + formula(size, tokens, targets, length) / 3
+        cost = formula(size, tokens, targets, length, words)
         now = (said["median_seconds"], cost)
         times = [f"{a / b:.2f}" for a, b in zip(now, before)] if before else ["", ""]
         print(f"| {name} | {now[0]:.3g} | {times[0]} | {times[1]} | {said['peak_rss_mib']:,.0f} | {tokens:,} |", flush=True)
@@ -141,7 +143,7 @@ def rows(asked, size, length, count):
 
 
 def make(asked, size):
-    """A folder with a model of random weights in Llama's layout, in bf16, and a tokenizer of a few words."""
+    """A folder with a model of random weights in Llama's layout, in bf16, and a tokenizer of as many made-up words."""
     import torch
     from safetensors.torch import save_file
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -171,10 +173,11 @@ def make(asked, size):
         "vocab_size": size["vocab"], "max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
         "hidden_act": "silu", "tie_word_embeddings": True, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2,
     }
-    words = {word: i for i, word in enumerate(["<s>", "</s>", "<pad>", "<unk>", "a", "b", "c", "d"])}
+    special = ["<s>", "</s>", "<pad>", "<unk>"]
+    words = {word: i for i, word in enumerate(special + [f"w{i}" for i in range(size["vocab"] - len(special))])}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.add_special_tokens(["<s>", "</s>", "<pad>", "<unk>"])
+    tokenizer.add_special_tokens(special)
     tokenizer.save(os.path.join(folder, "tokenizer.json"))
     for name, value in {"config.json": config, "tokenizer_config.json": {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}}.items():
         with open(os.path.join(folder, name), "w") as out:

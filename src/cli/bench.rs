@@ -58,6 +58,9 @@ pub struct Bench {
     /// Tokens a response (generate)
     #[arg(long, default_value_t = 128, value_parser = numbers::from_1)]
     max_new_tokens: usize,
+    /// 0 is greedy (generate)
+    #[arg(long, default_value_t = 1.0, value_parser = numbers::not_negative)]
+    temperature: f64,
     /// What the weights are rounded to (generate)
     #[arg(long, default_value = "f32")]
     dtype: WeightDtype,
@@ -241,7 +244,8 @@ impl Bench {
             "median_seconds": median(&measured),
             "fastest_seconds": measured.iter().copied().fold(f64::INFINITY, f64::min),
             "reference_seconds": reference_seconds,
-            "pairs_per_second": (self.steps * self.pairs) as f64 / total,
+            "rows_per_second": (self.steps * per_step) as f64 / total,
+            "pairs_per_second": (self.kind != Kind::Sft).then(|| (self.steps * self.pairs) as f64 / total),
             "trie_tokens_per_second": seen / total,
             // The least time of a step: 6 flops a parameter and token at the rate that one matrix product reaches here.
             "share_of_bound": 6.0 * parameters as f64 * seen / rate / trained,
@@ -271,6 +275,7 @@ impl Bench {
         let how = Sampling {
             num_generations: self.k,
             max_new_tokens: self.max_new_tokens,
+            temperature: vec![self.temperature],
             dtype: self.dtype,
             max_tokens_per_batch: usize::MAX,
             ..Sampling::default()

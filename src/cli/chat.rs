@@ -4,7 +4,7 @@ use super::{Global, numbers, output, setup, stop};
 use crate::data::Key;
 use crate::error::{Error, Result};
 use crate::generate::{Engine, Prompted};
-use crate::recipe::Sampling;
+use crate::recipe::{Sampling, WeightDtype};
 use crate::text::{Dialogue, Message, Prompt};
 use clap::Args;
 use serde_json::json;
@@ -33,6 +33,9 @@ pub struct Chat {
     /// Longest answer, in tokens
     #[arg(long, default_value_t = 256, value_parser = numbers::from_1)]
     max_new_tokens: usize,
+    /// What the weights are rounded to: bf16 reads half of the bytes for each token, int8 a quarter
+    #[arg(long, default_value = "f32")]
+    dtype: WeightDtype,
     /// Everything random is drawn from it
     #[arg(long, default_value_t = 0, value_parser = numbers::seed)]
     seed: u64,
@@ -51,6 +54,7 @@ impl Chat {
             temperature: vec![self.temperature],
             top_p: self.top_p,
             max_new_tokens: self.max_new_tokens,
+            dtype: self.dtype,
             ..Sampling::default()
         };
         let engine = Engine::new(&model.decoder, &model.chat, &how);

@@ -58,10 +58,11 @@ pub fn start(global: &Global, work: stop::Work) {
 }
 
 /// Runs `f` on one of the threads that share the numeric work. From any other thread every parallel loop, of which a
-/// step has some hundreds, would begin and end with a handover between threads.
+/// step has some hundreds, would begin and end with a handover between threads. No other thread may wait for the pool
+/// while the command waits for it: with one worker, that is the command's own.
 pub fn on_a_worker<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    // As much as a main thread has: the default of a worker is a quarter of that. A pool that is already there serves
-    // as well.
+    // As much as a main thread has on most systems: the default of a worker is a quarter of that. A pool that is
+    // already there serves as well.
     let _ = rayon::ThreadPoolBuilder::new()
         .stack_size(8 << 20)
         .build_global();

@@ -57,6 +57,15 @@ pub struct Engine<'a> {
     served: OnceCell<Served>,
 }
 
+/// What a recipe calls by another name.
+pub fn precision(dtype: WeightDtype) -> Precision {
+    match dtype {
+        WeightDtype::F32 => Precision::F32,
+        WeightDtype::Bf16 => Precision::Bf16,
+        WeightDtype::Int8 => Precision::Int8,
+    }
+}
+
 /// A response in the making.
 struct Live {
     /// Which prompt of the batch.
@@ -81,13 +90,8 @@ impl<'a> Engine<'a> {
     }
 
     fn served(&self) -> &Served {
-        self.served.get_or_init(|| {
-            self.decoder.served(match self.how.dtype {
-                WeightDtype::F32 => Precision::F32,
-                WeightDtype::Bf16 => Precision::Bf16,
-                WeightDtype::Int8 => Precision::Int8,
-            })
-        })
+        self.served
+            .get_or_init(|| self.decoder.served(precision(self.how.dtype)))
     }
 
     /// `num_generations` responses for each prompt, handed to `done` prompt by prompt in order.
@@ -145,6 +149,8 @@ impl<'a> Engine<'a> {
         // Shared beginnings of different prompts are not merged: a response must not depend on who is in its batch.
         let trie = Trie::apart(&sequences);
         let rows: usize = prompts.iter().map(|p| self.rows_for(p)).sum();
+        // Laid out before there is a cache: both take their room.
+        self.served();
         let mut cache = Cache::new(&self.decoder.spec, rows, &self.decoder.device());
         let mut live = self.start(prompts, trie.len(), key);
         let mut finished: Vec<Vec<Option<Drawn>>> =

@@ -3,5 +3,5 @@
 mod engine;
 mod sample;
 
-pub use engine::{Drawn, Engine, Finish, Prompted};
+pub use engine::{Drawn, Engine, Finish, Prompted, precision};
 pub use sample::Sampler;

@@ -188,14 +188,15 @@ pub fn scoring(spec: &DecoderSpec, batch: Batch) -> u64 {
     F32 * parameter_count(spec) + activations
 }
 
-/// Most bytes alive while responses are drawn: the weights and their copy of `bytes_per_weight` that decoding reads, the
-/// cache of `rows` tokens, and the logits of the `live` responses that are drawn together (on the device and on the
-/// host).
+/// Most bytes alive while responses are drawn: the weights and their copy of `bytes_per_weight` that decoding reads,
+/// then either the output head once more while it is laid out, or the cache of `rows` tokens and the logits of the
+/// `live` responses that are drawn together (on the device and on the host).
 pub fn generating(spec: &DecoderSpec, rows: u64, live: u64, bytes_per_weight: f64) -> u64 {
     let served = (block_matrices(spec) + head_matrix(spec)) as f64 * bytes_per_weight;
     let cache = Cache::bytes(spec, rows as usize) as u64;
     let logits = 2 * live * spec.vocab_size as u64 * F32;
-    F32 * parameter_count(spec) + served as u64 + cache + logits
+    let laid_out = F32 * head_matrix(spec);
+    F32 * parameter_count(spec) + served as u64 + laid_out.max(cache + logits)
 }
 
 #[cfg(test)]

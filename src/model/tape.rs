@@ -4,8 +4,9 @@
 //! read, and no matrix of the vocabulary's size is made for them.
 //!
 //! With activation checkpointing (Chen et al. 2016, section 3, one segment a block) the forward pass runs without a
-//! graph and keeps what went into each block; the backward pass computes one block at a time again. The same
-//! operations run in the same order: the gradients are equal to the last bit.
+//! graph and keeps what went into each block; the backward pass computes one block at a time again. For a loss of one
+//! forward pass, as all of duel's are, the same operations run in the same order: the gradients are equal to the last
+//! bit.
 
 use super::decoder::{Decoder, Place, index};
 use super::params::without_graph;
@@ -61,13 +62,20 @@ impl Tape {
 }
 
 impl Decoder {
-    /// This decoder with a tape: gradients are then taken by [`Decoder::backward`]. With `recompute` the backward pass
-    /// computes every block again instead of keeping its activations.
+    /// This decoder with a tape: every loss is then followed by [`Decoder::backward`], as Burn's own `backward` would
+    /// miss what the tape holds. With `recompute` the backward pass computes every block again instead of keeping its
+    /// activations.
     pub fn taped(mut self, recompute: bool) -> Self {
         self.tape = Some(Tape {
             recompute,
             passes: Arc::default(),
         });
+        self
+    }
+
+    /// This decoder without its tape.
+    pub fn untaped(mut self) -> Self {
+        self.tape = None;
         self
     }
 
@@ -96,7 +104,10 @@ impl Decoder {
             inputs.push(x.clone());
             x = plain.block(layer, x, &place, &chosen);
         }
-        let end = x.autodiff().require_grad();
+        let end = match self.lowest_trained() {
+            Some(_) => x.autodiff().require_grad(),
+            None => x.autodiff(),
+        };
         let kept = Kept::Blocks {
             inputs,
             end: end.clone(),
@@ -108,14 +119,15 @@ impl Decoder {
         end
     }
 
-    /// The gradients of `loss`, which was computed from this decoder alone: `take` is handed one set after another, in
-    /// which every parameter has its share; what is left, the rows of the table of vectors, is returned.
+    /// The gradients of `loss`, which was computed from this decoder alone: `take` is handed one set after another, each
+    /// with the gradients of a block or of what stands outside the blocks; the rows of the table of vectors are
+    /// returned.
     ///
     /// # Panics
     /// If the decoder has no tape.
     pub fn backward(
         &self,
-        loss: Tensor<1>,
+        loss: &Tensor<1>,
         take: &mut dyn FnMut(Gradients),
     ) -> Vec<EmbeddedGradient> {
         let tape = self.tape.as_ref().expect("a decoder in training is taped");
@@ -147,7 +159,26 @@ impl Decoder {
         embedded
     }
 
-    /// From the gradient of the blocks' output to that of their input, last block first.
+    /// The lowest block below which nothing is trained, as far as gradients have to go: 0 with a trained table of
+    /// vectors, none where neither it nor a block is trained.
+    fn lowest_trained(&self) -> Option<usize> {
+        if self.embedding_is_trained() {
+            return Some(0);
+        }
+        let parameters = self.parameters();
+        let trained = parameters.iter().filter(|parameter| parameter.trained);
+        let layer = |name: &str| {
+            name.strip_prefix("model.layers.")?
+                .split('.')
+                .next()?
+                .parse()
+                .ok()
+        };
+        trained.filter_map(|parameter| layer(&parameter.name)).min()
+    }
+
+    /// From the gradient of the blocks' output to that of their input, last block first, as far down as something is
+    /// trained.
     fn blocks_again(
         &self,
         inputs: Vec<Tensor<2>>,
@@ -156,13 +187,18 @@ impl Decoder {
         rows: &Tensor<1, Int>,
         take: &mut dyn FnMut(Gradients),
     ) -> Tensor<2> {
-        for (layer, input) in inputs.into_iter().enumerate().rev() {
-            let x = input.autodiff().require_grad();
+        let lowest = self.lowest_trained().unwrap_or(inputs.len());
+        for (layer, input) in inputs.into_iter().enumerate().skip(lowest).rev() {
+            // The input of the lowest one is no further than its gradient has to go.
+            let x = match layer > lowest || self.embedding_is_trained() {
+                true => input.autodiff().require_grad(),
+                false => input.autodiff(),
+            };
             let y = self.block(layer, x.clone(), place, rows);
-            let mut gradients = (y * gradient.autodiff()).sum().backward();
-            gradient = x
-                .grad_remove(&mut gradients)
-                .expect("a block's output depends on its input");
+            let mut gradients = (y * gradient.clone().autodiff()).sum().backward();
+            if let Some(of_input) = x.grad_remove(&mut gradients) {
+                gradient = of_input;
+            }
             take(gradients);
         }
         gradient

@@ -9,9 +9,10 @@ use super::examples::{self, Load, Prepared};
 use super::judges::TOKENS_PER_BATCH;
 use crate::data::{HasPrompt, Key};
 use crate::error::{Error, Result};
+use crate::generate::precision;
 use crate::model::memory::{self, Batch, Training};
 use crate::model::{DecoderSpec, Head};
-use crate::recipe::{Data, History, Lora, Overlong, Recipe, Reward, Sampling, Train, WeightDtype};
+use crate::recipe::{Data, History, Lora, Overlong, Recipe, Reward, Sampling, Train};
 use crate::text::{Chat, Limits};
 use crate::trainer::Plan;
 use base::{Base, base, named};
@@ -443,12 +444,7 @@ impl Planner<'_> {
         let k = how.num_generations;
         let one = length + k * how.max_new_tokens;
         let together = (how.max_tokens_per_batch / one.max(1)).clamp(1, prompts.max(1));
-        let bytes_per_weight = match how.dtype {
-            WeightDtype::F32 => 4.0,
-            WeightDtype::Bf16 => 2.0,
-            // A scale of four bytes for 64 weights.
-            WeightDtype::Int8 => 1.0 + 4.0 / 64.0,
-        };
+        let bytes_per_weight = precision(how.dtype).bytes_per_weight();
         let (rows, live) = ((together * one) as u64, (together * k) as u64);
         let memory = memory::generating(spec, rows, live, bytes_per_weight);
         let drawn = (prompts * k * how.max_new_tokens) as f64 * times;

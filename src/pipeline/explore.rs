@@ -39,6 +39,8 @@ pub fn respond(
     }
     let all = round.responses().with_file_name("responses.drawn.jsonl");
     let drawn = responses::generate(&engine, asked, Some(limits), key, &all)?;
+    // Its copy of the weights makes room for the judge.
+    drop(engine);
     let scores = all.with_file_name("responses.drawn-scores.jsonl");
     let drawn = judge.score(cx, &drawn, table.max_length, &scores)?;
     let kept: Vec<GroupRow> = drawn

@@ -91,11 +91,16 @@ fn toml_string(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// Keys that decide what is written while a stage runs, not what comes out of it.
-const WITHOUT_EFFECT: [&str; 3] = ["logging_steps", "save_steps", "save_total_limit"];
+/// Keys that decide what is written while a stage runs and what is kept in memory, not what comes out of it.
+const WITHOUT_EFFECT: [&str; 4] = [
+    "logging_steps",
+    "save_steps",
+    "save_total_limit",
+    "gradient_checkpointing",
+];
 
 /// blake3 of a part of a recipe: a stage keys on it. Two parts that lead to the same result hash the same: the order
-/// of keys does not count, nor do the keys that only decide how often something is written.
+/// of keys does not count, nor do the keys that only decide how often something is written or whether it is kept.
 pub fn hash_of<T: Serialize>(part: &T) -> blake3::Hash {
     let value = serde_json::to_value(part).expect("parts of a recipe have text keys");
     let mut canonical = String::new();

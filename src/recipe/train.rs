@@ -36,7 +36,7 @@ pub struct Train {
     #[schemars(range(min = 1))]
     pub max_tokens_per_batch: usize,
     /// Keep only what goes into each block and compute the blocks again for the backward pass: a fraction of the
-    /// memory for activations, about a third more time, the same bits.
+    /// memory for activations, 15 to 30 % more time, the same bits.
     pub gradient_checkpointing: bool,
     /// AdamW's decoupled weight decay.
     #[schemars(range(min = 0.0))]

@@ -1,14 +1,13 @@
 //! The tries of the steps to come, made by a thread of their own while the steps before them are computed.
 
 use super::plan::Plan;
-use crate::error::{Error, Result};
 use crate::objective::Example;
 use crate::trie::{Sequence, Trie, pack};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread::Scope;
+use std::thread::{Scope, ScopedJoinHandle};
 
-/// Steps that are made ahead.
+/// Steps that lie ready; one more is in the making.
 const AHEAD: usize = 2;
 
 /// The rows of one optimiser step with their tries.
@@ -20,12 +19,15 @@ pub struct Step<'a> {
 }
 
 /// Steps in their order. What a step holds is a function of the plan alone.
-pub struct Feed<'a>(Receiver<Step<'a>>);
+pub struct Feed<'scope, 'a> {
+    steps: Receiver<Step<'a>>,
+    thread: Option<ScopedJoinHandle<'scope, ()>>,
+}
 
-impl<'a> Feed<'a> {
+impl<'scope, 'a> Feed<'scope, 'a> {
     /// Begins to make the steps of `plan` from `first` on, under `budget` tokens a micro-batch. The thread ends with
     /// the last step, or when the feed is dropped.
-    pub fn start<'scope>(
+    pub fn start(
         scope: &'scope Scope<'scope, 'a>,
         examples: &'a [Example],
         plan: Plan,
@@ -33,7 +35,7 @@ impl<'a> Feed<'a> {
         budget: usize,
     ) -> Self {
         let (send, receive) = sync_channel(AHEAD);
-        scope.spawn(move || {
+        let thread = scope.spawn(move || {
             for step in first..plan.steps {
                 let rows: Vec<&Example> = plan
                     .rows_of(step)
@@ -46,17 +48,24 @@ impl<'a> Feed<'a> {
                 }
             }
         });
-        Self(receive)
+        Self {
+            steps: receive,
+            thread: Some(thread),
+        }
     }
 
     /// The next step.
     ///
-    /// # Errors
-    /// When the thread ended early, which it never should.
-    pub fn next(&mut self) -> Result<Step<'a>> {
-        self.0
-            .recv()
-            .map_err(|_| Error::internal("the thread that makes tries ended early"))
+    /// # Panics
+    /// As the thread did, if it panicked; or after the last step of the plan.
+    pub fn next(&mut self) -> Step<'a> {
+        if let Ok(step) = self.steps.recv() {
+            return step;
+        }
+        match self.thread.take().map(ScopedJoinHandle::join) {
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            _ => panic!("no step is left in the plan"),
+        }
     }
 }
 

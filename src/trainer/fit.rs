@@ -98,7 +98,7 @@ impl<'a> Fit<'a> {
         let _entered = span.enter();
         for step in first..plan.steps {
             let began = Instant::now();
-            let Step { rows, batches } = clock::measure(Work::Data, || feed.next())?;
+            let Step { rows, batches } = clock::measure(Work::Data, || feed.next());
 
             // ---- one optimiser step ----
             let lr = schedule.at(step);
@@ -148,7 +148,7 @@ impl<'a> Fit<'a> {
                 )));
             }
         }
-        Ok(decoder)
+        Ok(decoder.untaped())
     }
 
     /// Gradients of the mean loss over `rows`, in their micro-batches.
@@ -173,7 +173,7 @@ impl<'a> Fit<'a> {
         for (run, trie) in batches {
             let outcome = self.objective.loss(decoder, &rows[run], &trie);
             let loss = outcome.loss / total;
-            let embedded = decoder.backward(loss.clone(), &mut |graph| {
+            let embedded = decoder.backward(&loss, &mut |graph| {
                 accumulate(decoder, graph, &mut sum);
             });
             for rows in embedded {

@@ -80,7 +80,16 @@ fn accumulation_changes_nothing() {
 fn recomputed_activations_change_no_bit() {
     let rows = pairs(21);
     type Make = fn() -> Box<dyn Objective>;
-    let objectives: [(&str, Decoder, Make); 3] = [
+    let top = |name: &str| name.starts_with("model.layers.1.") || name == "model.norm.weight";
+    let objectives: [(&str, Decoder, Make); 5] = [
+        ("the last block", language_model(21).tracked(top), || {
+            dpo(LossType::Sigmoid)
+        }),
+        (
+            "the score head",
+            reward_model(21).tracked(|name| name == "score.weight"),
+            bradley_terry,
+        ),
         ("sigmoid", all(&language_model(21)), || {
             dpo(LossType::Sigmoid)
         }),
@@ -186,7 +195,7 @@ fn on_threads(
         .build()
         .unwrap();
     pool.install(|| {
-        let start = tiny::decoder(&spec, 22).tracked(trained);
+        let start = adapted(&tiny::decoder(&spec, 22)).tracked(trained);
         let fitted = fit(start, dpo(LossType::Sigmoid), &rows, &train(2), None);
         (fitted.numbers(0), fitted.weights())
     })
@@ -210,6 +219,7 @@ fn same_on_any_threads(trained: fn(&str) -> bool) {
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     same_on_any_threads(|_| true);
+    same_on_any_threads(is_adapter);
 }
 
 // ---------------------------------------------------------------------------------------------------

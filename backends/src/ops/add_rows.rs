@@ -48,6 +48,7 @@ impl AddRows for Flex {
             let new = cpu::dense(new);
             let mut into = cpu::owned(into);
             let width = cpu::dims2(&into)[1];
+            assert_eq!(cpu::dims2(&new), [rows.len(), width], "a row for each id");
             let all = cpu::slice_mut(&mut into);
             simd::vectorize(|| {
                 for (new, &row) in cpu::slice(&new).chunks_exact(width).zip(rows.iter()) {

@@ -105,6 +105,8 @@ impl LowRank for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [x, weight, a, b] = [x, weight, a, b].map(cpu::dense);
         let ([rows, width], [outs, r]) = (cpu::dims2(&x), cpu::dims2(&b));
+        let shapes = (cpu::dims2(&weight), cpu::dims2(&a));
+        assert_eq!(shapes, ([outs, width], [r, width]), "weight and adapter");
         let mut narrow = vec![0.0; rows * r];
         let mut out = vec![0.0; rows * outs];
         clock::measure(Work::Matmul, || {

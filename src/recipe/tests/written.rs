@@ -34,6 +34,7 @@ fn a_hash_changes_with_what_changes_the_result_and_with_nothing_else() {
         hash(&[]),
         hash(&["dpo.train.logging_steps=5", "dpo.train.save_steps=7"])
     );
+    assert_eq!(hash(&[]), hash(&["dpo.train.gradient_checkpointing=true"]));
     assert_eq!(hash(&[]), hash(&["dpo.train.learning_rate=5e-7"]));
     assert_ne!(hash(&[]), hash(&["dpo.train.learning_rate=6e-7"]));
     assert_ne!(hash(&[]), hash(&["dpo.loss.loss_type=hinge"]));

@@ -8,9 +8,13 @@ use pulp::{Simd, WithSimd};
 /// Rows of keys or values of one head: row `j` begins at `j * stride`.
 #[derive(Clone, Copy)]
 pub struct Rows<'a> {
+    /// From the first row on.
     pub values: &'a [f32],
+    /// From one row to the next.
     pub stride: usize,
+    /// Width of a row, above 0.
     pub dim: usize,
+    /// Number of rows.
     pub len: usize,
 }
 
@@ -95,7 +99,7 @@ impl WithSimd for Mix<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let (dim, len) = (self.rows.dim, self.rows.len);
-        let count = self.out.len() / dim.max(1);
+        let count = self.out.len() / dim;
         assert_eq!(self.p.len(), count * len);
         let whole = dim - dim % (2 * S::F32_LANES);
         for at in (0..whole).step_by(2 * S::F32_LANES) {

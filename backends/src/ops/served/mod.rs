@@ -26,6 +26,17 @@ pub enum Precision {
 /// Inputs that share one scale in int8.
 pub const GROUP: usize = 64;
 
+impl Precision {
+    /// Bytes that one weight takes, its share of a scale included.
+    pub fn bytes_per_weight(self) -> f64 {
+        match self {
+            Self::F32 => 4.0,
+            Self::Bf16 => 2.0,
+            Self::Int8 => 1.0 + 4.0 / GROUP as f64,
+        }
+    }
+}
+
 /// A weight `[out, in]` that is only multiplied with.
 pub struct Served {
     body: Body,
@@ -99,7 +110,9 @@ pub fn rounded(weight: Tensor<2>, precision: Precision) -> Tensor<2> {
             let padded = padded.slice_assign([0..outs, 0..width], weight);
             let grouped: Tensor<3> = padded.reshape([outs, groups, GROUP]);
             let scale = grouped.clone().abs().max_dim(2) / 127.0;
-            let steps = (grouped / scale.clone().clamp_min(f32::MIN_POSITIVE)).round();
+            // A group of zeros has no scale and needs none.
+            let none = scale.clone().equal_elem(0.0);
+            let steps = (grouped / scale.clone().mask_fill(none, 1.0)).round();
             (steps * scale)
                 .reshape([outs, groups * GROUP])
                 .narrow(1, 0, width)

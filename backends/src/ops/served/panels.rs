@@ -62,7 +62,10 @@ impl Panels {
                 let groups = width.div_ceil(GROUP);
                 let steps = laid_out(weight, width, |out, k, value| {
                     let scale = scales[out * groups + k / GROUP];
-                    (value / scale.max(f32::MIN_POSITIVE)).round() as i8
+                    match scale == 0.0 {
+                        true => 0,
+                        false => (value / scale).round() as i8,
+                    }
                 });
                 Values::Int8(steps, laid_out(&scales, groups, |_, _, scale| scale))
             }
@@ -74,6 +77,7 @@ impl Panels {
         }
     }
 
+    /// Bytes of values and scales, the filled-up panel included.
     pub fn bytes(&self) -> usize {
         match &self.values {
             Values::F32(values) => 4 * values.len(),
@@ -102,7 +106,8 @@ impl Panels {
         let share = self
             .outs
             .div_ceil(PANEL)
-            .div_ceil(2 * rayon::current_num_threads());
+            .div_ceil(2 * rayon::current_num_threads())
+            .max(1);
         values
             .par_chunks(share * size)
             .enumerate()
@@ -147,11 +152,16 @@ fn laid_out<E: Stored>(
     panels
 }
 
-/// Largest absolute value of each group over 127, `[outs, groups]`.
+/// Largest absolute value of each group over 127, `[outs, groups]`; NaN where one value is, so that no output hides it.
 fn scales(weight: &[f32], width: usize) -> Vec<f32> {
-    let largest = |group: &[f32]| group.iter().fold(0.0f32, |max, x| max.max(x.abs())) / 127.0;
+    let larger = |max: f32, x: &f32| match x.abs() {
+        // What is compared with NaN is never larger: it stays.
+        x if x > max || x.is_nan() => x,
+        _ => max,
+    };
+    let largest = |group: &[f32]| group.iter().fold(0.0f32, larger) / 127.0;
     weight
-        .par_chunks(width)
+        .par_chunks(width.max(1))
         .flat_map_iter(|row| row.chunks(GROUP).map(largest))
         .collect()
 }
@@ -300,6 +310,21 @@ mod tests {
         assert_eq!(back(1.0 + 0.003907), 1.0078125);
         assert_eq!(back(f32::NEG_INFINITY), f32::NEG_INFINITY);
         assert!(back(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn a_weight_that_is_no_number_is_not_rounded_to_one() {
+        for broken in [f32::NAN, f32::INFINITY] {
+            for at in [0, 5, 99] {
+                let mut weight = vec![0.5f32; 100];
+                weight[at] = broken;
+                for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+                    let mut out = [0.0];
+                    Panels::new(&weight, 100, precision).multiply(&[1.0; 100], &mut out);
+                    assert!(!out[0].is_finite(), "{broken} at {at}, {precision:?}");
+                }
+            }
+        }
     }
 
     #[test]
