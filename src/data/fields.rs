@@ -105,6 +105,25 @@ impl<'a> Fields<'a> {
         self.get(name).map(texts).transpose()
     }
 
+    /// A column of `[question, answer]` pairs; none where there is no such column.
+    pub(super) fn exchanges(&self, name: &str) -> Result<Vec<(String, String)>> {
+        let pair = |value: &Value| match value.as_array().map(Vec::as_slice) {
+            Some([Value::String(question), Value::String(answer)]) => {
+                Some((question.clone(), answer.clone()))
+            }
+            _ => None,
+        };
+        let Some(value) = self.get(name) else {
+            return Ok(Vec::new());
+        };
+        let pairs = value
+            .as_array()
+            .map(|pairs| pairs.iter().map(pair).collect());
+        pairs
+            .flatten()
+            .ok_or_else(|| self.wrong(name, value, "a list of [question, answer] pairs"))
+    }
+
     /// A column that holds text, one message, or a list of messages.
     pub(super) fn turns(&self, name: &str) -> Result<Option<Turns>> {
         let turns = |value: &Value| match value {

@@ -2,6 +2,7 @@
 
 use super::fields::{Fields, Turns};
 use super::load::{Shaped, load};
+use super::prompts::asked;
 use super::report::{LoadOptions, Report};
 use super::rows::{Origin, Preference};
 use super::transcript;
@@ -94,14 +95,35 @@ pub(super) fn pair(fields: &Fields, options: &LoadOptions) -> Result<(Prompt, An
     }
     let response = |name| fields.turns(name)?.ok_or_else(|| fields.missing(name));
     let [chosen, rejected] = [response("chosen")?, response("rejected")?];
-    let (prompt, chosen, rejected) = match fields.turns("prompt")? {
+    let prompt = match fields.turns("prompt")? {
+        Some(prompt) => Some(prompt),
+        None => asked(fields)?.map(Turns::Chat),
+    };
+    let (prompt, chosen, rejected) = match prompt {
         Some(prompt) => explicit(prompt, chosen, rejected)?,
-        None => implicit(chosen, rejected)?,
+        None => {
+            if let (Turns::Text(_), Some(column)) = (&chosen, unread_prompt(fields)) {
+                return Err(Error::data(format!(
+                    "`prompt` is missing, and `{column}` is not read"
+                ))
+                .hint(format!(
+                    "`columns = {{ prompt = \"{column}\" }}` in a recipe's data table, or `--column prompt={column}` in \
+                     `duel data`, says that it is the prompt"
+                )));
+            }
+            implicit(chosen, rejected)?
+        }
     };
     Ok(match options.text_as_chat {
         true => (prompt.into_chat(), chosen.into_chat(), rejected.into_chat()),
         false => (prompt, chosen, rejected),
     })
+}
+
+/// A column that other data sets keep their prompt in. What both responses begin with is then hardly the prompt.
+fn unread_prompt(fields: &Fields) -> Option<&'static str> {
+    let usual = ["question", "query", "problem", "input", "context", "text"];
+    usual.into_iter().find(|name| fields.has(name))
 }
 
 /// A row that names its prompt.

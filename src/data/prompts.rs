@@ -5,7 +5,7 @@ use super::load::{Shaped, load};
 use super::preference;
 use super::report::{LoadOptions, Report};
 use super::rows::{Origin, PromptRow};
-use super::sft::instruction;
+use super::sft::{conversation, instruction};
 use crate::error::{Error, Result};
 use crate::text::{Answer, Dialogue, Message, Prompt};
 use std::path::PathBuf;
@@ -64,24 +64,27 @@ fn prompt(fields: &Fields) -> Result<Prompt> {
     if let Some(ids) = fields.ids("prompt_ids")? {
         return Ok(Prompt::Ids(ids));
     }
-    if let Some(turns) = fields.dialogue("context_messages")? {
-        return Ok(Prompt::Chat(turns));
-    }
-    if let Some(turns) = fields.turns("prompt")? {
+    if let (Some(turns), false) = (fields.turns("prompt")?, fields.has("context_messages")) {
         return Ok(match turns {
             Turns::Text(text) => Prompt::Text(text),
             Turns::Chat(turns) => Prompt::Chat(turns),
         });
     }
-    for name in ["messages", "conversations"] {
-        if let Some(turns) = fields.dialogue(name)? {
-            return Ok(Prompt::Chat(without_last_answer(turns)));
-        }
+    match asked(fields)? {
+        Some(turns) => Ok(Prompt::Chat(turns)),
+        None => Err(fields.no_shape(SHAPES)),
     }
-    if let Some(instruction) = instruction(fields)? {
-        return Ok(Prompt::Chat(instruction));
+}
+
+/// The conversation up to the response, of a row that calls it neither `prompt` nor by ids.
+pub(super) fn asked(fields: &Fields) -> Result<Option<Dialogue>> {
+    if let Some(turns) = fields.dialogue("context_messages")? {
+        return Ok(Some(turns));
     }
-    Err(fields.no_shape(SHAPES))
+    match conversation(fields)? {
+        Some(turns) => Ok(Some(without_last_answer(turns))),
+        None => instruction(fields),
+    }
 }
 
 /// A conversation up to the assistant's last turn, if it ends with one.

@@ -44,7 +44,7 @@ pub(super) const FILTERED: &str = "not in `filter`";
 const SHOWN: usize = 20;
 
 /// The columns that a `columns` option may rename.
-pub(super) const CANONICAL: [&str; 27] = [
+pub(super) const CANONICAL: [&str; 28] = [
     "id",
     "prompt",
     "chosen",
@@ -64,6 +64,7 @@ pub(super) const CANONICAL: [&str; 27] = [
     "input",
     "output",
     "system",
+    "history",
     "text",
     "role",
     "content",

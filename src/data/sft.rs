@@ -42,10 +42,8 @@ fn sft(fields: &Fields, id: String, origin: Origin, options: &LoadOptions) -> Re
 }
 
 fn text(fields: &Fields) -> Result<SftText> {
-    for name in ["messages", "conversations"] {
-        if let Some(turns) = fields.dialogue(name)? {
-            return Ok(SftText::Chat(turns));
-        }
+    if let Some(turns) = conversation(fields)? {
+        return Ok(SftText::Chat(turns));
     }
     for name in ["completion", "chosen"] {
         if let (Some(prompt), Some(completion)) = (fields.turns("prompt")?, fields.turns(name)?) {
@@ -96,14 +94,33 @@ fn last_turn(mut turns: Dialogue) -> SftText {
     SftText::ChatCompletion(turns, last.into_iter().collect())
 }
 
-/// Alpaca's instruction with its optional input and system turn.
+/// `messages` or ShareGPT's `conversations`, with the `system` turn that some keep beside them.
+pub(super) fn conversation(fields: &Fields) -> Result<Option<Dialogue>> {
+    for name in ["messages", "conversations"] {
+        if let Some(turns) = fields.dialogue(name)? {
+            return Ok(Some(match turns.first() {
+                Some(first) if first.role == "system" => turns,
+                _ => [system(fields)?.into_iter().collect(), turns].concat(),
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// The system turn of a row that has a column for it.
+fn system(fields: &Fields) -> Result<Option<Message>> {
+    let system = fields.text("system")?.filter(|system| !system.is_empty());
+    Ok(system.map(|system| Message::new("system", system)))
+}
+
+/// Alpaca's instruction with its optional input, its system turn and the turns before it.
 pub(super) fn instruction(fields: &Fields) -> Result<Option<Dialogue>> {
     let Some(instruction) = fields.text("instruction")? else {
         return Ok(None);
     };
-    let mut turns = Vec::new();
-    if let Some(system) = fields.text("system")?.filter(|system| !system.is_empty()) {
-        turns.push(Message::new("system", system));
+    let mut turns: Dialogue = system(fields)?.into_iter().collect();
+    for (question, answer) in fields.exchanges("history")? {
+        turns.extend([Message::user(question), Message::assistant(answer)]);
     }
     turns.push(Message::user(match fields.text("input")? {
         Some(input) if !input.is_empty() => format!("{instruction}\n\n{input}"),

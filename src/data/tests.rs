@@ -1,5 +1,7 @@
 //! Tests of loading: every shape of row, and every way in which a row can be wrong.
 
+mod asked;
+
 use super::*;
 use crate::error::{Kind, Result};
 use crate::text::{Answer, Message, Prompt, SftText};

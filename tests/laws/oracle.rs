@@ -240,8 +240,8 @@ fn served_weights_move_log_probs_by_no_more_than_their_rounding() {
         off(Precision::Bf16),
         off(Precision::Int8),
     );
-    // Seen: 7e-6, 0.0105 and 0.0599 nats.
-    assert!(f32 < 1e-5, "{f32}");
+    // Seen: 7e-6, 0.0114 and 0.0653 nats.
+    assert!(f32 < 3e-5, "{f32}");
     assert!(bf16 > f32 && bf16 < 0.02, "{bf16}");
     assert!(int8 > f32 && int8 < 0.08, "{int8}");
 }
