@@ -206,6 +206,55 @@ fn responses_of_a_model_that_was_trained_on_are_not_mixed_with_the_old_ones() {
     assert!(said.err.ends_with(wanted), "{}", said.err);
 }
 
+/// Greedy responses of the model inside the binary: by the weights as they are, in bf16 (as its file has them: the same),
+/// and in int8, which resumes its own file and no other's.
+#[test]
+fn weights_are_rounded_while_responses_are_drawn_and_only_then() {
+    let folder = folder(&[("p.jsonl", "{\"prompt\": \"Once upon a time\"}\n")]);
+    let draw = |dtype: &str, out: &str| {
+        let asked = ["generate", "--model", "quickstart", "--prompts", "p.jsonl"];
+        let how = ["--temperature", "0", "--max-new-tokens", "12"];
+        let more = ["--dtype", dtype, "--out", out];
+        duel(&folder, &[&asked[..], &how, &more].concat())
+    };
+    let read = |out: &str| std::fs::read_to_string(folder.path().join(out)).unwrap();
+    for dtype in ["f32", "bf16", "int8"] {
+        let said = draw(dtype, dtype);
+        assert_eq!(said.code, 0, "{}", said.err);
+    }
+    assert_eq!(read("f32"), read("bf16"));
+    assert_eq!(read("int8").lines().count(), 1);
+    assert_eq!(draw("f32", "int8").code, 2, "made by another call");
+    let said = draw("int4", "int4");
+    assert_eq!(said.code, 2);
+    assert!(
+        said.err
+            .starts_with("error: invalid value 'int4' for '--dtype <DTYPE>'\n  [possible values: f32, bf16, int8]"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn a_reward_model_is_no_reference() {
+    let folder = folder(&[("pairs.jsonl", PAIRS)]);
+    let path = folder.path().join("rm");
+    tiny_files::model(&path);
+    let model = Model::load(&path, &Device::flex()).unwrap();
+    let model = model.with_score_head(Key::new(1), &Device::flex()).unwrap();
+    model
+        .save(&path, &model.decoder, None, StoreDtype::F32)
+        .unwrap();
+    let asked = ["dpo", "--model", "quickstart", "--data", "pairs.jsonl"];
+    let said = duel(
+        &folder,
+        &[&asked[..], &["--set", "dpo.ref_model=\"rm\""]].concat(),
+    );
+    assert_eq!(said.code, 2, "{}", said.err);
+    let wanted = "rm is a reward model: it scores, it does not write";
+    assert!(said.err.contains(wanted), "{}", said.err);
+}
+
 #[test]
 fn plain_text_to_a_chat_model_is_warned_of_once_and_the_flag_wraps_it() {
     let folder = folder(&[(
