@@ -162,6 +162,25 @@ fn adamw(c: &mut Criterion) {
             state = [p, m, v];
         })
     });
+    // Its gradient of the table of vectors: as many rows as a step has tokens, added in place.
+    let rows = Arc::new(
+        (0..TOKENS as u32)
+            .map(|i| i * 97 % VOCAB as u32)
+            .collect::<Vec<_>>(),
+    );
+    let (mut table, new) = (matrix(VOCAB, HIDDEN), matrix(TOKENS, HIDDEN));
+    group.bench_function("add_rows, fused", |b| {
+        b.iter(|| {
+            let held = std::mem::replace(&mut table, matrix(1, 1));
+            table = ops::add_rows(held, new.clone(), rows.clone());
+        })
+    });
+    group.bench_function("add_rows, reference", |b| {
+        b.iter(|| {
+            let held = std::mem::replace(&mut table, matrix(1, 1));
+            table = ops::add_rows::reference(held, new.clone(), &rows);
+        })
+    });
     let [p, m, v] = fresh();
     group.bench_function("reference", |b| {
         b.iter(|| {
