@@ -38,7 +38,7 @@ pub use online::{Choose, History, Judge, Online, Pairs, Reference, RewardJudge, 
 pub use reference::reference_markdown;
 pub use sampling::{Sampling, WeightDtype};
 pub use schema::schema;
-pub use show::hash_of;
+pub use show::{hash_of, without_effect};
 pub use stages::{Dpo, Eval, Reward, Sft};
 pub use train::{LrSchedulerType, Train};
 

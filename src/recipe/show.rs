@@ -99,6 +99,12 @@ const WITHOUT_EFFECT: [&str; 4] = [
     "gradient_checkpointing",
 ];
 
+/// Whether the value of a dotted key, `dpo.train.save_steps`, changes nothing that comes out of a run.
+pub fn without_effect(key: &str) -> bool {
+    let last = key.rsplit('.').next();
+    last.is_some_and(|last| WITHOUT_EFFECT.contains(&last))
+}
+
 /// blake3 of a part of a recipe: a stage keys on it. Two parts that lead to the same result hash the same: the order
 /// of keys does not count, nor do the keys that only decide how often something is written or whether it is kept.
 pub fn hash_of<T: Serialize>(part: &T) -> blake3::Hash {

@@ -10,6 +10,7 @@ use super::report::write_report;
 use super::stage::{self, Stage, Wanted};
 use super::summary::{RoundSummary, Sample};
 use crate::error::{Error, Result};
+use crate::recipe::without_effect;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -217,12 +218,15 @@ fn refuse_other_recipe(layout: &Layout, recipe_toml: &str) -> Result<()> {
         old.remove(key);
         new.remove(key);
     }
-    let differing = differences(&old, &new);
-    if differing.is_empty() {
+    let all = differences(&old, &new);
+    if all.is_empty() {
         return Ok(());
     }
-    // Nothing is finished yet: nothing can be mixed up, and a first mistake can be mended in place.
-    if !stage::stages(layout)?.iter().any(|stage| stage.done) {
+    let matters = |found: &Difference| !without_effect(&found.key);
+    let differing: Vec<Difference> = all.into_iter().filter(matters).collect();
+    // Nothing that comes out changes, or nothing is finished yet, so that a first mistake can be mended in place: nothing
+    // can be mixed up.
+    if differing.is_empty() || !stage::stages(layout)?.iter().any(|stage| stage.done) {
         return write_atomic(&path, recipe_toml.as_bytes());
     }
     let fact = format!(
@@ -305,6 +309,19 @@ mod tests {
             fs::read_to_string(path.join("recipe.toml")).unwrap(),
             RECIPE
         );
+    }
+
+    #[test]
+    fn keys_that_change_no_result_may_change_at_any_time() {
+        let (_dir, path) = folder();
+        let run = RunDir::create(&path, RECIPE).unwrap();
+        let stage = run.stage("sft", blake3::hash(b"key")).unwrap();
+        stage.complete(|_| Ok(())).unwrap();
+        drop(run);
+        let leaner =
+            format!("{RECIPE}\n[sft.train]\ngradient_checkpointing = true\nsave_steps = 5");
+        let run = RunDir::create(&path, &leaner).unwrap();
+        assert_eq!(run.recipe().unwrap(), leaner);
     }
 
     #[test]
