@@ -218,9 +218,7 @@ impl Decoder {
 
     /// The vectors of `tokens`: `[tokens, hidden]`.
     pub(super) fn embed(&self, tokens: &[u32]) -> Tensor<2> {
-        let table = self.model.embed_tokens.weight.val();
-        let tokens = index(tokens, &table.device());
-        table.select(0, tokens)
+        embedded(self.model.embed_tokens.weight.val(), tokens)
     }
 
     /// Block `layer`. Above the last attention only `rows` are computed.
@@ -311,6 +309,12 @@ impl Decoder {
         let states = self.model.norm.forward(x, self.spec.rms_norm_eps);
         served.head.linear(states)
     }
+}
+
+/// The rows `tokens` of a table of vectors.
+pub(super) fn embedded(table: Tensor<2>, tokens: &[u32]) -> Tensor<2> {
+    let tokens = index(tokens, &table.device());
+    table.select(0, tokens)
 }
 
 /// Ids as an index tensor.

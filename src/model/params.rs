@@ -168,9 +168,7 @@ impl Decoder {
 
     /// Without autodiff: for scoring and generation. Shares the weights.
     pub fn untracked(&self) -> Self {
-        let mut plain = self.clone().remap(&mut Untrack);
-        plain.tape = None;
-        plain
+        self.clone().untaped().remap(&mut Untrack)
     }
 
     /// Root mean square of the elements of all trained matrices; 0 when none is trained. Vectors are left out:

@@ -8,7 +8,7 @@
 //! forward pass, as all of duel's are, the same operations run in the same order: the gradients are equal to the last
 //! bit.
 
-use super::decoder::{Decoder, Place, index};
+use super::decoder::{Decoder, Place, embedded, index};
 use super::params::without_graph;
 use crate::trie::Trie;
 use burn::tensor::{Gradients, Int, Tensor};
@@ -83,8 +83,7 @@ impl Decoder {
     pub(super) fn taped_blocks(&self, tape: &Tape, trie: &Trie, rows: &[u32]) -> Tensor<2> {
         let spans = Arc::new(trie.spans(self.spec.sliding_window));
         let tokens = Arc::new(trie.tokens.clone());
-        let table = without_graph(self.model.embed_tokens.weight.val());
-        let embedded = table.clone().select(0, index(&tokens, &table.device()));
+        let embedded = embedded(without_graph(self.model.embed_tokens.weight.val()), &tokens);
         if !tape.recompute {
             let place = Place::new(self, &trie.positions, spans);
             let start = match self.embedding_is_trained() {
