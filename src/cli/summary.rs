@@ -153,7 +153,7 @@ fn rounds(rounds: &[RoundSummary], width: Option<usize>) -> String {
             number(r.reward_top1, 3),
             percent(r.win_rate),
             interval,
-            number(r.kl, 2),
+            number(r.kl.or(r.kl_samples), 2),
             number(r.length_eval, 1),
             number(r.length_samples, 1),
             r.pairs.to_string(),
@@ -162,9 +162,16 @@ fn rounds(rounds: &[RoundSummary], width: Option<usize>) -> String {
     };
     let rows: Vec<_> = rounds.iter().map(row).collect();
     let table = output::numbers(&header, &rows, width);
+    let sampled = rounds
+        .iter()
+        .any(|r| r.kl.is_none() && r.kl_samples.is_some());
+    let kl = match sampled {
+        true => "; KL of a round without evaluation: of the policy that drew its samples",
+        false => "",
+    };
     format!(
         "{table}\nreward, top-1 and sample tokens: the round's own samples, before it is trained on them; \
-         win rate, KL and eval tokens: the evaluation after it, against the starting model"
+         win rate, KL and eval tokens: the evaluation after it, against the starting model{kl}"
     )
 }
 

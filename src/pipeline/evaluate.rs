@@ -1,25 +1,22 @@
 //! The trained policy against the one it started from, on prompts of its own.
 
 use super::context::{Context, Policy};
-use super::examples;
 use super::judges::Seat;
-use super::pairs::logps;
 use super::responses::{self, GroupRow};
+use super::{drift, examples};
 use crate::data::PromptRow;
 use crate::error::{Error, Result};
 use crate::eval::{Matchup, WinRate};
 use crate::generate::Engine;
 use crate::judge::{Audit, Scored};
-use crate::model::{Decoder, Model};
-use crate::objective::Example;
+use crate::model::Model;
 use crate::recipe::{Eval, hash_of};
 use crate::run::{
-    Measured, Opinion, RoundLayout, RoundSummary, Sample, read_rows, stage_key, stages,
+    Measured, Opinion, RoundLayout, RoundSummary, Sample, read_json, read_rows, stage_key, stages,
     write_atomic,
 };
-use crate::text::{Fit, Limits, Prompt};
+use crate::text::Limits;
 use crate::trainer::diagnose::{RoundAudit, RoundDiagnoser};
-use crate::trie::Sequence;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -30,6 +27,16 @@ pub struct Evaluation {
     judges: Vec<(String, Seat)>,
     prompts: Vec<PromptRow>,
     diagnoser: RoundDiagnoser,
+}
+
+/// What a round drew, and what was made of it.
+pub struct Drawn {
+    /// Of the judged responses.
+    pub audit: Audit,
+    /// How far the policy that drew them is from the start, nats per response.
+    pub kl: f64,
+    /// Pairs that were trained on.
+    pub pairs: usize,
 }
 
 /// Samples that the report shows.
@@ -78,7 +85,30 @@ impl Evaluation {
         })
     }
 
-    /// Evaluates the policy of a round (where the recipe asks for it), writes `eval.json` and says what is odd.
+    /// Says what is odd about a round's judged responses, before anything is made of them: a round may end there.
+    ///
+    /// # Errors
+    /// Metrics that cannot be written.
+    pub fn sampled(
+        &mut self,
+        cx: &mut Context,
+        round: &RoundLayout,
+        audit: &Audit,
+        kl: f64,
+    ) -> Result<()> {
+        let found = self.diagnoser.sampled(&RoundAudit {
+            round: round.number() as u64,
+            responses: audit.responses,
+            reward_spread: audit.reward_spread,
+            reward_length_correlation: audit.length_correlation,
+            kl: Some(kl),
+            truncated: Some(audit.truncated),
+        });
+        cx.metrics.resume(&round.stage("audit"), 0)?;
+        cx.diagnose(&round.stage("audit"), found)
+    }
+
+    /// Evaluates the policy of a round (where the recipe asks for it) and writes `eval.json`.
     ///
     /// # Errors
     /// Whatever generation or judging reports.
@@ -87,10 +117,10 @@ impl Evaluation {
         cx: &mut Context,
         round: &RoundLayout,
         policy: &Policy,
-        audit: &Audit,
-        pairs: usize,
+        drawn: &Drawn,
         last: bool,
     ) -> Result<()> {
+        let audit = &drawn.audit;
         let wanted = self
             .table
             .as_ref()
@@ -108,6 +138,7 @@ impl Evaluation {
             reward_spread: audit.reward_spread,
             reward_length_correlation: audit.length_correlation,
             kl: measured.as_ref().and_then(|m| m.kl),
+            kl_samples: Some(drawn.kl),
             duplicates: Some(audit.duplicates),
             truncated: Some(audit.truncated),
             win_rate: headline.map(|o| o.win_rate),
@@ -116,19 +147,13 @@ impl Evaluation {
             confidence: measured.as_ref().and_then(|m| m.confidence),
             length_eval: measured.as_ref().map(|m| m.length_after),
             length_samples: audit.mean_tokens,
-            pairs,
+            pairs: drawn.pairs,
             seconds: seconds_of(cx, round)?,
         };
-        let found = self.diagnoser.round(&RoundAudit {
-            round: round.number() as u64,
-            responses: audit.responses,
-            reward_spread: audit.reward_spread,
-            reward_length_correlation: audit.length_correlation,
-            kl: summary.kl,
-            truncated: Some(audit.truncated),
-        });
-        cx.metrics.resume(&round.stage("audit"), 0)?;
-        cx.diagnose(&round.stage("audit"), found)?;
+        if let Some(kl) = summary.kl {
+            let found = self.diagnoser.evaluated(round.number() as u64, kl);
+            cx.diagnose(&round.stage("audit"), found)?;
+        }
         cx.metrics.round(&summary)?;
         cx.run.write_round(&summary)?;
         if let Some(measured) = &measured {
@@ -167,15 +192,16 @@ impl Evaluation {
         stage.complete(|stage| {
             stage.folder()?;
             let after = self.draw(cx, table, policy, &folder.join("responses.jsonl"))?;
-            let kl = self.kl(cx, table, policy, &after)?;
+            let kl = drift::kl(cx, [policy, &self.start], &after, &|model| {
+                limits(table, model)
+            })?;
             let after = self.judged(cx, table, &after, &folder)?;
             let measured = self.compare(table, kl, &before, &after)?;
             let text = serde_json::to_vec_pretty(&measured)
                 .map_err(|e| Error::internal(format!("cannot write the evaluation: {e}")))?;
             write_atomic(&result, &text)
         })?;
-        let text = std::fs::read(&result).map_err(|e| Error::io(&result, "read", e))?;
-        serde_json::from_slice(&text).map_err(|e| Error::data(format!("{}: {e}", result.display())))
+        Ok(read_json(&result)?.unwrap_or_default())
     }
 
     /// The start's responses to the evaluation's prompts, and what each judge gives them: two stages, for all rounds.
@@ -263,49 +289,6 @@ impl Evaluation {
                 None => Vec::new(),
             },
         })
-    }
-
-    /// Mean over the policy's responses of log pi(y|x) - log start(y|x).
-    fn kl(&self, cx: &Context, table: &Eval, policy: &Policy, after: &[GroupRow]) -> Result<f64> {
-        let model = policy.load(&cx.device)?;
-        let limits = limits(table, &model);
-        let mut rows = Vec::new();
-        for row in after {
-            let prompt: Prompt = row.prompt.clone().into();
-            for (k, (response, finished)) in row.responses.iter().zip(row.finished()).enumerate() {
-                let mut encoded = model.chat.response(&prompt, response, finished)?;
-                let fit = limits.response(&mut encoded);
-                if encoded.answer.is_empty() || matches!(fit, Fit::Dropped(_)) {
-                    continue;
-                }
-                rows.push(Example {
-                    id: format!("{}/{k}", row.id),
-                    sequences: vec![Sequence::response(&encoded.prompt, &encoded.answer)],
-                    reference: Vec::new(),
-                    margin: None,
-                });
-            }
-        }
-        let rows: Vec<&Example> = rows.iter().collect();
-        let sum = |decoder: &Decoder| -> Result<f64> {
-            let mut sum = 0.0;
-            logps(
-                decoder,
-                &rows,
-                0,
-                super::judges::TOKENS_PER_BATCH,
-                "KL",
-                &mut |_, logps| {
-                    sum += logps.iter().map(|&l| f64::from(l)).sum::<f64>();
-                    Ok(())
-                },
-            )?;
-            Ok(sum)
-        };
-        let own = sum(&model.decoder)?;
-        drop(model);
-        let start = self.start.load(&cx.device)?;
-        Ok((own - sum(&start.decoder)?) / rows.len().max(1) as f64)
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`run()`] is the whole; [`online`] is the recipe of "RLHF Workflow" in one screen.
 
 mod context;
+pub mod drift;
 pub mod embedded;
 pub mod estimate;
 pub mod evaluate;

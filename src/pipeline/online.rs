@@ -5,7 +5,8 @@
 //! arrow is a stage that is skipped when it is done, and nothing flows back.
 
 use super::context::{Context, Policy};
-use super::evaluate::{Evaluation, audit};
+use super::drift;
+use super::evaluate::{Drawn, Evaluation, audit};
 use super::examples::{self, Prepared};
 use super::explore;
 use super::judges::Seat;
@@ -18,7 +19,9 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::objective::Preference;
 use crate::recipe::{History, Online, Reference, hash_of};
-use crate::run::{Journal, RoundLayout, StageDir, read_rows, stage_key, write_rows};
+use crate::run::{
+    Journal, RoundLayout, StageDir, read_json, read_rows, stage_key, write_json, write_rows,
+};
 use crate::text::Limits;
 use blake3::Hash;
 use rand::seq::SliceRandom;
@@ -45,6 +48,9 @@ pub fn online(cx: &mut Context, start: &Policy, rewards: &[Policy]) -> Result<Po
         let asked = ask(cx, &round, &table, &prompts)?;
         let answered = respond(cx, &round, &table, &asked, &policy, &judge)?;
         let scored = score(cx, &round, &table, &answered, &judge)?;
+        let audit = audit(&read_rows::<GroupRow>(&round.scores())?)?;
+        let kl = drifted(cx, &round, &table, &answered, [&policy, start])?;
+        evaluation.sampled(cx, &round, &audit, kl)?;
         let paired = pair(cx, &round, &table, &scored)?;
         let rows = read_rows::<PairRow>(&round.pairs())?;
         match table.history {
@@ -69,16 +75,12 @@ pub fn online(cx: &mut Context, start: &Policy, rewards: &[Policy]) -> Result<Po
             &reference,
             paired.digest(),
         )?;
-        let groups = read_rows::<GroupRow>(&round.scores())?;
-        let audit = audit(&groups)?;
-        evaluation.round(
-            cx,
-            &round,
-            &policy,
-            &audit,
-            history.len(),
-            number == table.rounds,
-        )?;
+        let drawn = Drawn {
+            audit,
+            kl,
+            pairs: history.len(),
+        };
+        evaluation.round(cx, &round, &policy, &drawn, number == table.rounds)?;
     }
     Ok(policy)
 }
@@ -213,6 +215,27 @@ fn score(
             .score(cx, &rows, table.max_length, &round.scores())
             .map(|_| ())
     })
+}
+
+/// `kl.json`: how far the policy that drew the responses is from the start, by the first response to each prompt.
+fn drifted(
+    cx: &mut Context,
+    round: &RoundLayout,
+    table: &Online,
+    answered: &StageDir,
+    [policy, start]: [&Policy; 2],
+) -> Result<f64> {
+    let inputs = [answered.digest(), policy.digest, start.digest];
+    let key = stage_key(&table.max_length, &inputs)?;
+    let file = round.kl();
+    let stage = cx.run.measurement(&round.stage("kl"), key)?;
+    stage.complete(|_| {
+        let mut rows = read_rows::<GroupRow>(&round.responses())?;
+        rows.iter_mut().for_each(|row| row.responses.truncate(1));
+        let kl = drift::kl(cx, [policy, start], &rows, &|model| limits(table, model))?;
+        write_json(&file, &kl.into())
+    })?;
+    Ok(read_json(&file)?.unwrap_or_default())
 }
 
 /// `pairs.jsonl`: at most one pair a prompt.

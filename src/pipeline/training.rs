@@ -109,6 +109,7 @@ impl Training<'_> {
             ("online", Some(online)) => online.rounds,
             _ => 1,
         };
+        diagnoser.planned(plan.steps);
         let found = diagnoser.length(plan.steps * rounds, self.train.max_steps.is_some());
         cx.diagnose(&name, found)?;
         if self.prepared.lacks_template {

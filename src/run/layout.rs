@@ -3,7 +3,7 @@
 //! ```text
 //! runs/<name>/recipe.toml run.json metrics.jsonl events.out.tfevents.* report.html logs/
 //!             sft/ reward/ reward-eval.json eval/{result.json,samples.jsonl}
-//!             round-1/{prompts,responses,scores,pairs,reference}.jsonl round-1/checkpoint/ round-1/eval.json
+//!             round-1/{prompts,responses,scores,pairs,reference}.jsonl round-1/checkpoint/ round-1/{kl,eval}.json
 //!             round-1/eval/{result.json,responses.jsonl,samples.jsonl} ...
 //! ```
 
@@ -136,6 +136,11 @@ impl RoundLayout {
     /// The responses with their rewards.
     pub fn scores(&self) -> PathBuf {
         self.root.join("scores.jsonl")
+    }
+
+    /// How far the policy that drew them is from the start.
+    pub fn kl(&self) -> PathBuf {
+        self.root.join("kl.json")
     }
 
     /// The preference pairs made of them.

@@ -40,5 +40,5 @@ pub use registry::{Comparison, RunEntry, compare, list, show};
 pub use report::write_report;
 pub use stage::{FileFacts, Stage, StageDir, StageRecord, hash_file, stage_key, stages};
 pub use summary::{
-    Diagnosis, Measured, Opinion, RoundSummary, Sample, Severity, WinRate, interval_name,
+    Diagnosis, Measured, Opinion, RoundSummary, Sample, Severity, WinRate, interval_name, read_json,
 };

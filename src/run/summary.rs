@@ -24,8 +24,10 @@ pub struct RoundSummary {
     /// Mean over the prompts of the correlation of reward and characters; near 1 the reward may only be
     /// counting words.
     pub reward_length_correlation: Option<f64>,
-    /// KL of the policy from the start, nats per response.
+    /// KL of the policy from the start after the round, on the evaluation's prompts, nats per response.
     pub kl: Option<f64>,
+    /// KL from the start of the policy that drew the round's own samples, before it is trained on them.
+    pub kl_samples: Option<f64>,
     /// Share of responses that repeat another one to the same prompt, 0 to 1.
     pub duplicates: Option<f64>,
     /// Share of responses that were cut at the length limit, 0 to 1.
@@ -60,7 +62,7 @@ impl RoundSummary {
     }
 
     /// Every number that can be measured by its name, for curves over the rounds and for comparing runs.
-    pub fn numbers(&self) -> [(&'static str, Option<f64>); 13] {
+    pub fn numbers(&self) -> [(&'static str, Option<f64>); 14] {
         [
             ("win_rate", self.win_rate),
             ("win_rate_low", self.low),
@@ -70,6 +72,7 @@ impl RoundSummary {
             ("reward_spread", self.reward_spread),
             ("reward_length_correlation", self.reward_length_correlation),
             ("kl", self.kl),
+            ("kl_samples", self.kl_samples),
             ("length_eval", self.length_eval),
             ("length_samples", self.length_samples),
             ("pairs", Some(self.pairs as f64)),
@@ -85,7 +88,10 @@ impl RoundSummary {
 }
 
 /// The value in a file of JSON; none when there is no such file.
-pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+///
+/// # Errors
+/// A file that cannot be read, or holds something else.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         bytes => bytes.map_err(|e| Error::io(path, "read", e))?,

@@ -9,10 +9,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::f64::consts::LN_2;
 
 mod limits;
+mod rounds;
 #[cfg(test)]
 mod tests;
 
 use limits::*;
+
+pub use rounds::{RoundAudit, RoundDiagnoser};
 
 /// How much a diagnosis matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,23 +105,6 @@ impl std::ops::AddAssign for DataAudit {
     }
 }
 
-/// What the responses of an online round look like. What could not be measured is none.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct RoundAudit {
-    /// Which round, from 1.
-    pub round: u64,
-    /// Responses that were sampled and judged.
-    pub responses: usize,
-    /// Mean over the prompts of the standard deviation of their rewards.
-    pub reward_spread: Option<f64>,
-    /// Mean over the prompts of the correlation of reward and characters.
-    pub reward_length_correlation: Option<f64>,
-    /// KL of the policy from the start, nats per response.
-    pub kl: Option<f64>,
-    /// Share of responses cut at the length limit.
-    pub truncated: Option<f64>,
-}
-
 /// The names of the diagnoses given so far.
 #[derive(Debug, Clone, Default)]
 struct Given(BTreeSet<&'static str>);
@@ -137,28 +123,6 @@ impl Given {
     }
 }
 
-/// Watches the rounds of an online run.
-#[derive(Debug, Clone, Default)]
-pub struct RoundDiagnoser {
-    given: Given,
-    last_kl: Option<f64>,
-}
-
-impl RoundDiagnoser {
-    /// Takes in the audit of a round and gives what is new.
-    pub fn round(&mut self, audit: &RoundAudit) -> Vec<Diagnosis> {
-        let found = [
-            equal_rewards(audit),
-            length_reward(audit),
-            kl_running_away(audit, self.last_kl),
-            truncated_responses(audit),
-            endless_responses(audit),
-        ];
-        self.last_kl = audit.kl;
-        self.given.new_ones(found, audit.round)
-    }
-}
-
 /// Watches one training stage.
 #[derive(Debug, Clone)]
 pub struct Diagnoser {
@@ -170,6 +134,8 @@ pub struct Diagnoser {
     /// `chosen_logp` of the first steps.
     first_logps: Vec<f64>,
     peak_rate: f64,
+    /// The stage's last step, where it is known.
+    last_step: Option<u64>,
 }
 
 impl Diagnoser {
@@ -182,6 +148,7 @@ impl Diagnoser {
             steady: VecDeque::new(),
             first_logps: Vec::new(),
             peak_rate: 0.0,
+            last_step: None,
         }
     }
 
@@ -217,6 +184,11 @@ impl Diagnoser {
             cut_rows(audit),
         ];
         self.given.new_ones(found, 0)
+    }
+
+    /// Takes in how many optimiser steps the stage has: one that ends before a full window is judged at its end.
+    pub fn planned(&mut self, steps: usize) {
+        self.last_step = (steps as u64).checked_sub(1);
     }
 
     /// Takes in how many optimiser steps there will be, by a recipe's own `max_steps` or by the rows, and gives what is
@@ -258,20 +230,20 @@ impl Diagnoser {
     }
 
     fn stuck_at_ln2(&self) -> Option<Diagnosis> {
-        let full = self.watched.guess_is_ln2 && self.steady.len() == WINDOW;
+        let seen = self.steady.len();
+        let ends = self.recent.back().map(|m| m.step) == self.last_step;
+        let full = seen == WINDOW || (ends && seen >= SHORT_WINDOW);
         let near = self
             .steady
             .iter()
             .all(|loss| (loss - LN_2).abs() < LN2_NOISE);
-        let late = mean(
-            self.steady
-                .range(self.steady.len().checked_sub(HALF_WINDOW)?..)
-                .copied(),
-        );
-        (full && near && (late - LN_2).abs() < LN2_STUCK).then(|| {
+        let late = self.steady.range(seen - seen.div_ceil(2)..);
+        let late = mean(late.copied());
+        let guesses = self.watched.guess_is_ln2 && full && near;
+        (guesses && (late - LN_2).abs() < LN2_STUCK).then(|| {
             warning(
                 "loss-stuck-at-ln2",
-                format!("the loss is still {late:.4} after {WINDOW} steps: ln 2 = 0.6931 is a coin flip"),
+                format!("the loss is still {late:.4} after {seen} steps: ln 2 = 0.6931 is a coin flip"),
                 "raise learning_rate (10 times is a fair trial); if that changes nothing, look at the pairs with \
                  `duel data show`: chosen and rejected must differ within max_length",
             )
@@ -453,66 +425,6 @@ fn cut_rows(audit: &DataAudit) -> Option<Diagnosis> {
             format!("{} of the pairs have a generated response that was cut before it ended", percent(share)),
             "raise max_new_tokens, or keep cut responses from being chosen with missing_eos_penalty; a cut response \
              teaches no ending",
-        )
-    })
-}
-
-fn equal_rewards(audit: &RoundAudit) -> Option<Diagnosis> {
-    (audit.reward_spread?.abs() < EQUAL_REWARDS && audit.responses > 1).then(|| {
-        problem(
-            "rewards-all-equal",
-            format!("all {} responses got the reward of the others to their prompt", audit.responses),
-            "look at the responses: at temperature 0 they are equal; else try the judge on two plainly different \
-             responses with `duel judge`",
-        )
-    })
-}
-
-fn length_reward(audit: &RoundAudit) -> Option<Diagnosis> {
-    let correlation = audit.reward_length_correlation?;
-    (correlation > LENGTH_CORRELATION && audit.responses >= LENGTH_RESPONSES).then(|| {
-        warning(
-            "reward-follows-length",
-            format!("reward and length correlate at {correlation:.2} within a prompt: the judge pays for words"),
-            "set a length penalty for choosing pairs, or train the reward model on pairs of like length",
-        )
-    })
-}
-
-fn kl_running_away(audit: &RoundAudit, last: Option<f64>) -> Option<Diagnosis> {
-    let kl = audit.kl?;
-    let leaps = last.is_some_and(|last| kl > KL_LEAP_TIMES * last) && kl > KL_LEAP_LEAST;
-    (kl > KL_FAR || leaps).then(|| {
-        warning(
-            "kl-running-away",
-            format!("the policy is {kl:.1} nats per response away from its start"),
-            "raise beta, lower learning_rate, or train fewer epochs a round; a reward that keeps rising here \
-             is likely the judge's blind spot",
-        )
-    })
-}
-
-fn truncated_responses(audit: &RoundAudit) -> Option<Diagnosis> {
-    let share = audit.truncated?;
-    (share > TRUNCATED_MANY && share < UNENDED_ALL).then(|| {
-        warning(
-            "share-truncated",
-            format!(
-                "{} of the responses were cut at the length limit",
-                percent(share)
-            ),
-            "raise max_new_tokens; a cut response is judged unfinished and teaches no ending",
-        )
-    })
-}
-
-fn endless_responses(audit: &RoundAudit) -> Option<Diagnosis> {
-    let share = audit.truncated?;
-    (share >= UNENDED_ALL && audit.responses >= UNENDED_RESPONSES).then(|| {
-        problem(
-            "end-marker-missing",
-            format!("{} of {} responses never reached an end marker", percent(share), audit.responses),
-            "check the end-of-turn token of the tokenizer and generation_config.json, and that SFT trains on it",
         )
     })
 }

@@ -16,6 +16,8 @@ mod killed;
 mod lines;
 #[path = "cli/newcomer.rs"]
 mod newcomer;
+#[path = "cli/rounds.rs"]
+mod rounds;
 #[path = "cli/rows.rs"]
 mod rows;
 #[path = "cli/runs.rs"]

@@ -90,7 +90,8 @@ pub(super) fn rounds(rounds: &[RoundSummary]) -> String {
     ];
     let mut spoilt = two("responses", ["repeats", "cut"], spoilt);
     spoilt.share = true;
-    let kl = line("KL from the start", |r| r.kl);
+    let distances = [|r: &RoundSummary| r.kl, |r: &RoundSummary| r.kl_samples];
+    let kl = two("KL from the start", ["eval", "samples"], distances);
     let lengths = [
         |r: &RoundSummary| r.length_eval,
         |r: &RoundSummary| r.length_samples,

@@ -176,7 +176,7 @@ fn tiles(facts: &Facts) -> String {
     let measured: [(&str, Measure); 5] = [
         ("Mean reward", |r| r.reward_mean),
         ("Best of K", |r| r.reward_top1),
-        ("KL from the start", |r| r.kl),
+        ("KL from the start", |r| r.kl.or(r.kl_samples)),
         ("Tokens, evaluation", |r| r.length_eval),
         ("Tokens, own samples", |r| r.length_samples),
     ];

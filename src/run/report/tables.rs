@@ -12,7 +12,7 @@ type Column = (
     fn(&RoundSummary) -> Option<String>,
 );
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 13] = [
     (
         "win rate",
         "share of the evaluation's prompts on which the model beats its start, with its interval",
@@ -42,9 +42,16 @@ const COLUMNS: [Column; 12] = [
         "standard deviation of the rewards of one prompt's responses, on average",
         |r| r.reward_spread.map(number),
     ),
-    ("KL", "how far from the start, in nats per response", |r| {
-        r.kl.map(number)
-    }),
+    (
+        "KL, eval",
+        "how far the policy is from the start after the round, in nats per response",
+        |r| r.kl.map(number),
+    ),
+    (
+        "KL, own",
+        "the same of the policy that drew the round's own samples, before it is trained on them",
+        |r| r.kl_samples.map(number),
+    ),
     (
         "length, eval",
         "mean length of the responses to the evaluation's prompts, after the round, in tokens",

@@ -56,6 +56,7 @@ fn summary(n: usize) -> RoundSummary {
         reward_spread: Some(1.4 - 0.1 * r),
         reward_length_correlation: Some(0.12 + 0.05 * r),
         kl: Some(0.8 * r * r),
+        kl_samples: None,
         duplicates: Some(0.02 * r),
         truncated: Some(0.11),
         win_rate: Some(0.52 + 0.07 * r),

@@ -7,6 +7,10 @@ pub const WINDOW: usize = 20;
 /// The later half of them.
 pub const HALF_WINDOW: usize = WINDOW / 2;
 
+/// Steps that a stage which ends before a window is full is judged by, at its end: of 8 steps with a
+/// warm-up and a cosine's tail, five stand at half the peak rate.
+pub const SHORT_WINDOW: usize = 4;
+
 /// Equal steps in a row that are no accident. More than 2, as DPO's first step after a warm-up step
 /// of rate 0 is at policy == reference by right.
 pub const REPEATS: usize = 5;

@@ -37,7 +37,7 @@ fn data(audit: DataAudit) -> Vec<Diagnosis> {
 }
 
 fn round(audit: RoundAudit) -> Vec<Diagnosis> {
-    RoundDiagnoser::default().round(&audit)
+    RoundDiagnoser::default().sampled(&audit)
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_healthy_run_is_left_alone() {
             kl: Some(4.0 * index as f64),
             truncated: Some(0.1),
         };
-        assert_eq!(diagnoser.round(&audit), []);
+        assert_eq!(diagnoser.sampled(&audit), []);
     }
 }
 
@@ -87,6 +87,26 @@ fn a_loss_that_stays_at_ln_2_is_noticed_after_its_window() {
     assert_eq!(names(&found), ["loss-stuck-at-ln2"], "once");
     assert_eq!(found[0].step, 19);
     assert!(found[0].mend.contains("learning_rate"));
+}
+
+#[test]
+fn a_stage_shorter_than_the_window_is_judged_at_its_end() {
+    let judged = |planned, slope: f64| {
+        let mut diagnoser = Diagnoser::new(F32);
+        diagnoser.planned(planned);
+        let cosine = |step: u64| StepMetrics {
+            loss: LN_2 - slope * step as f64,
+            learning_rate: 1e-6 * (1.0 + (step as f64 / 8.0 * std::f64::consts::PI).cos()),
+            ..healthy(step)
+        };
+        (0..8)
+            .flat_map(|step| diagnoser.step(&cosine(step)))
+            .map(|found| (found.name, found.step))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(judged(8, 0.0), [("loss-stuck-at-ln2", 7)]);
+    assert_eq!(judged(8, 0.004), [], "it learns");
+    assert_eq!(judged(40, 0.0), [], "not at its end yet");
 }
 
 #[test]
@@ -238,11 +258,18 @@ fn a_kl_far_off_or_in_leaps_is_noticed() {
     };
     assert_eq!(names(&round(audit(1, 60.0))), ["kl-running-away"]);
     let mut diagnoser = RoundDiagnoser::default();
-    assert_eq!(diagnoser.round(&audit(1, 6.0)), []);
-    let found = diagnoser.round(&audit(2, 24.0));
+    assert_eq!(diagnoser.sampled(&audit(1, 6.0)), []);
+    let found = diagnoser.sampled(&audit(2, 24.0));
     assert_eq!((names(&found), found[0].step), (vec!["kl-running-away"], 2));
+    let mut measured = RoundDiagnoser::default();
+    assert_eq!(measured.evaluated(1, 6.0), []);
+    assert_eq!(names(&measured.evaluated(2, 24.0)), ["kl-running-away"]);
     let mut walking = RoundDiagnoser::default();
-    assert!((1..=4).all(|index| walking.round(&audit(index, 10.0 * index as f64)).is_empty()));
+    assert!((1..=4).all(|index| {
+        walking
+            .sampled(&audit(index, 10.0 * index as f64))
+            .is_empty()
+    }));
 }
 
 #[test]
