@@ -1,7 +1,7 @@
 //! Rows of a file that have no numbers: each has a line with an `error` where its numbers would stand.
 
 use super::output;
-use crate::data::{Origin, Report};
+use crate::data::{EMPTY_LINE, Origin, Report};
 use crate::error::Result;
 use serde_json::{Value, json};
 use std::iter::Peekable;
@@ -21,6 +21,7 @@ impl Faults {
         let dropped = report
             .left_out
             .iter()
+            .filter(|(_, reason)| *reason != EMPTY_LINE)
             .map(|(origin, reason)| (origin, *reason));
         Self(
             malformed

@@ -4,18 +4,16 @@ use super::faults::Faults;
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
 use crate::error::{Error, Result};
-use crate::generate::Finish;
 use crate::judge::{Judge as Rank, RewardJudge, Rule, RuleJudge};
 use crate::model::Model;
 use crate::pipeline::examples;
 use crate::pipeline::judges::score_with;
-use crate::pipeline::responses::GroupRow;
+use crate::pipeline::responses::{self, GroupRow};
 use crate::recipe::Overlong;
 use crate::text::Fit;
 use clap::Args;
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// Rewards of responses: one JSON line a row in input order, with `rewards`, or `chosen` and `rejected` for pairs
@@ -56,26 +54,6 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// How responses of `duel generate` ended, and their tokens, go out as they came in. Files from elsewhere do not
-    /// say: their responses count as ended.
-    fn keep_what_is_known(&self, groups: &mut [GroupRow]) -> Result<()> {
-        let bytes = std::fs::read(&self.data).map_err(|e| Error::io(&self.data, "read", e))?;
-        let known: HashMap<String, GroupRow> = bytes
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| serde_json::from_slice::<GroupRow>(line).ok())
-            .map(|row| (row.id.clone(), row))
-            .collect();
-        for group in groups {
-            if let Some(row) = known.get(&group.id)
-                && row.responses == group.responses
-            {
-                group.finish.clone_from(&row.finish);
-                group.tokens.clone_from(&row.tokens);
-            }
-        }
-        Ok(())
-    }
-
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
         if let Some(out) = &self.out {
@@ -147,9 +125,8 @@ impl Judge {
             };
             output::note(&format!("{} rows have no rewards: {place}", faults.len()));
         }
-        let mut groups: Vec<GroupRow> = rows.iter().map(group).collect();
+        let groups: Vec<GroupRow> = rows.iter().map(responses::read).collect();
         if let Some(path) = &self.out {
-            self.keep_what_is_known(&mut groups)?;
             let mut scored = Vec::with_capacity(groups.len());
             score_with(judge, groups, &mut |row| {
                 scored.push(row);
@@ -181,17 +158,6 @@ fn answered(rows: Vec<PromptRow>, faults: &mut Faults) -> Result<Vec<PromptRow>>
         faults.add(&row.id, &row.origin, "the row has no responses");
     }
     Ok(answered)
-}
-
-fn group(row: &PromptRow) -> GroupRow {
-    GroupRow {
-        id: row.id.clone(),
-        prompt: (&row.prompt).into(),
-        finish: vec![Finish::Stop; row.responses.len()],
-        tokens: Vec::new(),
-        responses: row.responses.clone(),
-        rewards: Vec::new(),
-    }
 }
 
 fn line(row: &GroupRow, pair: bool) -> Value {

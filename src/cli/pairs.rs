@@ -1,15 +1,14 @@
 //! `duel pairs`: preference pairs of judged responses.
 
 use super::{Global, numbers, output};
-use crate::data::Key;
+use crate::data::{Key, LoadOptions, PromptRow, load_prompts};
 use crate::error::{Error, Result};
 use crate::judge::PairRule;
 use crate::pipeline::pairs;
-use crate::pipeline::responses::GroupRow;
+use crate::pipeline::responses::{self, GroupRow};
 use crate::recipe::Choose;
 use crate::run::write_rows;
 use clap::Args;
-use serde_json::Value;
 use std::path::PathBuf;
 
 /// Preference pairs of judged responses
@@ -38,6 +37,9 @@ pub struct Pairs {
     /// For the random choices
     #[arg(long, default_value_t = 0, value_parser = numbers::seed)]
     seed: u64,
+    /// Count and list rows that cannot be read instead of stopping at the first
+    #[arg(long)]
+    skip_bad: bool,
     /// Replace the file that `--out` names
     #[arg(long)]
     force: bool,
@@ -47,45 +49,24 @@ impl Pairs {
     /// The judged rows. What another program left out is filled in: the line's number as the id, and responses that
     /// ended by themselves.
     fn rows(&self) -> Result<Vec<GroupRow>> {
-        let text =
-            std::fs::read_to_string(&self.data).map_err(|e| Error::io(&self.data, "read", e))?;
-        let mut rows = Vec::new();
-        for (number, line) in text.lines().enumerate() {
-            if line.trim().is_empty() {
-                continue;
-            }
-            let place = format!("{}:{}", self.data.display(), number + 1);
-            let wrong = |what: String| {
-                Error::data(what).at(&place).hint(
-                    "a row is {\"id\", \"prompt\", \"responses\", \"finish\", \"rewards\"} with as many finite rewards as responses; `duel judge --out` writes them",
-                )
-            };
-            let mut row: Value =
-                serde_json::from_str(line).map_err(|e| wrong(format!("not JSON: {e}")))?;
-            let count = row["responses"].as_array().map_or(0, Vec::len);
-            let finite = |reward: &Value| reward.as_f64().is_some_and(f64::is_finite);
-            let rewards = row["rewards"].as_array();
-            if count == 0 || !rewards.is_some_and(|r| r.len() == count && r.iter().all(finite)) {
-                return Err(wrong(format!(
-                    "{count} `responses` need as many finite `rewards`"
-                )));
-            }
-            if row["id"].is_null() {
-                row["id"] = Value::from((number + 1).to_string());
-            }
-            if row["finish"].is_null() {
-                row["finish"] = Value::from(vec!["stop"; count]);
-            }
-            if row["tokens"].is_null() {
-                row["tokens"] = Value::from(Vec::<u64>::new());
-            }
-            rows.push(serde_json::from_value(row).map_err(|e| wrong(e.to_string()))?);
+        let options = LoadOptions {
+            skip_bad: self.skip_bad,
+            ..LoadOptions::default()
+        };
+        let (rows, report) = load_prompts(std::slice::from_ref(&self.data), &options)?;
+        output::report(&report);
+        let judged = |row: &PromptRow| {
+            match row.noted.rewards.is_empty() {
+            false => Ok(responses::read(row)),
+            true => Err(
+                Error::data("the row has no `rewards` of its `responses`").at(&row.origin).hint(
+                    "a row is {\"prompt\", \"responses\", \"rewards\"}, with \"id\", \"finish\" and \"tokens\" where they \
+                     are known; `duel judge --out` writes them",
+                ),
+            ),
         }
-        match rows.is_empty() {
-            true => Err(Error::data(format!("{} has no rows", self.data.display()))
-                .hint("`duel judge --out` writes judged rows")),
-            false => Ok(rows),
-        }
+        };
+        rows.iter().map(judged).collect()
     }
 
     /// Runs the command.

@@ -1,7 +1,7 @@
 //! Typed access to the columns of one row. Errors name the field, what it holds and what it should.
 
-use super::report::CANONICAL;
 use crate::error::{Error, Result};
+use crate::recipe::Data;
 use crate::text::{Dialogue, Message};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -78,6 +78,65 @@ impl<'a> Fields<'a> {
             _ => Err(self.wrong(name, value, "a finite number")),
         };
         self.get(name).map(number).transpose()
+    }
+
+    /// A column of yes or no, as JSON or 0 and 1 write it.
+    pub(super) fn truth(&self, name: &str) -> Result<Option<bool>> {
+        let truth = |value: &Value| match (value, value.as_u64()) {
+            (Value::Bool(truth), _) => Ok(*truth),
+            (_, Some(number @ (0 | 1))) => Ok(number == 1),
+            _ => Err(self.wrong(name, value, "true or false")),
+        };
+        self.get(name).map(truth).transpose()
+    }
+
+    /// Refuses what changes the text of a conversation in a way that is not rendered: the model would be taught other
+    /// tokens than the row means.
+    pub(super) fn refuse_unrendered(&self) -> Result<()> {
+        for name in ["tools", "chat_template_kwargs"] {
+            let value = self.get(name);
+            let nothing = value.is_none_or(|value| match value {
+                Value::Array(items) => items.is_empty(),
+                Value::Object(entries) => entries.is_empty(),
+                Value::String(text) => text.is_empty(),
+                _ => false,
+            });
+            if !nothing {
+                return Err(Error::data(format!(
+                    "`{name}` is not supported: the chat template is rendered without it"
+                ))
+                .hint(format!(
+                    "take `{name}` out of the row if its conversation stands without it, or leave such rows out with \
+                     `--skip-bad` (in a recipe, `skip_bad = true` in the data's table)"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// A column with a value of one kind for each of `count` responses; an empty list where there is no such column.
+    pub(super) fn each<T>(
+        &self,
+        name: &str,
+        count: usize,
+        should: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        // An empty list is how some writers say that they do not know.
+        let known = |value: &&Value| value.as_array().is_none_or(|items| !items.is_empty());
+        let Some(value) = self.get(name).filter(known) else {
+            return Ok(Vec::new());
+        };
+        let items = value.as_array().filter(|items| items.len() == count);
+        let Some(items) = items else {
+            let should = format!("a list of {count}, one for each of the responses");
+            return Err(self.wrong(name, value, &should));
+        };
+        let one = |(i, item): (usize, &Value)| {
+            let place = format!("{}[{i}]", self.column(name));
+            read(item).ok_or_else(|| wrong(&place, item, should))
+        };
+        items.iter().enumerate().map(one).collect()
     }
 
     /// A column of token ids.
@@ -160,7 +219,7 @@ impl<'a> Fields<'a> {
     /// A column of no known name that was probably meant to be this one.
     pub(super) fn misspelt(&self, name: &str) -> Option<&'a str> {
         let own = self.row.keys().map(String::as_str);
-        own.filter(|own| !CANONICAL.contains(own) && !own.contains(name))
+        own.filter(|own| !Data::COLUMNS.contains(own) && !own.contains(name))
             .find(|own| strsim::jaro_winkler(own, name) > LIKE)
     }
 

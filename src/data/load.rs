@@ -1,7 +1,8 @@
 //! The way of every row from its file into a list: read, shape, keep, drop or skip.
 
 use super::fields::Fields;
-use super::report::{FILTERED, LoadOptions, Report};
+use super::jsonl::Found;
+use super::report::{EMPTY_LINE, FILTERED, LoadOptions, Report};
 use super::rows::Origin;
 use super::{jsonl, parquet};
 use crate::error::{Error, Result};
@@ -61,18 +62,28 @@ pub(super) fn load<T>(
         }
         let file = Arc::new(path.clone());
         let before = report.total();
-        for_each(path, &mut |line, value| {
+        for_each(path, &mut |unit, line, found| {
             let origin = Origin {
                 file: Arc::clone(&file),
                 line,
+                unit,
             };
             let number = row_name(paths.len(), number, line);
-            let shaped = value.map_err(Error::data).and_then(|value| {
+            let value = match found {
+                Found::Row(value) => Ok(value),
+                Found::Malformed(reason) => Err(Error::data(reason)),
+                Found::Blank => {
+                    report.drop(EMPTY_LINE, origin);
+                    return Ok(ControlFlow::Continue(()));
+                }
+            };
+            let shaped = value.and_then(|value| {
                 unseen.retain(|(_, column)| value.get(column).is_none());
                 if !passes(&value, options) {
                     return Ok(Shaped::Dropped(FILTERED));
                 }
                 let fields = Fields::new(&value, &options.columns)?;
+                fields.refuse_unrendered()?;
                 let name = unique(fields.id().unwrap_or(number.clone()), &number, &mut names);
                 shape(&fields, name, origin.clone())
             });

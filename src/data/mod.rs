@@ -19,8 +19,8 @@ pub use catalog::{Catalog, DataSet, Layout};
 pub use key::Key;
 pub use preference::{has_pairs, load_preferences};
 pub use prompts::load_prompts;
-pub use report::{LoadOptions, Report};
-pub use rows::{Origin, Preference, PromptRow, Sft};
+pub use report::{EMPTY_LINE, LoadOptions, Report};
+pub use rows::{Noted, Origin, Preference, PromptRow, Sft, Unit};
 pub use sft::load_sft;
 pub use split::{HasPrompt, split};
 

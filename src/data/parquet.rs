@@ -1,6 +1,7 @@
 //! Rows of parquet files, nested lists and structs included.
 
 use super::jsonl::Sink;
+use super::rows::Unit;
 use crate::error::{Error, Result};
 use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
@@ -18,7 +19,7 @@ pub(super) fn read(path: &Path, sink: &mut Sink) -> Result<()> {
         .map_err(|error| broken(path, &error))?;
     for (i, row) in rows.enumerate() {
         let row = row.map_err(|error| broken(path, &error))?;
-        if sink(i + 1, object(&row))?.is_break() {
+        if sink(Unit::Row, i + 1, object(&row).into())?.is_break() {
             break;
         }
     }

@@ -40,6 +40,7 @@ pub fn has_pairs(paths: &[PathBuf], options: &LoadOptions) -> bool {
     let any = LoadOptions {
         skip_bad: true,
         limit: Some(1),
+        allow_none: false,
         ..options.clone()
     };
     let meant = |fields: &Fields| {
@@ -184,6 +185,11 @@ fn implicit(chosen: Turns, rejected: Turns) -> Result<(Prompt, Answer, Answer)> 
         false => shared,
     };
     if shared == 0 {
+        for (name, turns) in [("chosen", &chosen), ("rejected", &rejected)] {
+            if !turns.iter().any(|turn| turn.role == "assistant") {
+                return Err(Error::data(format!("`{name}` has no assistant turn")));
+            }
+        }
         return Err(Error::data(
             "`prompt` is missing, and `chosen` and `rejected` share no first turn",
         ));

@@ -4,10 +4,11 @@ use super::fields::{Fields, Turns};
 use super::load::{Shaped, load};
 use super::preference;
 use super::report::{LoadOptions, Report};
-use super::rows::{Origin, PromptRow};
+use super::rows::{Noted, Origin, PromptRow};
 use super::sft::{conversation, instruction};
 use crate::error::{Error, Result};
 use crate::text::{Answer, Dialogue, Message, Prompt};
+use serde_json::Value;
 use std::path::PathBuf;
 
 /// The shapes of prompt rows, for messages.
@@ -51,13 +52,36 @@ fn prompt_row(
     if prompt.is_blank() {
         return Ok(Shaped::Dropped("empty prompt"));
     }
+    let noted = match is_pair {
+        true => Noted::default(),
+        false => noted(fields, responses.len())?,
+    };
     Ok(Shaped::Row(PromptRow {
         id,
         prompt,
         responses,
+        noted,
         is_pair,
         origin,
     }))
+}
+
+/// What the row says of each of its `count` responses.
+fn noted(fields: &Fields, count: usize) -> Result<Noted> {
+    let finished = |value: &Value| match value.as_str()? {
+        "stop" => Some(true),
+        "length" => Some(false),
+        _ => None,
+    };
+    let tokens = |value: &Value| value.as_u64().map(|tokens| tokens as usize);
+    let reward = |value: &Value| value.as_f64().map(|reward| reward as f32);
+    Ok(Noted {
+        finished: fields.each("finish", count, "\"stop\" or \"length\"", finished)?,
+        tokens: fields.each("tokens", count, "a count", tokens)?,
+        rewards: fields.each("rewards", count, "a finite number", |value| {
+            reward(value).filter(|reward| reward.is_finite())
+        })?,
+    })
 }
 
 fn prompt(fields: &Fields) -> Result<Prompt> {

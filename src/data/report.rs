@@ -2,6 +2,7 @@
 
 use super::rows::Origin;
 use crate::error::{Error, Result};
+use crate::recipe::Data;
 use std::collections::BTreeMap;
 
 /// How files are read.
@@ -40,50 +41,21 @@ pub struct Report {
 /// The reason of rows that the recipe's `filter` leaves out.
 pub(super) const FILTERED: &str = "not in `filter`";
 
+/// The reason of a line that is no row at all.
+pub const EMPTY_LINE: &str = "empty line";
+
 /// Rows that a terminal lists.
 const SHOWN: usize = 20;
-
-/// The columns that a `columns` option may rename.
-pub(super) const CANONICAL: [&str; 28] = [
-    "id",
-    "prompt",
-    "chosen",
-    "rejected",
-    "margin",
-    "chosen_score",
-    "rejected_score",
-    "prompt_ids",
-    "chosen_ids",
-    "rejected_ids",
-    "messages",
-    "context_messages",
-    "conversations",
-    "responses",
-    "completion",
-    "instruction",
-    "input",
-    "output",
-    "system",
-    "history",
-    "text",
-    "role",
-    "content",
-    "from",
-    "value",
-    "score_chosen",
-    "score_rejected",
-    "prompt_id",
-];
 
 impl LoadOptions {
     /// Checks that every renamed column is one that duel reads.
     pub(super) fn check(&self) -> Result<()> {
         for name in self.columns.keys() {
-            if !CANONICAL.contains(&name.as_str()) {
+            if !Data::COLUMNS.contains(&name.as_str()) {
                 return Err(
                     Error::user(format!("no column is called `{name}`")).hint(format!(
                         "columns that can be renamed: {}",
-                        CANONICAL.join(", ")
+                        Data::COLUMNS.join(", ")
                     )),
                 );
             }

@@ -9,13 +9,34 @@ use std::sync::Arc;
 pub struct Origin {
     /// The file.
     pub file: Arc<PathBuf>,
-    /// Line in a jsonl file, row number in a parquet file; both from 1.
+    /// Which line or row, from 1.
     pub line: usize,
+    /// What is counted.
+    pub unit: Unit,
+}
+
+/// What the rows of a file are counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Lines of a jsonl file.
+    Line,
+    /// Rows of a parquet file, or of one JSON array.
+    Row,
+}
+
+impl Origin {
+    /// The place in a file that is called `name`: `pairs.jsonl:3`, or `pairs.parquet, row 3`.
+    pub fn within(&self, name: &dyn std::fmt::Display) -> String {
+        match self.unit {
+            Unit::Line => format!("{name}:{}", self.line),
+            Unit::Row => format!("{name}, row {}", self.line),
+        }
+    }
 }
 
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
+        f.write_str(&self.within(&self.file.display()))
     }
 }
 
@@ -45,10 +66,23 @@ pub struct PromptRow {
     pub prompt: Prompt,
     /// Responses already there (`responses`, or `chosen` and `rejected`), for judging.
     pub responses: Vec<String>,
+    /// What the file says of them.
+    pub noted: Noted,
     /// The responses are a chosen and a rejected one.
     pub is_pair: bool,
     /// Where the row stood.
     pub origin: Origin,
+}
+
+/// What a file says of each response beside its words. A list that the file lacks is empty.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Noted {
+    /// `finish`: whether it ended by itself (`stop`) or was cut (`length`).
+    pub finished: Vec<bool>,
+    /// `tokens`: how many it has.
+    pub tokens: Vec<usize>,
+    /// `rewards`: what a judge gave it.
+    pub rewards: Vec<f32>,
 }
 
 /// A conversation to imitate.

@@ -12,11 +12,14 @@ use std::path::PathBuf;
 const SHAPES: &str = "{\"messages\"}, {\"conversations\"} (ShareGPT), {\"prompt\", \"completion\"}, {\"prompt\", \"chosen\"}, \
                       {\"instruction\", \"input\", \"output\"} (Alpaca), or {\"text\"}";
 
+/// The reason of an answer that its reader did not like (`label`, as KTO's data has it).
+const DISLIKED: &str = "`label` is false: not to be imitated";
+
 /// Loads rows for supervised fine-tuning, in file order.
 ///
 /// Rows are `{messages}`, `{conversations}` with `role`/`content` or ShareGPT's `from`/`value`, `{prompt, completion}` with text or
 /// messages, preference rows (`chosen` is learned), Alpaca's `{instruction, input, output}`, or running `{text}`.
-/// Rows without an assistant turn or without words are dropped and counted.
+/// Rows without an assistant turn or without words, and those whose `label` is false, are dropped and counted.
 pub fn load_sft(paths: &[PathBuf], options: &LoadOptions) -> Result<(Vec<Sft>, Report)> {
     load(paths, options, |fields, id, origin| {
         sft(fields, id, origin, options)
@@ -24,6 +27,9 @@ pub fn load_sft(paths: &[PathBuf], options: &LoadOptions) -> Result<(Vec<Sft>, R
 }
 
 fn sft(fields: &Fields, id: String, origin: Origin, options: &LoadOptions) -> Result<Shaped<Sft>> {
+    if fields.truth("label")? == Some(false) {
+        return Ok(Shaped::Dropped(DISLIKED));
+    }
     let mut messages = text(fields)?;
     if let (SftText::Completion(prompt, completion), true) = (&messages, options.text_as_chat) {
         messages = SftText::ChatCompletion(

@@ -86,7 +86,7 @@ fn part(kind: u8, bytes: &[u8], hasher: &mut blake3::Hasher) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Origin;
+    use crate::data::{Origin, Unit};
     use crate::text::Answer;
     use std::path::PathBuf;
     use std::sync::Arc;
@@ -101,6 +101,7 @@ mod tests {
             origin: Origin {
                 file: Arc::new(PathBuf::from("x.jsonl")),
                 line: id,
+                unit: Unit::Line,
             },
         }
     }

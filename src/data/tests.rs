@@ -1,6 +1,8 @@
 //! Tests of loading: every shape of row, and every way in which a row can be wrong.
 
 mod asked;
+mod lines;
+mod noted;
 
 use super::*;
 use crate::error::{Kind, Result};
@@ -226,9 +228,9 @@ fn the_standard_format_filter_keeps_alternating_turns_only() {
 #[test]
 fn every_mistake_in_a_row_names_file_line_field_and_reason() {
     let good = r#"{"prompt": "p", "chosen": "a", "rejected": "b"}"#;
-    let cases: [(&[u8], &str); 13] = [
+    let cases: [(&[u8], &str); 14] = [
         (br#"{"prompt": "p", "chosen": "a""#, "rows.jsonl:2: malformed JSON at column 29: EOF while parsing an object"),
-        (br#"{"prompt": "p", "chosen": "a", "rejected": NaN}"#, "malformed JSON at column 44"),
+        (br#"{"prompt": "p", "chosen": "a", "rejected": NaN}"#, "`rejected` is NaN, should be a finite number"),
         (b"{\"prompt\": \"\xff\"}", "rows.jsonl:2: not UTF-8 (byte 13 of the line)"),
         (b"[1]", "rows.jsonl:2: the row is a list of 1, should be an object"),
         (br#"{"question": "p"}"#, "the row has `question`"),
@@ -239,7 +241,8 @@ fn every_mistake_in_a_row_names_file_line_field_and_reason() {
         (br#"{"prompt": [{"role": "user"}], "chosen": "a", "rejected": "b"}"#, "`prompt[0].content` is missing"),
         (br#"{"prompt": [{"content": "x"}], "chosen": "a", "rejected": "b"}"#, "`prompt[0].role` is missing"),
         (br#"{"prompt_ids": [1, -2], "chosen_ids": [1], "rejected_ids": [2]}"#, "`prompt_ids` is a list of 2, should be a list of token ids"),
-        (br#"{"chosen": [{"role": "user", "content": "a"}], "rejected": [{"role": "user", "content": "b"}]}"#, "share no first turn"),
+        (br#"{"chosen": [{"role": "user", "content": "a"}], "rejected": [{"role": "user", "content": "b"}]}"#, "`chosen` has no assistant turn"),
+        (br#"{"chosen": [{"role": "assistant", "content": "a"}], "rejected": [{"role": "assistant", "content": "b"}]}"#, "share no first turn"),
     ];
     for (bad, expected) in cases {
         let bytes = [good.as_bytes(), b"\n", bad, b"\n", good.as_bytes(), b"\n\n"].concat();
@@ -339,17 +342,6 @@ fn parquet_with_nested_messages_loads() {
         (&rows[1].rejected, rows[1].margin, rows[1].origin.line),
         (&answer("What?"), None, 2)
     );
-}
-
-#[test]
-fn blank_lines_part_rows_and_count_as_lines() {
-    let row = |id: &str| format!(r#"{{"prompt": "{id}", "chosen": "a", "rejected": "b"}}"#);
-    let text = format!("\n{}\n \n\n{}\n\n", row("x"), row("y"));
-    let file = written("rows.jsonl", text.as_bytes());
-    let (rows, report) =
-        load_preferences(&file.paths, &LoadOptions::default()).expect("blank lines are no rows");
-    assert_eq!((report.total(), rows.len()), (2, 2));
-    assert_eq!([rows[0].origin.line, rows[1].origin.line], [2, 5]);
 }
 
 #[test]

@@ -67,7 +67,8 @@ pub struct GroupRow {
     pub responses: Vec<String>,
     /// How each ended.
     pub finish: Vec<Finish>,
-    /// Tokens of each.
+    /// Tokens of each; absent where nobody counted them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<usize>,
     /// What the judge gave each; in responses.jsonl absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -119,6 +120,26 @@ pub fn asked(row: &PromptRow) -> GroupRow {
         finish: Vec::new(),
         tokens: Vec::new(),
         rewards: Vec::new(),
+    }
+}
+
+/// Responses that a file has, with what it says of them. Files that do not say how they ended are those of other
+/// programs: their responses count as ended.
+pub fn read(row: &PromptRow) -> GroupRow {
+    let ended = |finished: &bool| match finished {
+        true => Finish::Stop,
+        false => Finish::Length,
+    };
+    GroupRow {
+        id: row.id.clone(),
+        prompt: (&row.prompt).into(),
+        responses: row.responses.clone(),
+        finish: match row.noted.finished.is_empty() {
+            true => vec![Finish::Stop; row.responses.len()],
+            false => row.noted.finished.iter().map(ended).collect(),
+        },
+        tokens: row.noted.tokens.clone(),
+        rewards: row.noted.rewards.clone(),
     }
 }
 

@@ -263,7 +263,7 @@ fn in_words(report: &AccuracyReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::rows::Origin;
+    use crate::data::rows::{Origin, Unit};
     use crate::model::build::Values;
     use crate::model::init::Random;
     use crate::pipeline::embedded;
@@ -293,6 +293,7 @@ mod tests {
             origin: Origin {
                 file: Default::default(),
                 line: 1,
+                unit: Unit::Line,
             },
         }
     }

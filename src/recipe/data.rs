@@ -42,20 +42,40 @@ impl Data {
     /// What stands in front of the name of a sample inside the binary.
     pub const EMBEDDED: &'static str = "quickstart:";
 
-    /// The names that `columns` may rename.
-    pub const COLUMNS: [&'static str; 12] = [
+    /// The names that `columns` may rename: all that duel reads.
+    pub const COLUMNS: [&'static str; 32] = [
         "id",
+        "prompt_id",
         "prompt",
         "chosen",
         "rejected",
-        "messages",
-        "completion",
-        "text",
-        "responses",
         "margin",
         "chosen_score",
         "rejected_score",
+        "score_chosen",
+        "score_rejected",
+        "prompt_ids",
+        "chosen_ids",
+        "rejected_ids",
+        "messages",
+        "context_messages",
+        "conversations",
+        "role",
+        "content",
+        "from",
+        "value",
+        "responses",
+        "finish",
+        "tokens",
+        "rewards",
+        "completion",
         "label",
+        "instruction",
+        "input",
+        "output",
+        "system",
+        "history",
+        "text",
     ];
 }
 

@@ -3,7 +3,7 @@
 use super::super::{Global, numbers, output, setup};
 use super::rows::{self, Encoded, Rows, Tokens};
 use super::{Reading, chat, file, longest};
-use crate::data::{LoadOptions, Report, summary};
+use crate::data::{LoadOptions, Origin, Report, summary};
 use crate::error::{Error, Result};
 use crate::text::{Chat, Fit, Limits};
 use clap::Args;
@@ -71,6 +71,18 @@ struct Checked {
 struct LeftOut {
     line: usize,
     reason: String,
+    #[serde(skip)]
+    place: String,
+}
+
+impl LeftOut {
+    fn new(file: &str, origin: &Origin, reason: &str) -> Self {
+        Self {
+            line: origin.line,
+            reason: reason.to_owned(),
+            place: origin.within(&file),
+        }
+    }
 }
 
 /// The rows of a file in tokens.
@@ -112,13 +124,21 @@ impl Check {
     pub fn run(&self, global: &Global) -> Result<()> {
         let model = self.model.as_deref().map(Measure::by).transpose()?;
         let mut malformed = 0;
+        let mut empty = Vec::new();
         for name in &self.files {
             let checked = self.check(name, model.as_ref())?;
             malformed += checked.malformed.len();
+            empty.extend((checked.rows == 0).then_some(name.as_str()));
             match global.json {
                 true => output::json(&checked)?,
                 false => output::print(&checked.text())?,
             }
+        }
+        if !empty.is_empty() {
+            return Err(
+                Error::data(format!("{}: no row can be used", empty.join(", ")))
+                    .hint("each row's reason stands above; `--json` lists all of them"),
+            );
         }
         match malformed {
             0 => Ok(()),
@@ -135,6 +155,7 @@ impl Check {
         // All bad rows are listed, whether or not they are a failure.
         let options = LoadOptions {
             skip_bad: true,
+            allow_none: true,
             ..self.reading.options()
         };
         let (rows, mut report) = rows::load(file(name)?, self.reading.kind, &options)?;
@@ -145,14 +166,10 @@ impl Check {
             }
             None => None,
         };
-        let malformed = report.skipped.iter().map(|(origin, reason)| LeftOut {
-            line: origin.line,
-            reason: reason.clone(),
-        });
-        let left_out = report.left_out.iter().map(|(origin, reason)| LeftOut {
-            line: origin.line,
-            reason: (*reason).to_owned(),
-        });
+        let malformed = report.skipped.iter();
+        let malformed = malformed.map(|(origin, reason)| LeftOut::new(name, origin, reason));
+        let left_out = report.left_out.iter();
+        let left_out = left_out.map(|(origin, reason)| LeftOut::new(name, origin, reason));
         Ok(Checked {
             file: name.to_owned(),
             kind: rows.kind(),
@@ -290,7 +307,7 @@ impl Checked {
         let mut rows: Vec<&LeftOut> = self.malformed.iter().chain(&self.left_out).collect();
         rows.sort_by_key(|row| row.line);
         for row in rows.iter().take(LISTED) {
-            let _ = write!(text, "\n  {}:{}: {}", self.file, row.line, row.reason);
+            let _ = write!(text, "\n  {}: {}", row.place, row.reason);
         }
         if rows.len() > LISTED {
             let more = rows.len() - LISTED;

@@ -76,6 +76,7 @@ pub(super) fn load(file: PathBuf, kind: As, options: &LoadOptions) -> Result<(Ro
     let one_row = LoadOptions {
         skip_bad: true,
         limit: Some(1),
+        allow_none: false,
         ..options.clone()
     };
     let kind = match load_as(&files, As::Sft, &one_row) {

@@ -1,7 +1,7 @@
 //! Rows on their way to examples: nothing is lost uncounted, and an end marker that is missing is noticed.
 
 use super::*;
-use crate::data::rows::Origin;
+use crate::data::rows::{Origin, Unit};
 use crate::text::{Answer, Message, Prompt, TokenizerFiles};
 use burn::tensor::Device;
 use serde_json::Value;
@@ -33,6 +33,7 @@ fn pair(prompt: Prompt, chosen: Answer, rejected: Answer) -> Preference {
         origin: Origin {
             file: Default::default(),
             line: 1,
+            unit: Unit::Line,
         },
     }
 }

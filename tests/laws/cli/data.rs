@@ -18,9 +18,10 @@ fn malformed_rows_are_listed_with_file_and_line() {
     let said = duel(&folder, &["data", "check", "pairs.jsonl"]);
     assert_eq!(said.code, 1);
     assert_snapshot!(said.out, @"
-    pairs.jsonl: preference: 2 rows, 2 malformed, 1 dropped (chosen and rejected are equal: 1)
+    pairs.jsonl: preference: 2 rows, 2 malformed, 2 dropped (chosen and rejected are equal: 1, empty line: 1)
       pairs.jsonl:2: chosen and rejected are equal
       pairs.jsonl:4: `rejected` is missing
+      pairs.jsonl:5: empty line
       pairs.jsonl:6: malformed JSON at column 10: EOF while parsing a value
     ");
     assert_snapshot!(said.err, @"
@@ -47,7 +48,10 @@ fn malformed_rows_are_listed_with_file_and_line() {
         .map(|row| &row["line"])
         .collect();
     assert_eq!(lines, [4, 6]);
-    assert_eq!(file["dropped"], json!({"chosen and rejected are equal": 1}));
+    assert_eq!(
+        file["dropped"],
+        json!({"chosen and rejected are equal": 1, "empty line": 1})
+    );
 }
 
 #[test]
@@ -95,7 +99,14 @@ fn the_kind_of_rows_is_seen() {
     assert_eq!(kinds, ["sft", "prompt"]);
     let said = duel(&folder, &["data", "check", "a.jsonl"]);
     assert_eq!(said.code, 1);
-    assert!(said.err.contains("a.jsonl:1"), "{}", said.err);
+    assert!(said.out.contains("a.jsonl:1"), "{}", said.out);
+    assert_snapshot!(said.err, @"
+    error: a.jsonl: no row can be used
+
+    hint: each row's reason stands above; `--json` lists all of them
+    ");
+    let said = duel(&folder, &["data", "check", "a.jsonl", "--json"]);
+    assert_eq!((said.code, &said.json()[0]["rows"]), (1, &json!(0)));
 }
 
 #[test]

@@ -37,9 +37,9 @@ fn a_pair_with_a_misspelt_column_is_no_sound_prompt() {
     let said = duel(&folder, &["data", "check", "rows.jsonl"]);
     assert_eq!(said.code, 1, "{}", said.out);
     assert!(
-        said.err.contains("did you mean `chosen` by `choosen`?"),
+        said.out.contains("did you mean `chosen` by `choosen`?"),
         "{}",
-        said.err
+        said.out
     );
 }
 

@@ -225,3 +225,41 @@ fn pairs_of_a_fixed_file_are_told_and_counted_in_every_round() {
         said.err
     );
 }
+
+#[test]
+fn a_cut_response_stays_cut_from_judge_to_pairs() {
+    let row = json!({"prompt": "Hi", "responses": ["I am so happy today.", "I am"], "finish": ["length", "stop"]});
+    let folder = folder(&[("rows.json", &json!([row]).to_string())]);
+    let judge = [
+        "judge",
+        "--rule",
+        "length:5",
+        "--data",
+        "rows.json",
+        "--out",
+        "judged.jsonl",
+    ];
+    done(&duel(&folder, &judge));
+    let pairs = ["pairs", "--data", "judged.jsonl", "--out", "pairs.jsonl"];
+    done(&duel(&folder, &pairs));
+    let pair = fs::read_to_string(folder.path().join("pairs.jsonl")).unwrap();
+    let pair: Value = serde_json::from_str(pair.trim()).unwrap();
+    assert_eq!(
+        (&pair["chosen_finish"], &pair["rejected_finish"]),
+        (&json!("length"), &json!("stop"))
+    );
+    let said = duel(
+        &folder,
+        &["pairs", "--data", "rows.json", "--out", "none.jsonl"],
+    );
+    assert!(
+        said.err
+            .contains("rows.json, row 1: the row has no `rewards`"),
+        "{}",
+        said.err
+    );
+    assert_eq!(
+        (said.code, folder.path().join("none.jsonl").exists()),
+        (1, false)
+    );
+}
