@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::Decoder;
 use crate::recipe::PairLoss;
 use crate::trie::{Sequence, Trie};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// Any [`PairLoss`] over log-probs that are summed over each response's tokens.
 pub struct Preference {
@@ -66,7 +66,7 @@ impl Objective for Preference {
             .into_iter()
             .map(|(name, values)| Metric::mean(name, values))
             .collect();
-        metrics.push(Metric::mean("entropy", note(&scored.notes, 0)));
+        metrics.extend(token_metrics(&scored.notes, trie));
         Outcome {
             loss: pair_loss(&self.config, &logps, &mut self.state).sum(),
             metrics,
@@ -82,6 +82,25 @@ impl Objective for Preference {
             .map_err(|e| Error::data(format!("the checkpoint's loss state is not one: {e}")))?;
         Ok(())
     }
+}
+
+/// TRL's metrics over tokens, from the notes `[targets, 3]` beside the log-probs: entropy of both responses' tokens, the
+/// mean logit of each side, and how often the model would itself have written the chosen token.
+fn token_metrics(notes: &Tensor<2>, trie: &Trie) -> [Metric; 4] {
+    let side = |odd: u32, column: usize| {
+        let at = (0..trie.targets.len()).filter(|&i| trie.targets[i].sequence % 2 == odd);
+        let at: Vec<i32> = at.map(|i| i as i32).collect();
+        let count = at.len();
+        let at = Tensor::<1, Int>::from_data(TensorData::new(at, [count]), &notes.device());
+        note(notes, column).select(0, at)
+    };
+    let (chosen, rejected) = (0, 1);
+    [
+        Metric::mean("entropy", note(notes, 0)),
+        Metric::mean("logits/chosen", side(chosen, 1)),
+        Metric::mean("logits/rejected", side(rejected, 1)),
+        Metric::mean("mean_token_accuracy", side(chosen, 2)),
+    ]
 }
 
 /// Sums `logps [targets]` over each sequence of the trie: `[sequences]`.

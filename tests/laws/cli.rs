@@ -1,6 +1,8 @@
 //! What a person meets at the command line: help, tables, errors, exit codes. Runs the binary.
 #![allow(clippy::unwrap_used)]
 
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/data.rs"]
 mod data;
 #[path = "cli/dry_run.rs"]

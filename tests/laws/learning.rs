@@ -7,7 +7,7 @@ use duel::objective::{Example, Sft};
 use duel::recipe::Train;
 use duel::recipe::loss::LossType;
 use duel::trainer::{Fit, StepRecord};
-use duel::trie::Sequence;
+use duel::trie::{Sequence, Trie};
 
 #[test]
 fn sft_learns_eight_sequences_by_heart() {
@@ -57,6 +57,42 @@ fn dpo_raises_the_margin_and_reward_models_tell_apart() {
     );
     assert_eq!(trained.last("accuracy"), 1.0);
     assert!(trained.last("margin") > trained.first("margin") + 1.0);
+}
+
+/// TRL's metrics over tokens, from log-probs and logits that are taken one sequence at a time.
+#[test]
+fn dpo_tells_what_trl_tells_of_its_tokens() {
+    let rows = pairs(3);
+    let start = language_model(31);
+    let train = Train {
+        per_device_train_batch_size: 3,
+        ..train(1)
+    };
+    let trained = fit(all(&start), dpo(LossType::Sigmoid), &rows, &train, None);
+    let (mut logits, mut count, mut right) = ([0.0; 2], [0.0; 2], 0.0);
+    for row in &rows {
+        for (side, sequence) in row.sequences.iter().enumerate() {
+            let trie = Trie::new(std::slice::from_ref(sequence));
+            let rows: Vec<u32> = (0..trie.len() as u32).collect();
+            let hidden = start.hidden(&trie, &rows);
+            let vocab = start.spec.vocab_size;
+            let all = tiny::numbers(hidden.matmul(start.output_weight().transpose()));
+            for target in &trie.targets {
+                let at = &all[target.row as usize * vocab..][..vocab];
+                logits[side] += at.iter().sum::<f64>() / vocab as f64;
+                count[side] += 1.0;
+                let best = at.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                right += f64::from(side == 0 && at[target.token as usize] == best);
+            }
+        }
+    }
+    let near = |name: &str, want: f64| {
+        let found = trained.first(name);
+        assert!((found - want).abs() < 1e-5, "{name}: {found}, {want}");
+    };
+    near("logits/chosen", logits[0] / count[0]);
+    near("logits/rejected", logits[1] / count[1]);
+    near("mean_token_accuracy", right / count[0]);
 }
 
 /// The process's resident memory in KiB.
