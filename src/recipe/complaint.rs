@@ -15,6 +15,14 @@ pub(super) struct Complaint {
     pub hint: Option<String>,
 }
 
+impl Complaint {
+    /// Sorts complaints as their places follow each other.
+    pub fn order(&self) -> Option<(usize, usize)> {
+        let place = self.place.as_ref();
+        place.map(|place| (place.layer, place.span.start))
+    }
+}
+
 /// All mistakes as one error, each with its hint behind it. `whole` names the recipe for those without a place.
 pub(super) fn error(complaints: &[Complaint], layers: &[Layer], whole: &str) -> Error {
     let errors: Vec<Error> = complaints

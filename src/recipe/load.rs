@@ -105,18 +105,21 @@ impl Recipe {
             merge(&mut tree, over);
         }
         resolve_paths(&mut tree, &layers, "");
-        let unknown = schema::unknown_keys(&tree);
-        if !unknown.is_empty() {
-            return Err(complaint::error(&unknown, &layers, &whole));
-        }
+        let mut complaints = schema::take_unknown_keys(&mut tree);
         schema::drop_tables_set_to_false(&mut tree);
         under_stage_defaults(&mut tree, &mut layers);
-        let recipe = deserialize(&tree)
-            .map_err(|complaints| complaint::error(&complaints, &layers, &whole))?;
-        let complaints = check::check(&recipe, &tree);
-        if !complaints.is_empty() {
-            return Err(complaint::error(&complaints, &layers, &whole));
-        }
+        let recipe = deserialize(&tree);
+        complaints.extend(match &recipe {
+            Ok(recipe) => check::check(recipe, &tree),
+            Err(wrong) => wrong.clone(),
+        });
+        let recipe = match recipe {
+            Ok(recipe) if complaints.is_empty() => recipe,
+            _ => {
+                complaints.sort_by_key(Complaint::order);
+                return Err(complaint::error(&complaints, &layers, &whole));
+            }
+        };
         let values = show::values(&recipe);
         let mut origins = BTreeMap::new();
         collect_origins(&values, &[], &tree, &layers, &mut origins);
@@ -257,10 +260,6 @@ fn deserialize(tree: &Table) -> Result<Recipe, Vec<Complaint>> {
             _ => break,
         }
     }
-    complaints.sort_by_key(|complaint| {
-        let place = complaint.place.as_ref();
-        place.map(|place| (place.layer, place.span.start))
-    });
     Err(complaints)
 }
 

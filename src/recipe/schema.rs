@@ -6,6 +6,7 @@ use super::layers::{Node, Table, join};
 use super::load::STAGE_DEFAULTS;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(build);
@@ -126,50 +127,110 @@ const SYNONYMS: [(&str, &str); 24] = [
     ("warmup", "warmup_ratio"),
 ];
 
-/// A complaint for every key that no recipe has.
-pub(super) fn unknown_keys(tree: &Table) -> Vec<Complaint> {
-    let mut complaints = Vec::new();
-    unknown_in(tree, root(), "", tree, &mut complaints);
-    complaints
+/// Takes out every key that no recipe has, with a complaint for each.
+pub(super) fn take_unknown_keys(tree: &mut Table) -> Vec<Complaint> {
+    let mut unknown = Unknown {
+        tables: tree.keys().cloned().collect(),
+        complaints: Vec::new(),
+    };
+    unknown.take(tree, root(), "");
+    unknown.complaints
 }
 
-/// The same for the table `tree` at `path` of the recipe `whole`.
-fn unknown_in(
-    tree: &Table,
-    schema: &Value,
-    path: &str,
-    whole: &Table,
-    complaints: &mut Vec<Complaint>,
-) {
-    let Some(known) = properties(schema) else {
-        return;
-    };
-    for (key, entry) in tree {
-        match (known.get(key), &entry.node) {
-            // `extends` is taken out of files as they are read; in a `--set` it comes too late.
-            (Some(_), _) if path.is_empty() && key == "extends" => complaints.push(Complaint {
+/// The keys that no recipe has.
+struct Unknown {
+    /// The recipe's own tables: likelier to be meant than the others.
+    tables: BTreeSet<String>,
+    complaints: Vec<Complaint>,
+}
+
+impl Unknown {
+    /// Takes those of the table `tree` at `path`.
+    fn take(&mut self, tree: &mut Table, schema: &Value, path: &str) {
+        let Some(known) = properties(schema) else {
+            return;
+        };
+        tree.retain(|key, entry| {
+            let (message, hint) = match (known.get(key), &mut entry.node) {
+                // `extends` is taken out of files as they are read; in a `--set` it comes too late.
+                (Some(_), _) if path.is_empty() && key == "extends" => {
+                    ("`extends` belongs into a recipe file".to_owned(), None)
+                }
+                (Some(schema), Node::Table(inner)) => {
+                    self.take(inner, schema, &join(path, key));
+                    return true;
+                }
+                (Some(_), Node::Leaf(..)) => return true,
+                (None, _) => {
+                    let table = match path.is_empty() {
+                        true => "a recipe".to_owned(),
+                        false => format!("`[{path}]`"),
+                    };
+                    let hint = self.suggestion(key, known, path);
+                    (format!("{table} has no key `{key}`"), Some(hint))
+                }
+            };
+            self.complaints.push(Complaint {
                 place: Some(entry.key.clone()),
-                message: "`extends` belongs into a recipe file".to_owned(),
-                hint: None,
-            }),
-            (Some(schema), Node::Table(inner)) => {
-                unknown_in(inner, schema, &join(path, key), whole, complaints);
-            }
-            (Some(_), Node::Leaf(..)) => {}
-            (None, _) => {
-                let table = if path.is_empty() {
-                    "a recipe".to_owned()
-                } else {
-                    format!("`[{path}]`")
-                };
-                complaints.push(Complaint {
-                    place: Some(entry.key.clone()),
-                    message: format!("{table} has no key `{key}`"),
-                    hint: Some(suggestion(key, known, path, whole)),
-                });
+                message,
+                hint,
+            });
+            false
+        });
+    }
+
+    /// The key that was meant: by another tool's name or by its exact name in a table below, then by spelling, here and
+    /// below, then by its name anywhere.
+    fn suggestion(&self, key: &str, known: &Map<String, Value>, path: &str) -> String {
+        let synonym = SYNONYMS.iter().find(|(other, _)| *other == key);
+        let synonym = synonym.map(|(_, own)| *own);
+        let here = synonym
+            .filter(|own| known.contains_key(*own))
+            .map(str::to_owned);
+        let mut all = Vec::new();
+        paths_of(root(), "", &mut all);
+        // The stages of this recipe are likelier than the others.
+        all.sort_by_key(|other| {
+            !self
+                .tables
+                .contains(other.split('.').next().unwrap_or_default())
+        });
+        let wanted = synonym.unwrap_or(key);
+        let is_wanted = |other: &&String| last(other) == wanted;
+        let is_below = |other: &&String| path.is_empty() || other.starts_with(&join(path, ""));
+        let below = || all.iter().filter(is_below);
+        let spelt = || closest(key, known.keys().map(String::as_str)).map(str::to_owned);
+        let spelt_below = || {
+            let meant = closest(key, below().map(|other| last(other)))?;
+            below().find(|other| last(other) == meant).cloned()
+        };
+        let likely = here
+            .or_else(|| below().find(is_wanted).cloned())
+            .or_else(spelt)
+            .or_else(spelt_below)
+            .or_else(|| all.iter().find(is_wanted).cloned());
+        match likely {
+            Some(likely) => format!("did you mean `{likely}`?"),
+            None => {
+                let keys: Vec<&str> = known.keys().map(String::as_str).collect();
+                format!("its keys are {}", keys.join(", "))
             }
         }
     }
+}
+
+/// The dotted paths of all keys.
+fn paths_of(schema: &Value, path: &str, found: &mut Vec<String>) {
+    for (key, schema) in properties(schema).into_iter().flatten() {
+        let path = join(path, key);
+        found.push(path.clone());
+        paths_of(schema, &path, found);
+    }
+}
+
+/// The key at the end of a dotted path.
+fn last(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or(path)
 }
 
 /// Takes away tables that a later layer switched off with `stage = false`, which is how a recipe leaves out a part of
@@ -198,49 +259,6 @@ fn drop_in(tree: &mut Table, schema: &Value) {
     });
 }
 
-/// The key that was meant: by another tool's name or by its exact name in a table below, then by spelling, then by its
-/// name anywhere.
-fn suggestion(key: &str, known: &Map<String, Value>, path: &str, whole: &Table) -> String {
-    let synonym = SYNONYMS
-        .iter()
-        .find(|(other, _)| *other == key)
-        .map(|(_, own)| *own);
-    let wanted = synonym.unwrap_or(key);
-    let here = synonym
-        .filter(|own| known.contains_key(*own))
-        .map(str::to_owned);
-    let mut anywhere = Vec::new();
-    paths_of(root(), "", wanted, &mut anywhere);
-    // The stages of this recipe are likelier than the others.
-    anywhere.sort_by_key(|other| !whole.contains_key(other.split('.').next().unwrap_or_default()));
-    let below = anywhere
-        .iter()
-        .find(|other| path.is_empty() || other.starts_with(&join(path, "")))
-        .cloned();
-    let spelt = || closest(key, known.keys().map(String::as_str)).map(str::to_owned);
-    let likely = here
-        .or(below)
-        .or_else(spelt)
-        .or_else(|| anywhere.first().cloned());
-    match likely {
-        Some(likely) => format!("did you mean `{likely}`?"),
-        None => {
-            let keys: Vec<&str> = known.keys().map(String::as_str).collect();
-            format!("its keys are {}", keys.join(", "))
-        }
-    }
-}
-
-fn paths_of(schema: &Value, path: &str, wanted: &str, found: &mut Vec<String>) {
-    for (key, schema) in properties(schema).into_iter().flatten() {
-        let path = join(path, key);
-        if key == wanted {
-            found.push(path.clone());
-        }
-        paths_of(schema, &path, wanted, found);
-    }
-}
-
 /// The schema at a dotted key.
 pub(super) fn at(path: &str) -> Option<&'static Value> {
     path.split('.')
@@ -251,8 +269,7 @@ pub(super) fn at(path: &str) -> Option<&'static Value> {
 pub(super) fn describe(path: &str) -> Option<String> {
     let text = at(path)?.get("description")?.as_str()?;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let key = path.rsplit('.').next().unwrap_or(path);
-    Some(format!("`{key}`: {line}"))
+    Some(format!("`{}`: {line}", last(path)))
 }
 
 /// The range that a schema allows. NaN lies in none.

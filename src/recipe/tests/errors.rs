@@ -409,3 +409,23 @@ fn text_that_is_not_utf8_is_named_by_its_line() {
             .contains("recipe.toml:2: this is not UTF-8")
     );
 }
+
+#[test]
+fn an_unknown_key_does_not_hide_the_other_mistakes() {
+    let text = "[dpo]\nlerning_rate = 1e-6\n[dpo.train]\nwarmup_ratio = 7\n";
+    assert_snapshot!(dpo(text).error(&[]), @r#"
+    recipe.toml:9: `[dpo]` has no key `lerning_rate`
+      |
+    9 | lerning_rate = 1e-6
+      | ^^^^^^^^^^^^
+
+    hint: did you mean `dpo.train.learning_rate`?
+
+    recipe.toml:11: `dpo.train.warmup_ratio` is 7, but must be at least 0 and at most 1
+       |
+    11 | warmup_ratio = 7
+       |                ^
+
+    hint: `warmup_ratio`: Share of the steps in which the learning rate rises from 0.
+    "#);
+}
