@@ -1,5 +1,6 @@
 //! `duel bench`: rate, peak memory and loss of a kind of work, for comparison with other trainers.
 
+use super::reading::{Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::error::Result;
 use crate::recipe::WeightDtype;
@@ -24,8 +25,10 @@ pub struct Bench {
     #[arg(long)]
     model: String,
     /// Rows: preference pairs; for sft also conversations or text, for generate prompts, for judge responses
-    #[arg(long)]
+    #[arg(long, value_parser = file)]
     data: PathBuf,
+    #[command(flatten)]
+    reading: Reading,
     /// Pairs in an optimiser step (sft learns twice as many sequences); prompts of generate and judge
     #[arg(long, default_value_t = 2, value_parser = numbers::from_1)]
     pairs: usize,

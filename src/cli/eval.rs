@@ -1,5 +1,6 @@
 //! `duel eval`: how often a reward model ranks held-out pairs right.
 
+use super::reading::{Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, load_preferences};
 use crate::error::Result;
@@ -18,7 +19,7 @@ pub struct Eval {
     #[arg(long)]
     model: String,
     /// Pairs that it was not trained on
-    #[arg(long)]
+    #[arg(long, value_parser = file)]
     data: PathBuf,
     /// Longest prompt with response, in tokens
     #[arg(long, default_value_t = 2048, value_parser = numbers::from_1)]
@@ -29,22 +30,16 @@ pub struct Eval {
     /// Read no more pairs than this
     #[arg(long, value_parser = numbers::from_1)]
     limit: Option<usize>,
-    /// Count and list rows that cannot be read instead of stopping at the first
-    #[arg(long)]
-    skip_bad: bool,
-    /// Take text prompts as a user's turn, with the model's chat template around them; text is else taken as it stands
-    #[arg(long, alias = "chat")]
-    text_as_chat: bool,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 impl Eval {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
         let options = LoadOptions {
-            skip_bad: self.skip_bad,
             limit: self.limit,
-            text_as_chat: self.text_as_chat,
-            ..LoadOptions::default()
+            ..self.reading.options()
         };
         let (rows, report) = load_preferences(std::slice::from_ref(&self.data), &options)?;
         output::report(&report);

@@ -1,5 +1,6 @@
 //! `duel generate`: K responses a prompt.
 
+use super::reading::{Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
 use crate::error::{Error, Result};
@@ -21,7 +22,7 @@ pub struct Generate {
     #[arg(long)]
     model: String,
     /// Prompts: jsonl or parquet
-    #[arg(long)]
+    #[arg(long, value_parser = file)]
     prompts: PathBuf,
     /// Where the responses go
     #[arg(long)]
@@ -59,15 +60,11 @@ pub struct Generate {
     /// Tokens held in the cache at once
     #[arg(long, default_value_t = 16_384, value_parser = numbers::from_1)]
     max_tokens_per_batch: usize,
-    /// Count and list rows that cannot be read instead of stopping at the first
-    #[arg(long)]
-    skip_bad: bool,
     /// Read no more prompts than this
     #[arg(long, value_parser = numbers::from_1)]
     limit: Option<usize>,
-    /// Take text prompts as a user's turn, with the model's chat template around them; text is else taken as it stands
-    #[arg(long, alias = "chat")]
-    text_as_chat: bool,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 impl ValueEnum for WeightDtype {
@@ -131,10 +128,8 @@ impl Generate {
     pub fn run(&self, global: &Global) -> Result<()> {
         let how = self.sampling();
         let options = LoadOptions {
-            skip_bad: self.skip_bad,
             limit: self.limit,
-            text_as_chat: self.text_as_chat,
-            ..LoadOptions::default()
+            ..self.reading.options()
         };
         let (rows, report) = load_prompts(std::slice::from_ref(&self.prompts), &options)?;
         output::report(&report);

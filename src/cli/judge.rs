@@ -1,6 +1,7 @@
 //! `duel judge`: a judge's rewards, one line a row.
 
 use super::faults::Faults;
+use super::reading::{Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
 use crate::error::{Error, Result};
@@ -31,7 +32,7 @@ pub struct Judge {
     #[arg(long, conflicts_with = "model")]
     rule: Option<String>,
     /// Rows with `responses`, or `chosen` and `rejected`
-    #[arg(long)]
+    #[arg(long, value_parser = file)]
     data: PathBuf,
     /// Write the rows with their rewards to this file instead of printing them
     #[arg(long)]
@@ -42,12 +43,8 @@ pub struct Judge {
     /// Tokens computed at once
     #[arg(long, default_value_t = 4096, value_parser = numbers::from_1)]
     max_tokens_per_batch: usize,
-    /// Count and list rows that cannot be read instead of stopping at the first
-    #[arg(long)]
-    skip_bad: bool,
-    /// Take text prompts as a user's turn, with the model's chat template around them; text is else taken as it stands
-    #[arg(long, alias = "chat")]
-    text_as_chat: bool,
+    #[command(flatten)]
+    reading: Reading,
     /// Replace the file that `--out` names
     #[arg(long, requires = "out")]
     force: bool,
@@ -60,10 +57,8 @@ impl Judge {
             output::check_free(out, &self.data, self.force)?;
         }
         let options = LoadOptions {
-            skip_bad: self.skip_bad,
-            text_as_chat: self.text_as_chat,
             allow_none: true,
-            ..LoadOptions::default()
+            ..self.reading.options()
         };
         let (rows, report) = load_prompts(std::slice::from_ref(&self.data), &options)?;
         output::report(&report);

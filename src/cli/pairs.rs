@@ -1,7 +1,8 @@
 //! `duel pairs`: preference pairs of judged responses.
 
+use super::reading::{Reading, file};
 use super::{Global, numbers, output};
-use crate::data::{Key, LoadOptions, PromptRow, load_prompts};
+use crate::data::{Key, PromptRow, load_prompts};
 use crate::error::{Error, Result};
 use crate::judge::PairRule;
 use crate::pipeline::pairs;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct Pairs {
     /// Rows of `duel judge --out`: responses with rewards
-    #[arg(long)]
+    #[arg(long, value_parser = file)]
     data: PathBuf,
     /// Where the pairs go
     #[arg(long)]
@@ -37,9 +38,8 @@ pub struct Pairs {
     /// For the random choices
     #[arg(long, default_value_t = 0, value_parser = numbers::seed)]
     seed: u64,
-    /// Count and list rows that cannot be read instead of stopping at the first
-    #[arg(long)]
-    skip_bad: bool,
+    #[command(flatten)]
+    reading: Reading,
     /// Replace the file that `--out` names
     #[arg(long)]
     force: bool,
@@ -49,10 +49,7 @@ impl Pairs {
     /// The judged rows. What another program left out is filled in: the line's number as the id, and responses that
     /// ended by themselves.
     fn rows(&self) -> Result<Vec<GroupRow>> {
-        let options = LoadOptions {
-            skip_bad: self.skip_bad,
-            ..LoadOptions::default()
-        };
+        let options = self.reading.options();
         let (rows, report) = load_prompts(std::slice::from_ref(&self.data), &options)?;
         output::report(&report);
         let judged = |row: &PromptRow| {

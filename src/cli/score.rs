@@ -1,6 +1,8 @@
 //! `duel score`: log-probs and losses of pairs, one line each.
 
 use super::faults::Faults;
+use super::loss::Loss;
+use super::reading::{Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, Preference, load_preferences};
 use crate::error::{Error, Result};
@@ -8,10 +10,10 @@ use crate::model::Model;
 use crate::objective::Example;
 use crate::objective::pair::{PairLogps, PairState, pair_loss};
 use crate::pipeline::{examples, pairs};
-use crate::recipe::{LossType, Overlong, PairLoss};
+use crate::recipe::{Overlong, PairLoss};
 use burn::tensor::{Tensor, TensorData};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
@@ -30,56 +32,27 @@ pub struct Score {
     #[arg(long)]
     reference: Option<String>,
     /// Pairs: jsonl or parquet
-    #[arg(long)]
+    #[arg(long, value_parser = file)]
     data: PathBuf,
-    /// The loss, as TRL spells it
-    #[arg(long, default_value = "sigmoid")]
-    loss: String,
-    /// Strength of the pull to the reference
-    #[arg(long, default_value_t = 0.1)]
-    beta: f64,
-    /// Share of pairs believed to be labelled wrongly
-    #[arg(long, default_value_t = 0.0)]
-    label_smoothing: f64,
+    #[command(flatten)]
+    loss: Loss,
     /// Longest prompt with response; prompts lose their beginning
     #[arg(long, value_parser = numbers::from_1)]
     max_length: Option<usize>,
     /// Tokens computed at once
     #[arg(long, default_value_t = 4096, value_parser = numbers::from_1)]
     max_tokens_per_batch: usize,
-    /// Count and list rows that cannot be read instead of stopping at the first
-    #[arg(long)]
-    skip_bad: bool,
-    /// Take text prompts as a user's turn, with the model's chat template around them; text is else taken as it stands
-    #[arg(long, alias = "chat")]
-    text_as_chat: bool,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 impl Score {
-    fn loss(&self) -> Result<PairLoss> {
-        let word: LossType =
-            serde_json::from_value(Value::String(self.loss.clone())).map_err(|_| {
-                Error::user(format!("no loss is called `{}`", self.loss))
-                    .hint("`duel recipe reference` lists them under `loss_type`")
-            })?;
-        let loss = PairLoss {
-            loss_type: vec![word],
-            beta: self.beta,
-            label_smoothing: self.label_smoothing,
-            ..PairLoss::default()
-        };
-        loss.check()?;
-        Ok(loss)
-    }
-
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
-        let loss = self.loss()?;
+        let loss = self.loss.config()?;
         let options = LoadOptions {
-            skip_bad: self.skip_bad,
-            text_as_chat: self.text_as_chat,
             allow_none: true,
-            ..LoadOptions::default()
+            ..self.reading.options()
         };
         let (rows, report) = load_preferences(std::slice::from_ref(&self.data), &options)?;
         output::report(&report);
@@ -110,24 +83,26 @@ impl Score {
             None => policy.clone(),
         };
         let losses = losses(&loss, &prepared.examples, &policy, &reference, &model)?;
-        let mut sums = [0.0f64; 5];
+        let mut sums = [0.0f64; 7];
         let errors = faults.len();
         let mut faults = faults.in_order();
         let lines: HashMap<&str, usize> =
             rows.iter().map(|row| (&*row.id, row.origin.line)).collect();
         for (i, example) in prepared.examples.iter().enumerate() {
+            let tokens = |k: usize| example.sequences[k].scored_count();
             let numbers = [
                 policy[i][0],
                 policy[i][1],
                 reference[i][0],
                 reference[i][1],
                 losses[i],
+                tokens(0) as f32,
+                tokens(1) as f32,
             ];
             for (sum, number) in sums.iter_mut().zip(numbers) {
                 *sum += f64::from(number);
             }
             faults.print_before(lines[&*example.id])?;
-            let tokens = |k: usize| example.sequences[k].scored_count();
             output::json(&json!({
                 "id": example.id,
                 "chosen_logp": policy[i][0],
@@ -149,6 +124,8 @@ impl Score {
             "rejected_logp": mean(1),
             "ref_chosen_logp": mean(2),
             "ref_rejected_logp": mean(3),
+            "chosen_tokens": mean(5),
+            "rejected_tokens": mean(6),
             "loss": mean(4),
         }))
     }

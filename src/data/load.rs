@@ -4,7 +4,7 @@ use super::fields::Fields;
 use super::jsonl::Found;
 use super::report::{EMPTY_LINE, FILTERED, LoadOptions, Report};
 use super::rows::Origin;
-use super::{jsonl, parquet};
+use super::{Catalog, jsonl, parquet};
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -139,12 +139,31 @@ fn for_each(path: &Path, sink: &mut jsonl::Sink) -> Result<()> {
     match stem.rsplit('.').next() {
         Some("jsonl" | "ndjson" | "json") => jsonl::read(path, gzipped, sink),
         Some("parquet") if !gzipped => parquet::read(path, sink),
-        _ => Err(Error::user(format!(
-            "{}: not a kind of file that holds rows",
-            path.display()
-        ))
-        .hint("duel reads .jsonl, .ndjson and .json, also gzipped (.jsonl.gz), and .parquet")),
+        _ => Err(no_rows(path)),
     }
+}
+
+/// A name that ends as no file of rows does: perhaps that of a known data set.
+fn no_rows(path: &Path) -> Error {
+    let catalog = Catalog::built_in();
+    if let (false, Ok((_, set))) = (path.exists(), catalog.find(&path.to_string_lossy())) {
+        return Error::user(format!(
+            "{}: a known data set ({}), but duel reads files and fetches no data",
+            path.display(),
+            set.hub
+        ))
+        .hint(format!(
+            "download its files, for example with `hf download --repo-type dataset {}`, and name those{}; its licence: {}",
+            set.hub,
+            set.renamed(),
+            set.licence
+        ));
+    }
+    Error::user(format!(
+        "{}: not a kind of file that holds rows",
+        path.display()
+    ))
+    .hint("duel reads .jsonl, .ndjson and .json, also gzipped (.jsonl.gz), and .parquet")
 }
 
 /// A row without an id is called by its number, and by its file's number where there are several files.

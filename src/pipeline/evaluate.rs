@@ -35,7 +35,7 @@ pub struct Drawn {
     pub audit: Audit,
     /// How far the policy that drew them is from the start, nats per response.
     pub kl: f64,
-    /// Pairs that were trained on.
+    /// Pairs of the own responses that were learnt from.
     pub pairs: usize,
 }
 

@@ -105,6 +105,20 @@ pub fn tell(cx: &Context, stage: &str, report: &Report) -> Result<()> {
 /// Reads the rows of a table.
 pub type Load<T> = fn(&Data) -> Result<(Vec<T>, Report)>;
 
+/// Reads a stage's rows before the stage is opened, where opening it may throw away what an earlier one made: that is
+/// given up for rows that can be read, not for a mistake in a file.
+///
+/// # Errors
+/// Rows that cannot be read.
+pub fn readable<T>(cx: &Context, load: Load<T>, data: &Data, eval: Option<&Data>) -> Result<()> {
+    match cx.run.redoes() {
+        true => std::iter::once(data)
+            .chain(eval)
+            .try_for_each(|data| load(data).map(|_| ())),
+        false => Ok(()),
+    }
+}
+
 /// A stage's rows to learn from and rows to evaluate on, after saying what became of those of each file.
 ///
 /// # Errors

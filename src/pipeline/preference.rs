@@ -39,6 +39,7 @@ pub fn dpo(cx: &mut Context, start: &Policy) -> Result<Policy> {
         crate::recipe::hash_of(&cx.recipe.seed),
     ];
     inputs.extend(table.eval.as_ref().map(examples::hash).transpose()?);
+    examples::readable(cx, examples::preferences, &table.data, table.eval.as_ref())?;
     let stage = cx.run.stage(
         "dpo",
         stage_key(&crate::recipe::hash_of(&table).to_string(), &inputs)?,

@@ -104,6 +104,7 @@ fn key(base: &Policy, table: &Reward, seed: u64) -> Result<Hash> {
 }
 
 fn one(cx: &mut Context, base: &Policy, table: &Reward, name: &str, seed: u64) -> Result<Policy> {
+    examples::readable(cx, examples::preferences, &table.data, table.eval.as_ref())?;
     let stage = cx.run.stage(name, key(base, table, seed)?)?;
     let out = cx.run.layout().root().join(name).join("checkpoint");
     let done = stage.complete(|stage| {

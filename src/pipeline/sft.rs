@@ -21,6 +21,12 @@ pub fn sft(cx: &mut Context, start: &Policy) -> Result<Policy> {
         crate::recipe::hash_of(&cx.recipe.seed),
     ];
     inputs.extend(table.eval.as_ref().map(examples::hash).transpose()?);
+    examples::readable(
+        cx,
+        examples::conversations,
+        &table.data,
+        table.eval.as_ref(),
+    )?;
     let stage = cx.run.stage(
         "sft",
         stage_key(&crate::recipe::hash_of(&table).to_string(), &inputs)?,

@@ -1,8 +1,12 @@
 //! The words for losses over preference pairs, spelt as TRL spells them. The maths is in `objective/`.
 
+use super::complaint::closest;
 use super::one_or_many::{OneOrMany, one_or_many};
 use schemars::JsonSchema;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 use crate::{Error, Result};
 
@@ -74,6 +78,28 @@ impl LossType {
         }
     }
 
+    /// Every loss.
+    pub const ALL: [Self; 18] = [
+        Self::Sigmoid,
+        Self::SigmoidNorm,
+        Self::Robust,
+        Self::ExoPair,
+        Self::Hinge,
+        Self::Ipo,
+        Self::BcoPair,
+        Self::SppoHard,
+        Self::NcaPair,
+        Self::Aot,
+        Self::AotUnpaired,
+        Self::ApoZero,
+        Self::ApoDown,
+        Self::Discopop,
+        Self::Sft,
+        Self::Simpo,
+        Self::Orpo,
+        Self::KtoPair,
+    ];
+
     /// Whether the loss reads the log-probs of a reference model.
     pub fn needs_reference(self) -> bool {
         !matches!(self, Self::Sft | Self::Simpo | Self::Orpo)
@@ -108,6 +134,38 @@ impl LossType {
                 | Self::Sft
         )
     }
+}
+
+impl FromStr for LossType {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        named(word).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name);
+            let error = Error::user(format!("no loss is called `{word}`"));
+            match closest(word, names) {
+                Some(likely) => error.hint(format!("did you mean `{likely}`?")),
+                None => error.hint(format!("one of {}", names.join(", "))),
+            }
+        })
+    }
+}
+
+impl FromStr for FDivergence {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        named(word).ok_or_else(|| {
+            Error::user(format!("no divergence is called `{word}`"))
+                .hint("one of reverse_kl, forward_kl, js_divergence, alpha_divergence")
+        })
+    }
+}
+
+/// The choice of that name, as recipes spell it.
+fn named<T: DeserializeOwned>(word: &str) -> Option<T> {
+    let word: StrDeserializer<ValueError> = word.into_deserializer();
+    T::deserialize(word).ok()
 }
 
 /// How far from the reference: the f of the f-divergence.
@@ -337,27 +395,11 @@ mod tests {
 
     #[test]
     fn a_name_is_what_serde_reads() {
-        let all = [
-            "sigmoid",
-            "sigmoid_norm",
-            "robust",
-            "exo_pair",
-            "hinge",
-            "ipo",
-            "bco_pair",
-        ];
-        let rest = [
-            "sppo_hard",
-            "nca_pair",
-            "aot",
-            "aot_unpaired",
-            "apo_zero",
-            "apo_down",
-        ];
-        let beside = ["discopop", "sft", "simpo", "orpo", "kto_pair"];
-        for name in all.iter().chain(&rest).chain(&beside) {
-            let loss: LossType = serde_json::from_value((*name).into()).expect("a loss of TRL");
-            assert_eq!(loss.name(), *name);
+        for loss in LossType::ALL {
+            assert_eq!(
+                loss.name().parse::<LossType>().expect("a loss of TRL"),
+                loss
+            );
         }
         let old: LossType = serde_json::from_value("aot_pair".into()).expect("TRL's old name");
         assert_eq!(old, LossType::AotUnpaired);

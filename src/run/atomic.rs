@@ -39,8 +39,8 @@ pub fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
 
 /// Fills a folder beside `path` and puts it in its place: `path` is there whole or not at all.
 ///
-/// An older folder at `path` is removed just before. A kill between the two leaves neither, which a
-/// stage reads as "not written yet".
+/// An older folder at `path` is moved aside just before and removed once the new one is there. A kill
+/// between the two renames leaves neither, which a stage reads as "not written yet".
 pub fn write_folder_atomic(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let parent = parent(path);
     let beside = beside(path);
@@ -54,9 +54,18 @@ pub fn write_folder_atomic(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) 
     for file in files_under(&beside)? {
         sync_file(&file)?;
     }
-    remove(path)?;
-    fs::rename(&beside, path).map_err(|e| Error::io(path, "write", e))?;
-    sync_folder(parent)
+    let old = beside.with_extension("old.tmp");
+    remove(&old)?;
+    let aside = fs::rename(path, &old);
+    if let Err(error) = fs::rename(&beside, path) {
+        if aside.is_ok() {
+            // Best effort: the write has failed, and what was there is better than nothing.
+            let _ = fs::rename(&old, path);
+        }
+        return Err(Error::io(path, "write", error));
+    }
+    sync_folder(parent)?;
+    remove(&old)
 }
 
 /// Waits until the content of a file is on the disk.

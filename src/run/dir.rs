@@ -117,6 +117,11 @@ impl RunDir {
         self.open_stage(name, key, true)
     }
 
+    /// Whether finished stages may be thrown away because their inputs changed.
+    pub fn redoes(&self) -> bool {
+        self.redo
+    }
+
     fn open_stage(&self, name: &str, key: blake3::Hash, measures: bool) -> Result<Stage> {
         let redo = self.redo;
         let wanted = Wanted {

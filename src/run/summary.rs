@@ -44,7 +44,7 @@ pub struct RoundSummary {
     pub length_eval: Option<f64>,
     /// Mean length of the round's own samples, drawn before it is trained on them, in tokens.
     pub length_samples: Option<f64>,
-    /// Pairs that were trained on.
+    /// Pairs of the run's own responses that the round learnt from, those too long for it included.
     pub pairs: usize,
     /// Wall time of the round.
     pub seconds: f64,

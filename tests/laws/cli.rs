@@ -135,7 +135,7 @@ fn help_says_what_a_command_is_for_with_an_example() {
               [default: auto]
 
           --skip-bad
-              Count and list rows that cannot be read: they are no failure
+              Count and list rows that cannot be read instead of stopping at the first
 
           --text-as-chat
               Take text prompts as a user's turn, with the model's chat template around them; text is

@@ -2,7 +2,7 @@
 
 use super::super::{Global, numbers, output, setup};
 use super::rows::{self, Encoded, Rows, Tokens};
-use super::{Reading, chat, file, longest};
+use super::{Rows as How, chat, file, longest};
 use crate::data::{LoadOptions, Origin, Report, summary};
 use crate::error::{Error, Result};
 use crate::text::{Chat, Fit, Limits};
@@ -29,7 +29,7 @@ pub struct Check {
     #[arg(long, requires = "model", value_name = "N", value_parser = numbers::from_1)]
     max_length: Option<usize>,
     #[command(flatten)]
-    reading: Reading,
+    how: How,
 }
 
 /// How many malformed and dropped rows a person is shown; `--json` lists all.
@@ -142,7 +142,7 @@ impl Check {
         }
         match malformed {
             0 => Ok(()),
-            _ if self.reading.skip_bad => Ok(()),
+            _ if self.how.reading.skip_bad => Ok(()),
             1 => Err(Error::data("1 row is malformed")),
             count => Err(Error::data(format!("{count} rows are malformed"))),
         }
@@ -156,9 +156,9 @@ impl Check {
         let options = LoadOptions {
             skip_bad: true,
             allow_none: true,
-            ..self.reading.options()
+            ..self.how.reading.options()
         };
-        let (rows, mut report) = rows::load(file(name)?, self.reading.kind, &options)?;
+        let (rows, mut report) = rows::load(file(name)?, self.how.kind, &options)?;
         let tokens = match model {
             Some(model) => {
                 setup::warn_of_plain(&model.chat, rows.plain_prompts().into_iter())?;

@@ -5,15 +5,14 @@ mod list;
 mod rows;
 mod show;
 
+use super::reading::{Reading, file};
 use super::{Global, setup};
-use crate::data::LoadOptions;
 use crate::error::Result;
 use crate::model::files::{Checkpoint, config::HfConfig, hub, peft};
-use crate::pipeline::embedded;
 use crate::text::{Chat, TokenizerFiles};
 use clap::{Args, Subcommand};
 use rows::As;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Look at rows before anything is trained on them
 ///
@@ -42,46 +41,14 @@ impl Data {
     }
 }
 
-/// How the rows of a file are read.
+/// How the rows of a file are read, and as what.
 #[derive(Debug, Args)]
-struct Reading {
+struct Rows {
     /// What the rows are: `auto` takes the first of the three that some row is
     #[arg(long = "as", value_enum, default_value_t = As::Auto, value_name = "KIND")]
     kind: As,
-    /// Count and list rows that cannot be read: they are no failure
-    #[arg(long)]
-    skip_bad: bool,
-    /// Take text prompts as a user's turn, with the model's chat template around them; text is else taken as it stands
-    #[arg(long, alias = "chat")]
-    text_as_chat: bool,
-    /// The file's name of a column: `prompt=question`; may be repeated
-    #[arg(long, value_name = "NAME=COLUMN", value_parser = renamed)]
-    column: Vec<(String, String)>,
-}
-
-impl Reading {
-    fn options(&self) -> LoadOptions {
-        LoadOptions {
-            skip_bad: self.skip_bad,
-            columns: self.column.iter().cloned().collect(),
-            text_as_chat: self.text_as_chat,
-            ..LoadOptions::default()
-        }
-    }
-}
-
-fn renamed(text: &str) -> Result<(String, String), String> {
-    text.split_once('=')
-        .map(|(name, column)| (name.to_owned(), column.to_owned()))
-        .ok_or_else(|| "write `prompt=question`".to_owned())
-}
-
-/// The path of a file of rows, or of the sample inside the binary that `quickstart:NAME` names.
-fn file(name: &str) -> Result<PathBuf> {
-    match name.strip_prefix(crate::recipe::Data::EMBEDDED) {
-        Some(sample) => embedded::data(sample),
-        None => Ok(name.into()),
-    }
+    #[command(flatten)]
+    reading: Reading,
 }
 
 /// Tokenizer and chat template of a model that is named on the command line; no weights are read.

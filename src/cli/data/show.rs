@@ -2,7 +2,7 @@
 
 use super::super::{Global, output, setup};
 use super::rows::{self, Tokens};
-use super::{Reading, chat, file};
+use super::{Rows, chat, file};
 use crate::data::LoadOptions;
 use crate::error::Result;
 use crate::text::{Chat, Spans};
@@ -25,7 +25,7 @@ pub struct Show {
     #[arg(long, default_value_t = 3, value_name = "N")]
     rows: usize,
     #[command(flatten)]
-    reading: Reading,
+    how: Rows,
 }
 
 #[derive(Serialize)]
@@ -51,9 +51,9 @@ impl Show {
     pub fn run(&self, global: &Global) -> Result<()> {
         let options = LoadOptions {
             limit: Some(self.rows),
-            ..self.reading.options()
+            ..self.how.reading.options()
         };
-        let (rows, report) = rows::load(file(&self.file)?, self.reading.kind, &options)?;
+        let (rows, report) = rows::load(file(&self.file)?, self.how.kind, &options)?;
         let chat = chat(&self.model)?;
         setup::warn_of_plain(&chat, rows.plain_prompts().into_iter())?;
         for row in rows.encode(&chat) {

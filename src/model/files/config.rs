@@ -262,7 +262,8 @@ impl HfConfig {
     fn positions(&self, architecture: Architecture) -> usize {
         let default = match architecture {
             Architecture::Qwen2 | Architecture::Qwen3 => 32768,
-            Architecture::Llama | Architecture::Mistral => 2048,
+            Architecture::Llama => 2048,
+            Architecture::Mistral => 131_072,
         };
         self.max_position_embeddings.unwrap_or(default)
     }

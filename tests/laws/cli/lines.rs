@@ -111,7 +111,8 @@ fn a_scored_file_without_a_usable_row_has_its_lines_and_no_means() {
         assert_eq!(said.code, 0, "{}", said.err);
         let means = json!({
             "pairs": 0, "errors": 1, "chosen_logp": null, "rejected_logp": null,
-            "ref_chosen_logp": null, "ref_rejected_logp": null, "loss": null,
+            "ref_chosen_logp": null, "ref_rejected_logp": null,
+            "chosen_tokens": null, "rejected_tokens": null, "loss": null,
         });
         assert_eq!(said.json(), [fault, means]);
     }
@@ -506,5 +507,64 @@ fn a_negative_number_is_refused_for_what_it_is() {
         said.err.contains("learning_rate") && said.err.contains("above 0"),
         "{}",
         said.err
+    );
+}
+
+#[test]
+fn every_command_with_rows_takes_samples_other_columns_and_every_loss() {
+    let rows = "{\"question\": \"sky?\", \"chosen\": \"blue\", \"rejected\": \"a log\"}\n";
+    let folder = folder(&[("rows.jsonl", rows)]);
+    let score = |more: &[&str]| {
+        let words = ["score", "--model", "quickstart", "--json"];
+        duel(&folder, &[&words[..], more].concat())
+    };
+    let said = score(&["--data", "rows.jsonl", "--column", "prompt=question"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let own = ["--data", "rows.jsonl", "--column", "prompt=question"];
+    let simpo = score(&[&own[..], &["--loss", "simpo", "--simpo-gamma", "0"]].concat()).json();
+    let wide = score(&[&own[..], &["--loss", "simpo", "--simpo-gamma", "2"]].concat()).json();
+    assert!(
+        wide[0]["loss"].as_f64() > simpo[0]["loss"].as_f64(),
+        "{wide:?} {simpo:?}"
+    );
+    let both = score(
+        &[
+            &own[..],
+            &["--loss", "sigmoid,sft", "--loss-weights", "1,0"],
+        ]
+        .concat(),
+    )
+    .json();
+    assert_eq!(both[0]["loss"], said.json()[0]["loss"]);
+    let tokens = |line: usize| said.json()[line]["chosen_tokens"].as_f64();
+    assert_eq!(tokens(1), tokens(0));
+    let wrong = score(&[&own[..], &["--loss", "sigmoidd"]].concat());
+    assert_eq!(wrong.code, 2);
+    assert!(
+        wrong.err.contains("did you mean `sigmoid`?"),
+        "{}",
+        wrong.err
+    );
+    let sample = duel(
+        &folder,
+        &[
+            "eval",
+            "--model",
+            "quickstart",
+            "--data",
+            "quickstart:pairs",
+            "--limit",
+            "2",
+        ],
+    );
+    assert!(!sample.err.contains("not a kind of file"), "{}", sample.err);
+    let known = score(&["--data", "Anthropic/hh-rlhf"]);
+    assert_eq!(known.code, 2);
+    assert!(
+        known
+            .err
+            .contains("hf download --repo-type dataset Anthropic/hh-rlhf"),
+        "{}",
+        known.err
     );
 }

@@ -179,6 +179,14 @@ fn changed_data_does_not_cost_a_finished_model() {
         refused.err
     );
     assert_eq!(fs::read(&weights).unwrap(), whole);
+    let broken = again(&["--redo"]);
+    assert_eq!(broken.code, 1, "{}", broken.err);
+    assert!(broken.err.contains("pairs.jsonl:7"), "{}", broken.err);
+    assert_eq!(
+        fs::read(&weights).unwrap(),
+        whole,
+        "given up for no mistake in a file"
+    );
 
     let one_less: String = PAIRS
         .lines()
