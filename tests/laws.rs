@@ -7,6 +7,8 @@
 mod architectures;
 #[path = "laws/cli.rs"]
 mod cli;
+#[path = "laws/devices.rs"]
+mod devices;
 #[path = "laws/docs.rs"]
 mod docs;
 #[path = "laws/fitting.rs"]

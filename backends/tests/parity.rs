@@ -1,8 +1,9 @@
 //! Every fused op against its reference body, forward and backward, on random shapes.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use duel_backends::device;
 use duel_backends::ops::{self, KeySpan, Precision, QuerySegment, Served, Spans};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A small generator of its own, so that a failure names a seed and nothing else.
 struct Random(u64);
@@ -82,11 +83,45 @@ fn same(
     fused: impl Fn(&[Tensor<2>]) -> Tensor<2>,
     plain: impl Fn(&[Tensor<2>]) -> Tensor<2>,
 ) {
-    let fused = with_gradients(inputs, weights, fused);
-    let plain = with_gradients(inputs, weights, plain);
-    for (i, (fused, plain)) in fused.iter().zip(&plain).enumerate() {
-        close(&format!("{name} [{i}]"), seed, fused, plain);
+    let all = |name: &str, found: &[Tensor<2>], want: &[Tensor<2>]| {
+        for (i, (found, want)) in found.iter().zip(want).enumerate() {
+            close(&format!("{name} [{i}]"), seed, found, want);
+        }
+    };
+    let want = with_gradients(inputs, weights, plain);
+    all(name, &with_gradients(inputs, weights, &fused), &want);
+    for (device_name, device) in others() {
+        // The same call on another device takes the body that serves it there.
+        let moved = |x: &Tensor<2>| x.clone().to_device(device);
+        let inputs: Vec<Tensor<2>> = inputs.iter().map(moved).collect();
+        let found = with_gradients(&inputs, &moved(weights), &fused);
+        all(&format!("{name} on {device_name}"), &found, &want);
     }
+}
+
+/// A tensor that takes no gradient, where the tracked tensor `x` lies.
+fn beside(x: &Tensor<2>, frozen: &Tensor<2>) -> Tensor<2> {
+    frozen.clone().to_device(&x.device().inner()).autodiff()
+}
+
+/// Every device of this build and machine but the CPU, open.
+fn others() -> &'static [(String, Device)] {
+    static OTHERS: OnceLock<Vec<(String, Device)>> = OnceLock::new();
+    OTHERS.get_or_init(|| {
+        let others = device::found()
+            .into_iter()
+            .filter(|found| found.backend != "cpu");
+        let opened = others.map(|found| {
+            let name = format!(
+                "{} {} ({}, {})",
+                found.backend, found.index, found.name, found.driver
+            );
+            println!("beside the CPU: {name}");
+            let device = device::open(found.backend, found.index);
+            (name, device.expect("a device that was found opens"))
+        });
+        opened.collect()
+    })
 }
 
 /// A random tree of segments as a trie lays them out: deep chains, forks, one-token segments.
@@ -187,8 +222,8 @@ fn row_ops_equal_their_references() {
         let angles = random.matrix(rows, half, &device) * 7.0;
         let (cos, sin) = (angles.clone().cos(), angles.sin());
         let turned = |f: fn(Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>| {
-            let (cos, sin) = (cos.clone().autodiff(), sin.clone().autodiff());
-            move |x: &[Tensor<2>]| f(x[0].clone(), cos.clone(), sin.clone())
+            let (cos, sin) = (cos.clone(), sin.clone());
+            move |x: &[Tensor<2>]| f(x[0].clone(), beside(&x[0], &cos), beside(&x[0], &sin))
         };
         same(
             "rotary",
@@ -229,9 +264,9 @@ fn low_rank_equals_its_reference_with_a_trained_or_a_frozen_weight() {
         let b = random.matrix(out, r, &device);
         let weights = random.matrix(rows, out, &device);
         let by = |f: fn(Tensor<2>, Tensor<2>, Tensor<2>, Tensor<2>, f64) -> Tensor<2>| {
-            let frozen = weight.clone().autodiff();
+            let frozen = weight.clone();
             move |t: &[Tensor<2>]| {
-                let own = t.get(3).unwrap_or(&frozen).clone();
+                let own = t.get(3).cloned().unwrap_or_else(|| beside(&t[0], &frozen));
                 f(t[0].clone(), own, t[1].clone(), t[2].clone(), 0.7)
             }
         };

@@ -45,7 +45,7 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Where to compute: auto, cpu, vulkan, metal, webgpu, cuda, rocm
+    /// Where to compute: auto, cpu, vulkan, metal, dx12, webgpu, cuda, rocm
     #[arg(long, global = true, default_value = "auto", value_name = "NAME")]
     pub backend: String,
     /// Which device of that backend

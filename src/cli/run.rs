@@ -1,7 +1,9 @@
 //! `duel run`, `sft`, `reward`, `dpo`, `online`: a recipe, or a part of it.
 
+use super::reading::Reading;
 use super::recipe::stages;
 use super::{Global, dry_run, output, setup, summary};
+use crate::data::refuse_data_set;
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Until};
 use crate::recipe::{Loaded, Recipe};
@@ -24,9 +26,8 @@ pub struct Run {
     /// The rows to train on (the stage's data.files)
     #[arg(long)]
     data: Option<String>,
-    /// Count and list rows that cannot be read instead of stopping at the first (the stage's data.skip_bad)
-    #[arg(long)]
-    skip_bad: bool,
+    #[command(flatten)]
+    reading: Reading,
     /// Name of the run, and of its folder
     #[arg(long)]
     name: Option<String>,
@@ -79,14 +80,7 @@ impl Run {
         if global.device != 0 {
             overrides.push(format!("device.index={}", global.device));
         }
-        if self.skip_bad {
-            let table = data.and_then(|key| key.strip_suffix(".files"));
-            let table = table.ok_or_else(|| {
-                Error::user("`duel run` does not know which stage --skip-bad is for")
-                    .hint("use --set, for example --set dpo.data.skip_bad=true")
-            })?;
-            overrides.push(format!("{table}.skip_bad=true"));
-        }
+        overrides.extend(self.of_rows(data)?);
         overrides.extend(self.set.iter().cloned());
         match &self.recipe {
             Some(recipe) => Recipe::open(recipe, &overrides),
@@ -97,6 +91,30 @@ impl Run {
                 ))
             }
             None => Recipe::from_overrides(&overrides),
+        }
+    }
+
+    /// How the rows of `data` are read, as overrides of its table.
+    fn of_rows(&self, data: Option<&str>) -> Result<Vec<String>> {
+        let Reading {
+            skip_bad,
+            text_as_chat,
+            column,
+        } = &self.reading;
+        let switches = [("skip_bad", *skip_bad), ("text_as_chat", *text_as_chat)];
+        let switches = switches.into_iter().filter(|(_, on)| *on);
+        let mut keys: Vec<String> = switches.map(|(key, _)| format!("{key}=true")).collect();
+        keys.extend(column.iter().map(|(name, column)| {
+            format!("columns.{name}={}", toml::Value::String(column.clone()))
+        }));
+        let table = data.and_then(|key| key.strip_suffix(".files"));
+        match (keys.first(), table) {
+            (None, _) => Ok(Vec::new()),
+            (Some(_), Some(table)) => Ok(keys.iter().map(|key| format!("{table}.{key}")).collect()),
+            (Some(key), None) => Err(Error::user(
+                "`duel run` does not know which stage --skip-bad, --text-as-chat and --column are for",
+            )
+            .hint(format!("use --set, for example --set dpo.data.{key}"))),
         }
     }
 
@@ -123,6 +141,9 @@ impl Run {
         refuse_lacking(&loaded.recipe, until)?;
         if self.dry_run {
             return dry_run::show(&loaded, global, until);
+        }
+        if let Some(data) = &self.data {
+            refuse_data_set(data.as_ref())?;
         }
         loaded.check_files()?;
         execute(&loaded, global, until, self.redo)

@@ -100,12 +100,12 @@ pub fn device(global: &Global) -> Result<Device> {
 
 /// What `auto` comes to on this machine; every other name is itself.
 pub fn opened(backend: &str) -> String {
-    let chosen = duel_backends::device::list()
-        .into_iter()
-        .find(|device| device.chosen);
-    match (backend, chosen) {
-        ("auto", Some(device)) => format!("{} ({})", device.backend, device.name),
-        _ => backend.to_owned(),
+    match backend {
+        "auto" => {
+            let chosen = duel_backends::device::choose();
+            format!("{} ({})", chosen.backend, chosen.name)
+        }
+        name => name.to_owned(),
     }
 }
 

@@ -121,7 +121,15 @@ fn accuracy_of(run: &Path, name: &str) -> Result<Option<Value>> {
 }
 
 fn number(value: Option<f64>, digits: usize) -> String {
-    value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+    let Some(value) = value else {
+        return "-".to_owned();
+    };
+    let text = format!("{value:.digits$}");
+    // What rounds to nothing has no sign.
+    match text.strip_prefix('-') {
+        Some(size) if size.chars().all(|c| matches!(c, '0' | '.')) => size.to_owned(),
+        _ => text,
+    }
 }
 
 fn percent(value: Option<f64>) -> String {

@@ -150,6 +150,13 @@ impl<'a> Fields<'a> {
         self.get(name).map(ids).transpose()
     }
 
+    /// A prompt of token ids: `prompt_ids`, or a `prompt` that is a list of numbers, as duel's own files have it.
+    pub(super) fn prompt_ids(&self) -> Result<Option<Vec<u32>>> {
+        let listed = self.get("prompt").and_then(Value::as_array);
+        let numbers = listed.is_some_and(|items| items.first().is_some_and(Value::is_number));
+        self.ids(if numbers { "prompt" } else { "prompt_ids" })
+    }
+
     /// A column of several texts.
     pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<String>>> {
         let texts = |value: &Value| {
@@ -241,8 +248,8 @@ impl<'a> Fields<'a> {
             false => format!(": did you mean {}?", meant.join(" and ")),
         };
         Error::data(format!("the row has {names}{meant}")).hint(format!(
-            "rows look like {shapes}; `columns = {{ prompt = \"question\" }}` in a recipe's data table maps another \
-             name, `--column prompt=question` in `duel data`"
+            "rows look like {shapes}; `--column prompt=question` maps another name (in a recipe, `columns = {{ prompt = \
+             \"question\" }}` in the data's table)"
         ))
     }
 

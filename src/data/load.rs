@@ -143,21 +143,32 @@ fn for_each(path: &Path, sink: &mut jsonl::Sink) -> Result<()> {
     }
 }
 
-/// A name that ends as no file of rows does: perhaps that of a known data set.
-fn no_rows(path: &Path) -> Error {
+/// Refuses a known data set that is named where a file should be, with the way to its files.
+///
+/// # Errors
+/// A name or hub id of the catalogue, unless there is a file of that name.
+pub fn refuse_data_set(path: &Path) -> Result<()> {
     let catalog = Catalog::built_in();
-    if let (false, Ok((_, set))) = (path.exists(), catalog.find(&path.to_string_lossy())) {
-        return Error::user(format!(
-            "{}: a known data set ({}), but duel reads files and fetches no data",
-            path.display(),
-            set.hub
-        ))
-        .hint(format!(
-            "download its files, for example with `hf download --repo-type dataset {}`, and name those{}; its licence: {}",
-            set.hub,
-            set.renamed(),
-            set.licence
-        ));
+    let (false, Ok((_, set))) = (path.exists(), catalog.find(&path.to_string_lossy())) else {
+        return Ok(());
+    };
+    let fact = format!(
+        "{}: a known data set ({}), but duel reads files and fetches no data",
+        path.display(),
+        set.hub
+    );
+    Err(Error::user(fact).hint(format!(
+        "download its files, for example with `hf download --repo-type dataset {}`, and name those{}; its licence: {}",
+        set.hub,
+        set.renamed(),
+        set.licence
+    )))
+}
+
+/// A name that ends as no file of rows does.
+fn no_rows(path: &Path) -> Error {
+    if let Err(known) = refuse_data_set(path) {
+        return known;
     }
     Error::user(format!(
         "{}: not a kind of file that holds rows",

@@ -17,6 +17,7 @@ mod transcript;
 
 pub use catalog::{Catalog, DataSet, Layout};
 pub use key::Key;
+pub use load::refuse_data_set;
 pub use preference::{has_pairs, load_preferences};
 pub use prompts::load_prompts;
 pub use report::{EMPTY_LINE, LoadOptions, Report};

@@ -82,7 +82,14 @@ fn preference(
 
 /// The prompt and the two responses of a row, usable or not.
 pub(super) fn pair(fields: &Fields, options: &LoadOptions) -> Result<(Prompt, Answer, Answer)> {
-    if let Some(prompt) = fields.ids("prompt_ids")? {
+    if let Some(prompt) = fields.prompt_ids()? {
+        if let (Some(chosen), Some(rejected)) = (fields.text("chosen")?, fields.text("rejected")?) {
+            return Ok((
+                Prompt::Ids(prompt),
+                Answer::Text(chosen),
+                Answer::Text(rejected),
+            ));
+        }
         let ids = |name| fields.ids(name)?.ok_or_else(|| fields.missing(name));
         let [chosen, rejected] = [ids("chosen_ids")?, ids("rejected_ids")?];
         return Ok((
@@ -108,8 +115,8 @@ pub(super) fn pair(fields: &Fields, options: &LoadOptions) -> Result<(Prompt, An
                     "`prompt` is missing, and `{column}` is not read"
                 ))
                 .hint(format!(
-                    "`columns = {{ prompt = \"{column}\" }}` in a recipe's data table, or `--column prompt={column}` in \
-                     `duel data`, says that it is the prompt"
+                    "`--column prompt={column}` says that it is the prompt (in a recipe, `columns = {{ prompt = \"{column}\" \
+                     }}` in the data's table)"
                 )));
             }
             implicit(chosen, rejected)?

@@ -85,7 +85,7 @@ fn noted(fields: &Fields, count: usize) -> Result<Noted> {
 }
 
 fn prompt(fields: &Fields) -> Result<Prompt> {
-    if let Some(ids) = fields.ids("prompt_ids")? {
+    if let Some(ids) = fields.prompt_ids()? {
         return Ok(Prompt::Ids(ids));
     }
     if let (Some(turns), false) = (fields.turns("prompt")?, fields.has("context_messages")) {

@@ -15,6 +15,10 @@ pub struct Preference {
     config: PairLoss,
     state: PairState,
     tokens_per_pair: Option<f64>,
+    /// Pairs of the step in progress.
+    pairs: usize,
+    /// Whether it was said that a loss over several pairs sees only a part of them.
+    told: bool,
 }
 
 impl Preference {
@@ -24,6 +28,22 @@ impl Preference {
             config,
             state: PairState::default(),
             tokens_per_pair: None,
+            pairs: 0,
+            told: false,
+        }
+    }
+
+    /// Says once that a loss over several pairs sees fewer of them than a step has.
+    fn tell_of_split(&mut self, seen: usize) {
+        let mut losses = self.config.loss_type.iter();
+        let coupled = losses.find(|loss| loss.couples_pairs());
+        if let (Some(loss), false, true) = (coupled, self.told, seen < self.pairs) {
+            self.told = true;
+            tracing::warn!(
+                "`{}` compares the pairs of a micro-batch: {seen} of a step's {} here. Raise max_tokens_per_batch to show it all",
+                loss.name(),
+                self.pairs
+            );
         }
     }
 
@@ -56,10 +76,12 @@ impl Objective for Preference {
     fn begin_step(&mut self, examples: &[&Example]) {
         let chosen = |e: &&Example| e.sequences.first().map_or(0, Sequence::scored_count);
         let tokens: usize = examples.iter().map(chosen).sum();
+        self.pairs = examples.len();
         self.tokens_per_pair = Some(tokens as f64 / examples.len().max(1) as f64);
     }
 
     fn loss(&mut self, decoder: &Decoder, examples: &[&Example], trie: &Trie) -> Outcome {
+        self.tell_of_split(examples.len());
         let scored = decoder.target_logprobs(trie);
         let logps = self.logps(sequence_sums(scored.logps, trie), examples);
         let mut metrics: Vec<Metric> = pair_metrics(&self.config, &logps)

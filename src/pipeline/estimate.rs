@@ -16,11 +16,10 @@ use crate::recipe::{Data, History, Lora, Overlong, Recipe, Reward, Sampling, Tra
 use crate::text::{Chat, Limits};
 use crate::trainer::Plan;
 use base::{Base, base, named};
-use burn::tensor::{Device, Tensor};
-use duel_backends::ops;
+use burn::tensor::Device;
+use duel_backends::device::matrix_rate;
 use serde::Serialize;
 use sizes::{Sizes, sample};
-use std::time::{Duration, Instant};
 
 /// What all stages take.
 #[derive(Debug, Default, Serialize)]
@@ -78,28 +77,6 @@ pub fn estimate(recipe: &Recipe, device: Option<&Device>) -> Estimate {
         .filter(|all| whole && !all.is_empty())
         .map(|all| all.iter().sum());
     found
-}
-
-/// Floating-point operations a second of a matrix product on `device`, over about a tenth of a second.
-pub fn matrix_rate(device: &Device) -> f64 {
-    const ROWS: usize = 512;
-    const WIDTH: usize = 1024;
-    let x = Tensor::<2>::ones([ROWS, WIDTH], device);
-    let weight = Tensor::<2>::ones([WIDTH, WIDTH], device);
-    // Reading one number back waits for the device.
-    let product = || {
-        ops::linear(x.clone(), weight.clone())
-            .slice([0..1, 0..1])
-            .into_data()
-    };
-    product();
-    let began = Instant::now();
-    let mut products = 0;
-    while began.elapsed() < Duration::from_millis(100) {
-        product();
-        products += 1;
-    }
-    (products * 2 * ROWS * WIDTH * WIDTH) as f64 / began.elapsed().as_secs_f64()
 }
 
 /// Which rows a stage learns from.

@@ -24,6 +24,7 @@ pub use context::{Context, Policy};
 use crate::error::{Error, Result};
 use crate::recipe::{Loaded, Recipe};
 use crate::run::{Measured, RoundSummary, RunDir, Start};
+use crate::text::clock;
 use burn::tensor::Device;
 use evaluate::Evaluation;
 use std::collections::BTreeMap;
@@ -77,6 +78,9 @@ pub fn run(
     judges::check_rules(&loaded.recipe)?;
     let mut run = RunDir::create(directory, &loaded.text)?;
     run.begin(start)?;
+    if let Some(began) = run.info().began() {
+        clock::stop_at(began);
+    }
     let mut cx = Context::new(loaded.recipe.clone(), run, device)?;
     let outcome = stages(&mut cx, until);
     let ended = cx.run.end(outcome.as_ref().map(|_| ()));

@@ -32,9 +32,10 @@ pub enum LossType {
     SppoHard,
     /// NCA for pairs.
     NcaPair,
-    /// Distributional alignment: sorted margins of policy against those of the reference.
+    /// Distributional alignment: sorted margins of policy against those of the reference. Sorts the pairs of a
+    /// micro-batch, so that `max_tokens_per_batch` matters.
     Aot,
-    /// Distributional alignment on sorted rewards of chosen and of rejected (`aot_pair` in old TRL).
+    /// Distributional alignment on sorted rewards of chosen and of rejected (`aot_pair` in old TRL), of a micro-batch, too.
     #[serde(alias = "aot_pair")]
     AotUnpaired,
     /// APO: chosen up, rejected down.
@@ -49,7 +50,7 @@ pub enum LossType {
     Simpo,
     /// ORPO: NLL of the chosen response plus the odds ratio.
     Orpo,
-    /// KTO on pairs.
+    /// KTO on pairs; its KL is that of a micro-batch.
     KtoPair,
 }
 
@@ -117,6 +118,11 @@ impl LossType {
                 | Self::AotUnpaired
                 | Self::Simpo
         )
+    }
+
+    /// Whether the loss of a pair depends on the pairs beside it in a micro-batch.
+    pub fn couples_pairs(self) -> bool {
+        matches!(self, Self::Aot | Self::AotUnpaired | Self::KtoPair)
     }
 
     /// Whether another f-divergence than reverse KL is sound: its normaliser beta log Z(x) cancels

@@ -1,7 +1,7 @@
 //! A run directory that this process owns.
 
 use super::atomic::{create_folder, entries, write_atomic};
-use super::info::{RunInfo, Start};
+use super::info::{RunInfo, Start, Status};
 use super::layout::Layout;
 use super::lock::RunLock;
 use super::metrics::Metrics;
@@ -11,6 +11,7 @@ use super::stage::{self, Stage, Wanted};
 use super::summary::{RoundSummary, Sample};
 use crate::error::{Error, Result};
 use crate::recipe::without_effect;
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,10 @@ pub struct RunDir {
     layout: Layout,
     info: RunInfo,
     redo: bool,
+    /// How a finished run stood before this call.
+    before: Option<RunInfo>,
+    /// Whether this call has opened a stage.
+    worked: Cell<bool>,
     _lock: RunLock,
 }
 
@@ -75,9 +80,13 @@ impl RunDir {
         self.info.write(&self.layout)
     }
 
-    /// Notes in `run.json` how the run ended; a failed run keeps its error's message.
+    /// Notes in `run.json` how the run ended; a failed run keeps its error's message. A call that was refused before it
+    /// opened a stage leaves a run as it found it.
     pub fn end(&mut self, outcome: std::result::Result<(), &Error>) -> Result<()> {
-        self.info.end(outcome);
+        match self.before.take() {
+            Some(before) if outcome.is_err() && !self.worked.get() => self.info = before,
+            _ => self.info.end(outcome),
+        }
         self.info.write(&self.layout)
     }
 
@@ -130,7 +139,10 @@ impl RunDir {
             measures,
             redo,
         };
-        stage::open(&self.layout, wanted)
+        let stage = stage::open(&self.layout, wanted)?;
+        self.worked
+            .set(self.worked.get() || matches!(stage, Stage::Open(_)));
+        Ok(stage)
     }
 
     /// Opens `metrics.jsonl` and the TensorBoard file for going on.
@@ -173,6 +185,8 @@ impl RunDir {
         Ok(Self {
             layout,
             info,
+            before: None,
+            worked: Cell::new(false),
             redo: false,
             _lock: lock,
         })
@@ -183,12 +197,15 @@ impl RunDir {
         if !layout.info().exists() {
             return Self::start(layout, lock);
         }
-        let mut info = RunInfo::read(&layout)?;
+        let before = RunInfo::read(&layout)?;
+        let mut info = before.clone();
         info.resume();
         info.write(&layout)?;
         Ok(Self {
             layout,
             info,
+            before: (before.status == Status::Done).then_some(before),
+            worked: Cell::new(false),
             redo: false,
             _lock: lock,
         })

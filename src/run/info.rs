@@ -5,6 +5,7 @@ use super::layout::Layout;
 use super::lock::is_held;
 use crate::error::{Error, Kind, Result};
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -102,6 +103,12 @@ impl RunInfo {
             started: began.map_or_else(now, |time| format!("{time:.0}")),
             ..Self::new()
         }
+    }
+
+    /// When it was first started, in this machine's time zone; none where the file says no time.
+    pub fn began(&self) -> Option<DateTime> {
+        let began: Timestamp = self.started.parse().ok()?;
+        Some(began.to_zoned(jiff::tz::TimeZone::system()).datetime())
     }
 
     /// The same run, taken up again by this version.

@@ -1,6 +1,7 @@
 //! Dialogue, chat templates, tokenizer, loss spans. Knows no tensors.
 
 pub mod chat;
+pub mod clock;
 pub mod dialogue;
 pub mod files;
 pub mod fit;

@@ -5,7 +5,7 @@
 //! of strings and dictionaries and `{% generation %}` blocks all work; golden renders of transformers hold it.
 
 use super::dialogue::Message;
-use super::{generation, python};
+use super::{clock, generation, python};
 use crate::error::{Error, Result};
 use jiff::civil::DateTime;
 use minijinja::syntax::SyntaxConfig;
@@ -68,8 +68,7 @@ impl ChatTemplate {
         self
     }
 
-    /// Stops the clock that `strftime_now` reads. Without this, a template that prints the date renders
-    /// differently tomorrow, and a resumed run would not continue the one it resumes.
+    /// Gives `strftime_now` a time of its own.
     pub fn at(mut self, now: DateTime) -> Self {
         add_clock(&mut self.environment, move || now);
         self
@@ -158,7 +157,7 @@ fn environment() -> Result<Environment<'static>> {
         use ValueKind::{Map, Seq, String, Undefined};
         matches!(value.kind(), Seq | String | Map | Undefined)
     });
-    add_clock(&mut environment, || jiff::Zoned::now().datetime());
+    add_clock(&mut environment, clock::now);
     Ok(environment)
 }
 

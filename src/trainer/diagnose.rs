@@ -348,7 +348,7 @@ impl Diagnoser {
                      significant bits round steps below {smallest:.1e} away",
                     self.peak_rate, self.watched.weight_rms, self.watched.significand_bits
                 ),
-                "keep the trained weights in f32 (dtype = \"f32\"), or raise learning_rate above that",
+                "raise learning_rate above that: 1e-6 and more is usual",
             )
         })
     }

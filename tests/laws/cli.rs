@@ -149,7 +149,7 @@ fn help_says_what_a_command_is_for_with_an_example() {
 
     Global options:
           --backend <NAME>
-              Where to compute: auto, cpu, vulkan, metal, webgpu, cuda, rocm
+              Where to compute: auto, cpu, vulkan, metal, dx12, webgpu, cuda, rocm
 
               [default: auto]
 
@@ -189,7 +189,7 @@ fn help_says_what_a_command_is_for_with_an_example() {
 
     Global options:
           --backend <NAME>
-              Where to compute: auto, cpu, vulkan, metal, webgpu, cuda, rocm
+              Where to compute: auto, cpu, vulkan, metal, dx12, webgpu, cuda, rocm
 
               [default: auto]
 

@@ -36,3 +36,33 @@ fn agrees(path: &str, generated: &str) {
         generated.lines().nth(line).unwrap_or("(the end)"),
     );
 }
+
+/// The names of diagnoses stand in the source on lines of their own, or behind `name:`.
+#[test]
+fn the_guide_explains_every_diagnosis() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("a source file");
+    let guide = read("docs/guide.md");
+    let mut names = 0;
+    for source in [
+        "src/trainer/diagnose.rs",
+        "src/trainer/diagnose/rounds.rs",
+        "src/pipeline/training.rs",
+    ] {
+        for line in read(source).lines() {
+            let line = line.trim().trim_start_matches("name: ");
+            let name = line
+                .strip_prefix('"')
+                .and_then(|line| line.strip_suffix("\","));
+            let Some(name) = name.filter(|name| name.contains('-') && !name.contains(' ')) else {
+                continue;
+            };
+            names += 1;
+            assert!(
+                guide.contains(&format!("`{name}`")),
+                "docs/guide.md does not name {name} ({source})"
+            );
+        }
+    }
+    assert!(names > 12, "only {names} names found: the search is broken");
+}

@@ -62,6 +62,11 @@ fn only_backends_ask_which_backend_is_built() {
 }
 
 #[test]
+fn only_backends_name_a_backend() {
+    hold(named_backends(&rust()));
+}
+
+#[test]
 fn nothing_is_left_unfinished() {
     hold(unfinished(&rust()));
 }
@@ -153,6 +158,29 @@ fn backend_features(sources: &[Source]) -> Breaches {
                     "{}:{number}: asks for the feature `{feature}`",
                     source.path
                 ));
+            }
+        }
+    }
+    breaches
+}
+
+/// Code that works on one backend alone. Tests may choose where they run.
+fn named_backends(sources: &[Source]) -> Breaches {
+    const NAMES: [&str; 4] = [
+        "Device::flex",
+        "burn::backend::",
+        "cubecl",
+        "DispatchDevice",
+    ];
+    let is_test = |path: &str| path.contains("tests/") || path.ends_with("tests.rs");
+    let own = |s: &&Source| s.path.starts_with("src/") && !is_test(&s.path);
+    let mut breaches = Breaches::new();
+    for source in sources.iter().filter(own) {
+        let code = without_comments(&source.text);
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        for (number, line) in numbered(code) {
+            if let Some(name) = NAMES.iter().find(|name| line.contains(*name)) {
+                breaches.push(format!("{}:{number}: names `{name}`", source.path));
             }
         }
     }
@@ -385,6 +413,16 @@ fn a_tensor_in_a_tensor_free_module_is_found() {
         tensors_where_none_belong(&sample("src/model/a.rs", "use burn::tensor::Tensor;")).len(),
         0
     );
+}
+
+#[test]
+fn a_backend_named_outside_backends_is_found() {
+    let text = "let device = Device::flex();";
+    assert_eq!(named_backends(&sample("src/model/a.rs", text)).len(), 1);
+    assert_eq!(named_backends(&sample("backends/src/a.rs", text)).len(), 0);
+    let test = format!("fn a() {{}}\n#[cfg(test)]\nmod tests {{ {text} }}");
+    assert_eq!(named_backends(&sample("src/model/a.rs", &test)).len(), 0);
+    assert_eq!(named_backends(&sample("src/data/tests.rs", text)).len(), 0);
 }
 
 #[test]

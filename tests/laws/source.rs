@@ -24,7 +24,8 @@ pub fn repository() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = Vec::new();
     for folder in [
-        "src", "backends", "tests", "benches", "recipes", "datasets", "docs", ".github", ".ci",
+        "src", "backends", "examples", "tests", "benches", "recipes", "datasets", "docs",
+        ".github", ".ci",
     ] {
         read_folder(root, &root.join(folder), &mut sources);
     }

@@ -61,8 +61,13 @@ impl Values for Noise {
 
 /// An untracked random decoder.
 pub fn decoder(spec: &DecoderSpec, seed: u64) -> Decoder {
+    decoder_on(spec, seed, &Device::flex())
+}
+
+/// The same on a device.
+pub fn decoder_on(spec: &DecoderSpec, seed: u64, device: &Device) -> Decoder {
     let mut noise = Noise(Random::new(Key::new(seed), 1.0));
-    Decoder::build(spec, &mut noise, &Device::flex()).unwrap()
+    Decoder::build(spec, &mut noise, device).unwrap()
 }
 
 /// A byte-level tokenizer whose only end marker is token 0.

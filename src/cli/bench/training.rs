@@ -5,11 +5,11 @@ use crate::data::{Key, has_pairs, load_preferences, load_sft};
 use crate::error::{Error, Result};
 use crate::model::{Decoder, LoraShape, Model, init::Random, params::is_adapter};
 use crate::objective::{BradleyTerry, Example, Objective, Preference, Sft};
-use crate::pipeline::estimate::matrix_rate;
 use crate::pipeline::{examples, pairs};
 use crate::recipe::{Lora, LrSchedulerType, Overlong, PairLoss, Train};
 use crate::trainer::{Fit, Plan, StepRecord};
 use duel_backends::clock;
+use duel_backends::device::matrix_rate;
 use serde_json::{Value, json};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -263,3 +263,39 @@ fn a_cut_response_stays_cut_from_judge_to_pairs() {
         (1, false)
     );
 }
+
+#[test]
+fn prompts_of_token_ids_go_through_generate_judge_and_pairs() {
+    let folder = folder(&[("ids.jsonl", "{\"prompt_ids\": [5, 6, 7]}\n")]);
+    let generate = [
+        "generate",
+        "--model",
+        "quickstart",
+        "--prompts",
+        "ids.jsonl",
+        "--out",
+        "drawn.jsonl",
+    ];
+    done(&duel(
+        &folder,
+        &[&generate[..], &["-k", "4", "--max-new-tokens", "8"]].concat(),
+    ));
+    let judge = [
+        "judge",
+        "--rule",
+        "length:5",
+        "--data",
+        "drawn.jsonl",
+        "--out",
+        "judged.jsonl",
+    ];
+    done(&duel(&folder, &judge));
+    done(&duel(
+        &folder,
+        &["pairs", "--data", "judged.jsonl", "--out", "pairs.jsonl"],
+    ));
+    let score = ["score", "--model", "quickstart", "--data", "pairs.jsonl"];
+    let said = duel(&folder, &score);
+    done(&said);
+    assert_eq!(said.json().last().unwrap()["pairs"], 1);
+}

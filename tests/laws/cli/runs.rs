@@ -179,6 +179,12 @@ fn changed_data_does_not_cost_a_finished_model() {
         refused.err
     );
     assert_eq!(fs::read(&weights).unwrap(), whole);
+    let status = || duel(&folder, &["runs", "list", "--json"]).json()[0]["status"].clone();
+    assert_eq!(
+        status(),
+        "done",
+        "a call that was refused has changed nothing"
+    );
     let broken = again(&["--redo"]);
     assert_eq!(broken.code, 1, "{}", broken.err);
     assert!(broken.err.contains("pairs.jsonl:7"), "{}", broken.err);
@@ -187,6 +193,7 @@ fn changed_data_does_not_cost_a_finished_model() {
         whole,
         "given up for no mistake in a file"
     );
+    assert_eq!(status(), "done");
 
     let one_less: String = PAIRS
         .lines()

@@ -1,0 +1,172 @@
+//! Every device computes what the CPU computes: one body for all of them, over the devices that this build and this
+//! machine have. Where there is only the CPU nothing is compared, and the test says so.
+
+use crate::fitting::{all, bradley_terry, dpo, fit, pairs, train};
+use crate::tiny;
+use burn::tensor::Device;
+use duel::data::Key;
+use duel::generate::{Engine, Prompted};
+use duel::model::{Decoder, DecoderSpec, Head};
+use duel::objective::{Example, Objective, Sft};
+use duel::recipe::loss::LossType;
+use duel::recipe::{Sampling, Train};
+use duel::trie::{Sequence, Trie};
+use duel_backends::device;
+
+/// Runs `law` on each device beside the CPU.
+fn on_each_device(law: impl Fn(&str, &Device)) {
+    let others: Vec<_> = device::found()
+        .into_iter()
+        .filter(|found| found.backend != "cpu")
+        .collect();
+    if others.is_empty() {
+        println!("no device but the CPU: nothing to compare with it");
+    }
+    for found in others {
+        let name = format!("{} {} ({})", found.backend, found.index, found.name);
+        println!("on {name}, {}", found.driver);
+        let device =
+            device::open(found.backend, found.index).unwrap_or_else(|e| panic!("{name}: {e}"));
+        law(&name, &device);
+    }
+}
+
+/// The model that has everything, with a head, on the CPU and on a device.
+fn both(head: Head, seed: u64, device: &Device) -> [Decoder; 2] {
+    let spec = DecoderSpec {
+        head,
+        ..tiny::spec()
+    };
+    [Device::flex(), device.clone()].map(|device| tiny::decoder_on(&spec, seed, &device))
+}
+
+/// Residuals are small, and they do not lean to one side: a systematic error in a kernel would.
+fn near(what: &str, found: &[f64], want: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), want.len(), "{what}");
+    let size = want
+        .iter()
+        .fold(1.0f64, |size, value| size.max(value.abs()));
+    let far = tiny::distance(found, want);
+    assert!(far <= tolerance * size, "{what}: off by {far}");
+    let lean = found.iter().zip(want).map(|(a, b)| a - b).sum::<f64>() / found.len() as f64;
+    assert!(
+        lean.abs() <= 0.2 * tolerance * size,
+        "{what}: leans by {lean}"
+    );
+}
+
+fn sequences(rows: &[Example]) -> Vec<Sequence> {
+    rows.iter().flat_map(|row| row.sequences.clone()).collect()
+}
+
+#[test]
+fn log_probs_rewards_and_gradients_are_those_of_the_cpu() {
+    on_each_device(|name, device| {
+        let trie = Trie::new(&sequences(&pairs(6)));
+        let [cpu, other] = both(Head::LanguageModel, 41, device);
+        let logps = |decoder: &Decoder| tiny::token_logps(decoder, &trie);
+        near(
+            &format!("{name}: log-probs"),
+            &logps(&other),
+            &logps(&cpu),
+            1e-4,
+        );
+        let gradients = |decoder| {
+            tiny::gradients(decoder, |decoder| {
+                decoder.target_logprobs(&trie).logps.sum()
+            })
+        };
+        let far = tiny::gradient_distance(&gradients(&other), &gradients(&cpu));
+        assert!(
+            far < 1e-3,
+            "{name}: gradients are off by {far} of their norm"
+        );
+        let [cpu, other] = both(Head::Score, 42, device);
+        let rewards = |decoder: &Decoder| tiny::numbers(decoder.rewards(&trie));
+        near(
+            &format!("{name}: rewards"),
+            &rewards(&other),
+            &rewards(&cpu),
+            1e-4,
+        );
+    });
+}
+
+#[test]
+fn twenty_steps_of_each_stage_take_the_curve_of_the_cpu() {
+    type Make = fn() -> Box<dyn Objective>;
+    let stages: [(&str, Head, Make); 3] = [
+        ("sft", Head::LanguageModel, || Box::new(Sft)),
+        ("reward", Head::Score, bradley_terry),
+        ("dpo", Head::LanguageModel, || dpo(LossType::Sigmoid)),
+    ];
+    on_each_device(|name, device| {
+        for (stage, head, objective) in stages {
+            let train = Train {
+                gradient_checkpointing: stage == "dpo",
+                ..train(20)
+            };
+            let curves = both(head, 43, device).map(|decoder| {
+                let trained = fit(all(&decoder), objective(), &pairs(8), &train, None);
+                trained.decoder.as_ref().unwrap();
+                let of = |name: &str| -> Vec<f64> {
+                    trained
+                        .records
+                        .iter()
+                        .map(|record| record.get(name).unwrap())
+                        .collect()
+                };
+                [of("loss"), of("grad_norm")]
+            });
+            let [cpu, other] = curves;
+            near(
+                &format!("{name}: {stage}: losses"),
+                &other[0],
+                &cpu[0],
+                1e-3,
+            );
+            near(
+                &format!("{name}: {stage}: gradient norms"),
+                &other[1],
+                &cpu[1],
+                1e-2,
+            );
+        }
+    });
+}
+
+#[test]
+fn greedy_responses_are_those_of_the_cpu() {
+    let chat = tiny::chat();
+    let spec = DecoderSpec {
+        vocab_size: chat.vocab_size(),
+        ..tiny::spec()
+    };
+    let prompts: Vec<Prompted> = [vec![5, 6, 7, 8], vec![5, 6, 9], vec![99]]
+        .into_iter()
+        .map(|tokens| Prompted {
+            id: format!("{tokens:?}"),
+            tokens,
+        })
+        .collect();
+    let how = Sampling {
+        num_generations: 1,
+        max_new_tokens: 24,
+        temperature: vec![0.0],
+        ..Sampling::default()
+    };
+    on_each_device(|name, device| {
+        let [cpu, other] = [Device::flex(), device.clone()].map(|device| {
+            let decoder = tiny::decoder_on(&spec, 44, &device);
+            let mut all = Vec::new();
+            let engine = Engine::new(&decoder, &chat, &how);
+            let mut keep = |_: &Prompted, drawn: Vec<duel::generate::Drawn>| {
+                all.extend(drawn.into_iter().map(|drawn| drawn.tokens));
+                Ok(())
+            };
+            engine.generate(&prompts, Key::new(3), &mut keep).unwrap();
+            all
+        });
+        assert_eq!(other, cpu, "{name}");
+    });
+}
