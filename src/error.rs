@@ -86,8 +86,10 @@ impl Error {
         let fact = format!("cannot {doing} {}: {error}", path.display());
         match error.kind() {
             std::io::ErrorKind::NotFound => Self::user(fact).hint("check the path"),
-            std::io::ErrorKind::StorageFull => Self::internal(fact)
-                .hint("free some disk space, then run the same command again: it continues"),
+            std::io::ErrorKind::StorageFull
+            | std::io::ErrorKind::QuotaExceeded
+            | std::io::ErrorKind::FileTooLarge => Self::internal(fact)
+                .hint("free some disk space (or raise the limit of the system), then run the same command again: it continues"),
             std::io::ErrorKind::PermissionDenied => {
                 Self::user(fact).hint("check the permissions of the file and its folder")
             }

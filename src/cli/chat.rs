@@ -84,6 +84,20 @@ impl Chat {
                 id: turn.to_string(),
                 tokens: model.chat.prompt(&Prompt::Chat(turns.clone()))?,
             };
+            let (length, room) = (
+                asked.tokens.len(),
+                model.decoder.spec.max_position_embeddings,
+            );
+            if length >= room {
+                turns.pop();
+                let fact =
+                    format!("the conversation has {length} tokens, and the model ends at {room}");
+                if !terminal {
+                    return Err(Error::data(fact).hint("`/new` on a line of its own begins afresh"));
+                }
+                output::note(&format!("({fact}: `/new` begins afresh)"));
+                continue;
+            }
             let mut replies = Vec::new();
             let written = stop::reply(|| {
                 engine.generate(&[asked], Key::new(self.seed), &mut |_, drawn| {

@@ -5,9 +5,9 @@ use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
 use crate::error::{Error, Result};
 use crate::generate::Engine;
-use crate::pipeline::Policy;
 use crate::pipeline::responses::{self, GroupRow};
-use crate::recipe::{Sampling, WeightDtype, hash_of};
+use crate::pipeline::{Policy, examples};
+use crate::recipe::{Overlong, Sampling, WeightDtype, hash_of};
 use crate::run::{stage_key, write_atomic};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -49,7 +49,7 @@ pub struct Generate {
     #[arg(long, default_value_t = 1.0, value_parser = numbers::positive)]
     repetition_penalty: f64,
     /// Texts that end a response
-    #[arg(long)]
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     stop: Vec<String>,
     /// Everything random is drawn from it and the prompts' ids
     #[arg(long, default_value_t = 0, value_parser = numbers::seed)]
@@ -100,6 +100,14 @@ impl Generate {
     /// Notes beside the file what made it, and refuses to go on with a file of another call: rows are known by their
     /// ids alone. The model is known by its content: a checkpoint that was trained on has the same name.
     fn claim(&self, rows: &[PromptRow], how: &Sampling) -> Result<()> {
+        let place = |path: &std::path::Path| path.canonicalize().ok();
+        if self.out.exists() && place(&self.out) == place(&self.prompts) {
+            return Err(Error::user(format!(
+                "{} is the file that --prompts reads",
+                self.out.display()
+            ))
+            .hint("name another file with `--out`"));
+        }
         let asked: Vec<(&str, String)> = rows
             .iter()
             .map(|row| (row.id.as_str(), format!("{:?}", row.prompt)))
@@ -110,6 +118,13 @@ impl Generate {
         let mut note = self.out.as_os_str().to_owned();
         note.push(".key");
         let note = PathBuf::from(note);
+        if self.out.exists() && !note.exists() {
+            let fact = format!(
+                "{} is there already, and `duel generate` did not write it",
+                self.out.display()
+            );
+            return Err(Error::user(fact).hint("name another file with `--out`"));
+        }
         let known = std::fs::read_to_string(&note).unwrap_or_default();
         if self.out.exists() && known.trim() != key {
             return Err(Error::user(format!(
@@ -137,8 +152,11 @@ impl Generate {
         setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
         self.claim(&rows, &how)?;
         let engine = Engine::new(&model.decoder, &model.chat, &how);
+        // A prompt is answered whole or not at all.
+        let limits = examples::limits_of_responses(usize::MAX, Overlong::Drop, 1, &model);
         let key = crate::data::Key::new(self.seed);
-        let written: Vec<GroupRow> = responses::generate(&engine, &rows, None, key, &self.out)?;
+        let written: Vec<GroupRow> =
+            responses::generate(&engine, &rows, Some(&limits), key, &self.out)?;
         let drawn: usize = written.iter().map(|row| row.responses.len()).sum();
         output::note(&format!(
             "{drawn} responses to {} prompts in {}",

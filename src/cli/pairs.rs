@@ -78,6 +78,11 @@ impl Pairs {
             key: Key::new(self.seed).fold("pairs"),
         };
         let (found, counts) = pairs::choose(&rows, &rule)?;
+        if found.is_empty() {
+            return Err(Error::data(format!("no pair: {counts}")).hint(
+                "draw more responses at a higher temperature, or lower --min-margin; nothing was written",
+            ));
+        }
         write_rows(&self.out, &found)?;
         match global.json {
             true => output::json(&counts),

@@ -2,6 +2,7 @@
 
 use super::{Global, output};
 use crate::error::{Error, Result};
+use crate::pipeline::preflight;
 use crate::recipe::{Recipe as Parsed, catalogue, reference_markdown, schema};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -127,6 +128,7 @@ impl Check {
     fn check(&self, global: &Global) -> Result<()> {
         let loaded = Parsed::open(&self.file, &self.set)?;
         loaded.check_files()?;
+        preflight::check(&loaded.recipe)?;
         let stages = stages(&loaded.recipe);
         match global.json {
             true => output::json(

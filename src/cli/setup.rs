@@ -8,7 +8,7 @@ use crate::text::{Chat, Prompt, lacks_template};
 use burn::tensor::Device;
 use indicatif::ProgressStyle;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_indicatif::IndicatifLayer;
 use tracing_indicatif::filter::hide_indicatif_span_fields;
@@ -111,8 +111,11 @@ pub fn opened(backend: &str) -> String {
 
 /// A device by name and number.
 pub fn open_device(backend: &str, index: usize) -> Result<Device> {
-    duel_backends::device::open(backend, index)
-        .map_err(|error| Error::device(error.message).hint(error.hint))
+    let known = duel_backends::device::BACKENDS.contains(&backend);
+    duel_backends::device::open(backend, index).map_err(|error| match known {
+        true => Error::device(error.message).hint(error.hint),
+        false => Error::user(error.message).hint(error.hint),
+    })
 }
 
 /// The path of a model that is named on the command line: a directory, a GGUF, a hub id, or `quickstart`.
@@ -120,7 +123,30 @@ pub fn model_path(name: &str) -> Result<PathBuf> {
     if name == crate::recipe::Model::QUICKSTART {
         return embedded::model();
     }
+    refuse_run(Path::new(name))?;
     hub::resolve(name, None, false)
+}
+
+/// A run's folder holds models, but is none.
+fn refuse_run(folder: &Path) -> Result<()> {
+    let layout = crate::run::Layout::new(folder);
+    if !layout.recipe().exists() || folder.join("config.json").exists() {
+        return Ok(());
+    }
+    let rounds = layout
+        .rounds()?
+        .into_iter()
+        .rev()
+        .map(|round| round.checkpoint());
+    let stages = ["dpo", "sft", "reward"].map(|stage| folder.join(stage).join("checkpoint"));
+    let model = rounds
+        .chain(stages)
+        .find(|model| model.join("config.json").exists());
+    let error = Error::user(format!("{} is a run, not a model", folder.display()));
+    Err(match model {
+        Some(model) => error.hint(format!("its newest model is {}", model.display())),
+        None => error.hint("it has no finished model yet: run the same command again"),
+    })
 }
 
 /// Says once that no chat template is put around plain prompts, where the model has one.

@@ -231,7 +231,7 @@ impl<'a> Fields<'a> {
     }
 
     /// An error about a row of which no shape is known.
-    pub(super) fn no_shape(&self, shapes: &str) -> Error {
+    pub(super) fn no_shape(&self, what: &str, shapes: &str) -> Error {
         let names: Vec<String> = self.row.keys().map(|name| format!("`{name}`")).collect();
         let names = if names.is_empty() {
             "no field".to_string()
@@ -247,7 +247,7 @@ impl<'a> Fields<'a> {
             true => String::new(),
             false => format!(": did you mean {}?", meant.join(" and ")),
         };
-        Error::data(format!("the row has {names}{meant}")).hint(format!(
+        Error::data(format!("the row is {what}: it has {names}{meant}")).hint(format!(
             "rows look like {shapes}; `--column prompt=question` maps another name (in a recipe, `columns = {{ prompt = \
              \"question\" }}` in the data's table)"
         ))

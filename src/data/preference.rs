@@ -99,7 +99,7 @@ pub(super) fn pair(fields: &Fields, options: &LoadOptions) -> Result<(Prompt, An
         ));
     }
     if !fields.has("chosen") && !fields.has("rejected") {
-        return Err(fields.no_shape(SHAPES));
+        return Err(fields.no_shape("no preference pair", SHAPES));
     }
     let response = |name| fields.turns(name)?.ok_or_else(|| fields.missing(name));
     let [chosen, rejected] = [response("chosen")?, response("rejected")?];

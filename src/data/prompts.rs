@@ -96,7 +96,7 @@ fn prompt(fields: &Fields) -> Result<Prompt> {
     }
     match asked(fields)? {
         Some(turns) => Ok(Prompt::Chat(turns)),
-        None => Err(fields.no_shape(SHAPES)),
+        None => Err(fields.no_shape("no prompt", SHAPES)),
     }
 }
 

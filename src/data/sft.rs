@@ -68,7 +68,7 @@ fn text(fields: &Fields) -> Result<SftText> {
     }
     match fields.text("text")? {
         Some(text) => Ok(SftText::Text(text)),
-        None => Err(fields.no_shape(SHAPES)),
+        None => Err(fields.no_shape("nothing to learn from", SHAPES)),
     }
 }
 

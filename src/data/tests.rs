@@ -233,7 +233,7 @@ fn every_mistake_in_a_row_names_file_line_field_and_reason() {
         (br#"{"prompt": "p", "chosen": "a", "rejected": NaN}"#, "`rejected` is NaN, should be a finite number"),
         (b"{\"prompt\": \"\xff\"}", "rows.jsonl:2: not UTF-8 (byte 13 of the line)"),
         (b"[1]", "rows.jsonl:2: the row is a list of 1, should be an object"),
-        (br#"{"question": "p"}"#, "the row has `question`"),
+        (br#"{"question": "p"}"#, "the row is no preference pair: it has `question`"),
         (br#"{"prompt": "p", "choosen": "a", "rejected": "b"}"#, "`chosen` is missing: did you mean `chosen` by `choosen`?"),
         (br#"{"prompt": "p", "choosen": "a", "rejectd": "b"}"#, ": did you mean `chosen` by `choosen` and `rejected` by `rejectd`?"),
         (br#"{"prompt": "p", "chosen": "a"}"#, "`rejected` is missing"),

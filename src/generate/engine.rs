@@ -111,7 +111,7 @@ impl<'a> Engine<'a> {
                 long.id,
                 long.tokens.len()
             ))
-            .hint("shorten it, or drop long prompts with `max_length`"));
+            .hint("shorten it: this is the model's own limit"));
         }
         if let Some(empty) = prompts.iter().find(|p| p.tokens.is_empty()) {
             return Err(

@@ -91,14 +91,10 @@ fn model_files(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 impl Context {
-    /// The context of a run that was just opened.
-    ///
-    /// # Errors
-    /// When the metrics cannot be opened.
-    pub fn new(recipe: Recipe, run: RunDir, device: Device) -> Result<Self> {
-        let metrics = run.metrics()?;
+    /// The context of a run that was just opened, with its metrics.
+    pub fn new(recipe: Recipe, run: RunDir, metrics: Metrics, device: Device) -> Self {
         let key = Key::new(recipe.seed);
-        Ok(Self {
+        Self {
             recipe,
             run,
             metrics,
@@ -106,7 +102,7 @@ impl Context {
             key,
             said: BTreeSet::new(),
             told: RefCell::default(),
-        })
+        }
     }
 
     /// Whether a stage has not yet told of these rows; from now on it has.

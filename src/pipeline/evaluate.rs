@@ -3,6 +3,7 @@
 use super::context::{Context, Policy};
 use super::judges::Seat;
 use super::responses::{self, GroupRow};
+use super::training::plain_text;
 use super::{drift, examples};
 use crate::data::PromptRow;
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ use crate::run::{
     Measured, Opinion, RoundLayout, RoundSummary, Sample, read_json, read_rows, stage_key, stages,
     write_atomic,
 };
-use crate::text::Limits;
+use crate::text::{Limits, lacks_template};
 use crate::trainer::diagnose::{RoundAudit, RoundDiagnoser};
 use std::collections::HashMap;
 use std::path::Path;
@@ -216,7 +217,14 @@ impl Evaluation {
         let drawn = cx
             .run
             .measurement(name, stage_key(&part, &inputs)?)?
-            .complete(|_| self.draw(cx, table, &self.start, &file).map(|_| ()))?;
+            .complete(|_| {
+                let chat = &self.start.load(&cx.device)?.chat;
+                let plain = self.prompts.iter().map(|row| row.prompt.plain());
+                if lacks_template(chat, plain)? {
+                    cx.diagnose("eval", vec![plain_text("eval.prompts")])?;
+                }
+                self.draw(cx, table, &self.start, &file).map(|_| ())
+            })?;
         let rows: Vec<GroupRow> = read_rows(&file)?;
         let name = format!("{name}-scores");
         let mut inputs = vec![drawn.digest()];

@@ -1,6 +1,7 @@
 //! The judges that a recipe names, made ready: reward models loaded, rules parsed.
 
 use super::context::{Context, Policy};
+use super::embedded;
 use super::responses::GroupRow;
 use crate::error::{Error, Result};
 use crate::judge::{Group, Judge, RewardJudge, Rule, RuleJudge};
@@ -28,6 +29,9 @@ impl Seat {
     /// When neither is there.
     pub fn reward(table: &RewardTable, own: &[Policy]) -> Result<Self> {
         match (&table.model_name_or_path, own.first()) {
+            (Some(name), _) if name == recipe::Model::QUICKSTART => {
+                Ok(Self::Reward(Policy::at(&embedded::model()?)?))
+            }
             (Some(name), _) => Ok(Self::Reward(Policy::at(&hub::resolve(
                 name,
                 table.revision.as_deref(),

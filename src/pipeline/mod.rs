@@ -13,6 +13,7 @@ pub mod judges;
 pub mod online;
 pub mod pairs;
 pub mod preference;
+pub mod preflight;
 pub mod responses;
 pub mod reward;
 pub mod sft;
@@ -23,7 +24,7 @@ pub use context::{Context, Policy};
 
 use crate::error::{Error, Result};
 use crate::recipe::{Loaded, Recipe};
-use crate::run::{Measured, RoundSummary, RunDir, Start};
+use crate::run::{Layout, Measured, RoundSummary, RunDir, Start};
 use crate::text::clock;
 use burn::tensor::Device;
 use evaluate::Evaluation;
@@ -75,13 +76,24 @@ pub fn run(
     until: Until,
 ) -> Result<Outcome> {
     let began = Instant::now();
-    judges::check_rules(&loaded.recipe)?;
+    match Layout::new(directory).recipe().exists() {
+        // Its stages know what they read, and refuse what has changed.
+        true => judges::check_rules(&loaded.recipe)?,
+        false => preflight::check(&loaded.recipe)?,
+    }
     let mut run = RunDir::create(directory, &loaded.text)?;
     run.begin(start)?;
     if let Some(began) = run.info().began() {
         clock::stop_at(began);
     }
-    let mut cx = Context::new(loaded.recipe.clone(), run, device)?;
+    let metrics = match run.metrics() {
+        Ok(metrics) => metrics,
+        Err(error) => {
+            run.end(Err(&error))?;
+            return Err(error);
+        }
+    };
+    let mut cx = Context::new(loaded.recipe.clone(), run, metrics, device);
     let outcome = stages(&mut cx, until);
     let ended = cx.run.end(outcome.as_ref().map(|_| ()));
     let report = cx.metrics.sync().and_then(|()| cx.run.write_report());

@@ -100,7 +100,7 @@ fn list_left_out(rows: &[&PromptRow]) {
         return;
     }
     tracing::warn!(
-        "{} prompts leave no room for a response in max_length and were left out",
+        "{} prompts leave no room for a response and were left out",
         rows.len()
     );
     for row in rows.iter().take(SHOWN) {

@@ -184,6 +184,9 @@ fn rows(cx: &Context, table: &Reward) -> Result<[Vec<Preference>; 2]> {
     examples::read(cx, "reward", load, &table.data, table.eval.as_ref())
 }
 
+/// Pairs too long to be judged that a terminal lists.
+const SHOWN: usize = 20;
+
 /// How often the model ranks the chosen response higher, beside the baselines.
 ///
 /// # Errors
@@ -197,9 +200,31 @@ pub fn accuracy(
     let limits = examples::limits(max_length, Overlong::TruncatePrompt, model);
     let pairs = examples::pairs(rows, &model.chat, &limits, false)?.examples;
     let fits: HashSet<&str> = pairs.iter().map(|pair| pair.id.as_str()).collect();
-    if let Some(row) = rows.iter().find(|row| !fits.contains(row.id.as_str())) {
-        let fact = format!("row {}: response longer than max_length", row.id);
-        return Err(Error::data(fact).hint(format!("raise max_length ({})", limits.max_length)));
+    let long: Vec<&Preference> = rows
+        .iter()
+        .filter(|row| !fits.contains(row.id.as_str()))
+        .collect();
+    let limit = limits.max_length;
+    if let (Some(row), true) = (long.first(), pairs.is_empty()) {
+        let fact = format!(
+            "no pair can be judged: each has a response that is not shorter than {limit} tokens"
+        );
+        let hint = match limit < max_length {
+            true => {
+                format!("{limit} is the model's own limit: drop such rows, or take another model")
+            }
+            false => format!("raise the limit ({max_length})"),
+        };
+        return Err(Error::data(fact).at(&row.origin).hint(hint));
+    }
+    if !long.is_empty() {
+        tracing::warn!(
+            "{} pairs are not judged: a response is not shorter than {limit} tokens",
+            long.len()
+        );
+        for row in long.iter().take(SHOWN) {
+            tracing::warn!("not judged: {}", row.origin);
+        }
     }
     compare(model, rows, &pairs, max_length, max_tokens_per_batch)
 }

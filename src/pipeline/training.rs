@@ -165,7 +165,7 @@ fn rows_of(stage: &str) -> (&str, &'static str) {
     }
 }
 
-fn plain_text(table: &str) -> Diagnosis {
+pub(super) fn plain_text(table: &str) -> Diagnosis {
     Diagnosis {
         name: "chat-template-unused",
         severity: Severity::Warning,

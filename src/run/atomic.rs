@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Replaces `path` by `bytes`: after a crash it holds the old content or the new, never a part.
 ///
-/// Missing parent folders are made. A full disk is an [`Error::io`] and leaves the old file as it was.
+/// A link is followed. What is no ordinary file (a pipe, `/dev/stdout`) is written to and not replaced. Missing parent
+/// folders are made. A full disk is an [`Error::io`] and leaves the old file as it was.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomic_with(path, |out| out.write_all(bytes))
 }
@@ -17,6 +18,11 @@ pub fn write_atomic_with(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
+    if fs::metadata(path).is_ok_and(|facts| !facts.is_file() && !facts.is_dir()) {
+        return write_through(path, fill).map_err(|e| Error::io(path, "write", e));
+    }
+    let target = fs::read_link(path).map(|link| parent(path).join(link));
+    let path = target.as_deref().unwrap_or(path);
     let folder = parent(path);
     create_folder(folder)?;
     let beside = beside(path);
@@ -27,6 +33,16 @@ pub fn write_atomic_with(
         return Err(Error::io(path, "write", error));
     }
     sync_folder(folder)
+}
+
+/// Writes to what can only be written to.
+fn write_through(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut out = BufWriter::new(OpenOptions::new().write(true).open(path)?);
+    fill(&mut out)?;
+    out.flush()
 }
 
 /// Writes `value` as indented JSON with a final newline, as [`write_atomic`].
@@ -247,5 +263,19 @@ mod tests {
         let path = dir.path().join("round-1").join("eval.json");
         write_atomic(&path, b"{}").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_devices_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        write_atomic(&link, b"through a link that led nowhere").unwrap();
+        write_atomic(&link, b"and to a file").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"and to a file");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        write_atomic(Path::new("/dev/null"), b"gone").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
     }
 }

@@ -49,28 +49,23 @@ impl Checkpoints {
         }
     }
 
-    /// The newest whole checkpoint.
+    /// The newest whole checkpoint. A damaged one is named and left out: the training goes on from an earlier point, or
+    /// begins again, and ends the same.
     ///
     /// # Errors
-    /// When the folder cannot be read or the newest checkpoint is damaged.
+    /// When the folder cannot be read.
     pub fn latest(&self) -> Result<Option<Saved>> {
-        let Some((_, path)) = self.all()?.pop() else {
-            return Ok(None);
-        };
-        let file = path.join(STATE);
-        let text = std::fs::read_to_string(&file).map_err(|e| Error::io(&file, "read", e))?;
-        let state: State = serde_json::from_str(&text).map_err(|e| {
-            Error::data(format!("{} is damaged: {e}", file.display())).hint(format!(
-                "delete {} and run again: the stage goes on from an earlier point",
-                path.display()
-            ))
-        })?;
-        Ok(Some(Saved {
-            path,
-            step: state.step,
-            tokens: state.tokens,
-            objective: state.objective,
-        }))
+        for (_, path) in self.all()?.into_iter().rev() {
+            match Saved::read(path.clone()) {
+                Ok(saved) => return Ok(Some(saved)),
+                Err(error) => tracing::warn!(
+                    "{} is damaged and is left out: {}",
+                    path.display(),
+                    error.message
+                ),
+            }
+        }
+        Ok(None)
     }
 
     /// Saves after `step` steps and drops the oldest.
@@ -119,7 +114,26 @@ impl Checkpoints {
     pub fn clear(&self) -> Result<()> {
         self.all()?
             .iter()
-            .try_for_each(|(_, path)| remove_folder_atomic(path))
+            .try_for_each(|(_, path)| remove_folder_atomic(path))?;
+        self.unfinished().iter().try_for_each(|path| {
+            std::fs::remove_dir_all(path).map_err(|e| Error::io(path, "remove", e))
+        })
+    }
+
+    /// What a kill in the middle of saving left.
+    fn unfinished(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten();
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let name = |path: &PathBuf| {
+            path.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
+        paths
+            .filter(|path| path.is_dir())
+            .filter(|path| name(path).starts_with(".checkpoint-") && name(path).ends_with(".tmp"))
+            .collect()
     }
 
     /// By step, oldest first.
@@ -145,6 +159,22 @@ fn step_of(path: &Path) -> Option<usize> {
 }
 
 impl Saved {
+    fn read(path: PathBuf) -> Result<Self> {
+        let file = path.join(STATE);
+        let text = std::fs::read_to_string(&file).map_err(|e| Error::io(&file, "read", e))?;
+        let state: State = serde_json::from_str(&text)
+            .map_err(|e| Error::data(format!("{}: {e}", file.display())))?;
+        // Opening reads where everything lies, and finds files that are cut off.
+        Safetensors::open_file(&path.join(WEIGHTS))?;
+        Safetensors::open_file(&path.join(MOMENTS))?;
+        Ok(Self {
+            path,
+            step: state.step,
+            tokens: state.tokens,
+            objective: state.objective,
+        })
+    }
+
     /// Puts the saved weights, moments and loss state back.
     ///
     /// # Errors

@@ -253,7 +253,8 @@ fn a_flag_that_does_not_exist_exits_with_2() {
 #[test]
 fn an_unknown_recipe_key_gets_a_caret() {
     let recipe = "name = \"mine\"\n[model]\nmodel_name_or_path = \"quickstart\"\n[sft.data]\nfiles = \"rows.jsonl\"\n[sft.train]\nlearning_rat = 1e-5\n";
-    let folder = folder(&[("mine.toml", recipe), ("rows.jsonl", "{}")]);
+    let row = "{\"prompt\": \"sky?\", \"completion\": \"blue\"}\n";
+    let folder = folder(&[("mine.toml", recipe), ("rows.jsonl", row)]);
     let said = duel(&folder, &["recipe", "check", "mine.toml"]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
     assert_snapshot!(said.err, @"
@@ -276,6 +277,10 @@ fn an_unknown_recipe_key_gets_a_caret() {
         "{}",
         said.err
     );
+    fs::write(folder.path().join("rows.jsonl"), format!("{row}{{}}\n")).unwrap();
+    let said = duel(&folder, &["recipe", "check", "mine.toml"]);
+    assert_eq!((said.code, said.out.as_str()), (1, ""));
+    assert!(said.err.contains("rows.jsonl:2: "), "{}", said.err);
     fs::remove_file(folder.path().join("rows.jsonl")).unwrap();
     let said = duel(&folder, &["recipe", "check", "mine.toml"]);
     assert_eq!(said.code, 2);

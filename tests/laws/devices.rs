@@ -1,6 +1,9 @@
 //! Every device computes what the CPU computes: one body for all of them, over the devices that this build and this
 //! machine have. Where there is only the CPU nothing is compared, and the test says so.
 
+// Which devices were compared is what a person wants to know of a parity test.
+#![allow(clippy::print_stdout)]
+
 use crate::fitting::{all, bradley_terry, dpo, fit, pairs, train};
 use crate::tiny;
 use burn::tensor::Device;

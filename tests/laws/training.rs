@@ -149,7 +149,7 @@ fn resumed_is_uninterrupted_bit_for_bit() {
         );
         assert!(crashed.decoder.is_err() && crashed.records.len() == 4);
         let resumed = fit(
-            start,
+            start.clone(),
             dpo(LossType::BcoPair),
             &rows,
             &train,
@@ -160,6 +160,18 @@ fn resumed_is_uninterrupted_bit_for_bit() {
             (&[][..], &[3][..])
         );
         assert_eq!(resumed.numbers(0), undisturbed.numbers(3), "{name}");
+
+        // A checkpoint that is cut off is as good as none.
+        let folder = tempfile::tempdir().unwrap();
+        let beside = Some((folder.path(), 5));
+        fit(start.clone(), dpo(LossType::BcoPair), &rows, &train, beside);
+        let moments = folder.path().join("checkpoint-3/optimizer.safetensors");
+        let whole = std::fs::read(&moments).unwrap();
+        std::fs::write(&moments, &whole[..whole.len() / 2]).unwrap();
+        let beside = Some((folder.path(), 0));
+        let again = fit(start, dpo(LossType::BcoPair), &rows, &train, beside);
+        assert!(again.resumed.is_empty(), "{name}");
+        assert!(again.weights() == undisturbed.weights(), "{name}");
         assert!(resumed.weights() == undisturbed.weights(), "{name}");
         assert!(
             crashed.numbers(0) == undisturbed.numbers(0)[..crashed.numbers(0).len()],

@@ -1,0 +1,40 @@
+//! What can be known to be wrong before anything is computed: a stage that begins hours later should not end at the
+//! first line of its file.
+
+use super::examples::Load;
+use super::{examples, judges};
+use crate::error::Result;
+use crate::recipe::{Data, Recipe};
+
+/// Reads every row that any stage will read, and parses every rule.
+///
+/// # Errors
+/// The first mistake, with its file and line.
+pub fn check(recipe: &Recipe) -> Result<()> {
+    judges::check_rules(recipe)?;
+    if let Some(sft) = &recipe.sft {
+        all(&sft.data, sft.eval.as_ref(), examples::conversations)?;
+    }
+    if let Some(reward) = &recipe.reward {
+        all(&reward.data, reward.eval.as_ref(), examples::preferences)?;
+    }
+    if let Some(dpo) = &recipe.dpo {
+        all(&dpo.data, dpo.eval.as_ref(), examples::preferences)?;
+    }
+    if let Some(online) = &recipe.online {
+        all(&online.prompts, None, examples::prompts)?;
+        if let Some(offline) = &online.offline {
+            all(offline, None, examples::preferences)?;
+        }
+    }
+    match &recipe.eval {
+        Some(eval) => all(&eval.prompts, None, examples::prompts),
+        None => Ok(()),
+    }
+}
+
+fn all<T>(data: &Data, eval: Option<&Data>, load: Load<T>) -> Result<()> {
+    std::iter::once(data)
+        .chain(eval)
+        .try_for_each(|data| load(data).map(|_| ()))
+}
