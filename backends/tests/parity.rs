@@ -189,6 +189,33 @@ fn attention_equals_its_reference_on_random_tries() {
 }
 
 #[test]
+fn attention_in_blocks_equals_attention_at_once() {
+    let device = Device::flex();
+    for seed in 100..130 {
+        let mut random = Random(seed);
+        let window = (random.below(3) == 0).then(|| 1 + random.below(20));
+        let (rows, spans) = random_spans(&mut random, window);
+        let inputs = [(); 3].map(|()| random.matrix(rows, 8, &device));
+        let weights = random.matrix(rows, 8, &device);
+        let most = 1 + random.below(40);
+        same(
+            "attention in blocks",
+            seed,
+            &inputs,
+            &weights,
+            |x| {
+                let [q, k, v] = [x[0].clone(), x[1].clone(), x[2].clone()];
+                ops::attention::blocks::attention(q, k, v, 8, &spans, most)
+            },
+            |x| {
+                let [q, k, v] = [x[0].clone(), x[1].clone(), x[2].clone()];
+                ops::attention::reference(q, k, v, 8, &spans)
+            },
+        );
+    }
+}
+
+#[test]
 fn row_ops_equal_their_references() {
     let device = Device::flex();
     for seed in 0..20 {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod chat;
+mod crash;
 mod data;
 mod devices;
 mod dry_run;
@@ -170,7 +171,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let continues = cli.command.continues();
     setup::start(&cli.global, cli.command.work());
-    let outcome = setup::on_a_worker(|| cli.command.run(&cli.global));
+    let outcome = crash::guard(|| setup::on_a_worker(|| cli.command.run(&cli.global)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -35,7 +35,7 @@ pub fn target_logprobs(
     targets: Arc<Vec<u32>>,
 ) -> TargetLogprobs {
     if !cpu::serves(&hidden) {
-        return reference(hidden, weight, targets);
+        return in_chunks(hidden, weight, &targets);
     }
     let (logps, notes) = <Dispatch as TargetLogprobsOp>::target_logprobs(
         hidden.into_dispatch(),
@@ -47,6 +47,24 @@ pub fn target_logprobs(
         notes: Tensor::from_dispatch(notes),
     }
 }
+
+/// The reference over so many targets at once that their logits stay within [`LOGITS`].
+fn in_chunks(hidden: Tensor<2>, weight: Tensor<2>, targets: &[u32]) -> TargetLogprobs {
+    let rows = (LOGITS / weight.dims()[0].max(1)).max(1);
+    let parts = targets.chunks(rows).enumerate().map(|(i, targets)| {
+        let at = i * rows..i * rows + targets.len();
+        let hidden = hidden.clone().slice([at]);
+        reference(hidden, weight.clone(), Arc::new(targets.to_vec()))
+    });
+    let (logps, notes) = parts.map(|part| (part.logps, part.notes)).unzip();
+    TargetLogprobs {
+        logps: Tensor::cat(logps, 0),
+        notes: Tensor::cat(notes, 0),
+    }
+}
+
+/// Logits in one buffer, 64 MiB of them: WebGPU promises 128 MiB to a buffer.
+const LOGITS: usize = 1 << 24;
 
 /// The same in plain tensor ops; holds `[targets, vocab]`.
 pub fn reference(hidden: Tensor<2>, weight: Tensor<2>, targets: Arc<Vec<u32>>) -> TargetLogprobs {

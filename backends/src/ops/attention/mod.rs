@@ -5,6 +5,7 @@
 //! forward pass keeps a running softmax and saves its log-sum, the backward pass makes each tile again
 //! (Dao 2023, FlashAttention-2, algorithms 1 and 2).
 
+pub mod blocks;
 mod cpu_body;
 mod few;
 mod spans;
@@ -32,7 +33,7 @@ pub fn attention(
     spans: Arc<Spans>,
 ) -> Tensor<2> {
     if !cpu::serves(&q) {
-        return reference(q, k, v, head_dim, &spans);
+        return blocks::attention(q, k, v, head_dim, &spans, BLOCK);
     }
     let (out, _) = <Dispatch as Attention>::attention(
         q.into_dispatch(),
@@ -43,6 +44,9 @@ pub fn attention(
     );
     Tensor::from_dispatch(out)
 }
+
+/// Queries of a block where no fused body serves: enough for a matrix product to be worth its launch.
+const BLOCK: usize = 512;
 
 /// The same in plain tensor ops; holds `[heads, queries, keys]`.
 pub fn reference(

@@ -1,0 +1,99 @@
+//! Panics as errors: what a driver cannot do ends in one, somewhere in Burn.
+
+use crate::error::{Error, Result};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook};
+use std::sync::{Mutex, PoisonError};
+
+/// What the last thread that panicked said, and where: earlier ones were devices that were tried and failed.
+static SAID: Mutex<Option<String>> = Mutex::new(None);
+
+/// Runs `work`; a panic in it becomes an error.
+///
+/// # Errors
+/// That of the work, or what a panic comes to.
+pub fn guard(work: impl FnOnce() -> Result<()>) -> Result<()> {
+    set_hook(Box::new(remember));
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let said = SAID.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Err(explain(&said.unwrap_or_default()))
+    })
+}
+
+fn remember(panic: &PanicHookInfo<'_>) {
+    let words = panic.payload_as_str().unwrap_or("no words");
+    let place = panic
+        .location()
+        .map_or(String::new(), |at| format!(" ({at})"));
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    *said = Some(format!("{words}{place}"));
+}
+
+/// What a panic's words mean to whoever typed the command.
+fn explain(said: &str) -> Error {
+    let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    // The last line of a chain of causes says what happened.
+    let cause = || {
+        let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+        let mut told = lines.filter(|line| !line.contains("backtrace") && *line != "Asked at:");
+        told.next_back().unwrap_or_default().to_owned()
+    };
+    if any(&[
+        "can't allocate",
+        "out of memory",
+        "OutOfMemory",
+        "Not enough memory",
+    ]) {
+        return Error::device(format!("the device has not enough memory: {}", cause())).hint(
+            "lower max_tokens_per_batch, set gradient_checkpointing = true, or train an adapter ([..lora]); the same \
+             command then goes on from the last checkpoint",
+        );
+    }
+    if any(&[
+        "device lost",
+        "DeviceLost",
+        "Device lost",
+        "is lost",
+        "wgpu error",
+        "Error while reading data",
+    ]) {
+        return Error::device(format!("the device failed: {}", cause())).hint(
+            "the same command goes on from the last checkpoint; if it fails again, update the driver or use --backend cpu",
+        );
+    }
+    Error::internal(format!("duel has a defect: {said}")).hint(
+        "please report it with the command; the same command goes on from the last checkpoint",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_full_device_says_what_to_change_and_a_defect_that_it_is_one() {
+        let full = "Error while reading data: An error happened\nCaused by:\n  An IO error happened\nCaused by:\n  can't \
+                    allocate buffer of size: 208051776\nNo backtrace available\nAsked at:\nNo backtrace available";
+        let error = explain(full);
+        assert_eq!(error.kind, Kind::Device);
+        assert_eq!(
+            error.message,
+            "the device has not enough memory: can't allocate buffer of size: 208051776"
+        );
+        assert!(
+            error
+                .hint
+                .is_some_and(|hint| hint.contains("max_tokens_per_batch"))
+        );
+        assert!(
+            explain("wgpu error: Device lost")
+                .hint
+                .is_some_and(|hint| hint.contains("--backend cpu"))
+        );
+        assert!(
+            explain("index out of bounds")
+                .message
+                .contains("a defect: index out of bounds")
+        );
+    }
+}
