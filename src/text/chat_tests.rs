@@ -356,24 +356,3 @@ fn smollm2_stops_at_im_end_and_pads_with_it() {
     assert_eq!(chat.vocab_size(), 49152);
     assert_eq!(chat.leading_bos(), None);
 }
-
-#[test]
-#[ignore = "needs a directory with the tokenizer.json of karpathy/tinyllamas stories260K alone: set DUEL_STORIES260K"]
-fn a_sentencepiece_tokenizer_without_a_configuration_works() {
-    let dir =
-        std::env::var("DUEL_STORIES260K").expect("DUEL_STORIES260K names the model's directory");
-    let chat = Chat::new(&TokenizerFiles::read(Path::new(&dir)).expect("read")).expect("loads");
-    let words = "Once upon a time, é";
-    let ids = chat
-        .prompt(&Prompt::Text(words.to_string()))
-        .expect("encoded");
-    assert_eq!((ids[0], chat.eos_id(), chat.pad_id()), (1, 2, 2));
-    assert_eq!(chat.decode(&ids, true).expect("decoded"), words);
-    let encoded = chat
-        .pair(
-            &Prompt::Text(words.to_string()),
-            &Answer::Text(" there".to_string()),
-        )
-        .expect("encoded");
-    assert_eq!((encoded.prompt, encoded.answer.last()), (ids, Some(&2)));
-}

@@ -1,8 +1,8 @@
 //! Open a device by name. A backend that is not there is an error with the next best command, never a panic.
 //!
-//! - [`cpu`]: the processor, always there
+//! - `cpu`: the processor, always there
 //! - `wgpu`: graphics cards of any vendor, by Vulkan, Metal or DirectX 12 (feature `webgpu`)
-//! - [`probe`]: what a device really computes, and how fast
+//! - `probe`: what a device really computes, and how fast
 
 mod cpu;
 mod probe;

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use crate::text::{Answer, Chat, Prompt};
 use tokenizers::Tokenizer;
 
 use super::super::gguf::tests::Builder;
@@ -120,21 +121,18 @@ fn an_end_of_turn_token_ends_generation_too() {
     assert_eq!(files.eos_token_ids, [1, 11]);
 }
 
-/// tests/golden/gguf_tokenizer.py: transformers' merges recovered from scores, and the ids they give.
-#[test]
-fn sentence_piece_agrees_with_transformers() {
+/// The vocabulary of tests/golden/gguf_tokenizer.py as a GGUF lists it, and what transformers makes of it.
+fn sentence_piece() -> (Builder, Value) {
     let golden: Value =
         serde_json::from_str(include_str!("../../../tests/golden/gguf_tokenizer.json")).unwrap();
-    let list = |key: &str| golden[key].as_array().unwrap();
-    let tokens: Vec<&str> = list("tokens")
-        .iter()
-        .map(|token| token.as_str().unwrap())
-        .collect();
-    let scores: Vec<f32> = list("scores")
+    let list = |key: &str| golden[key].as_array().unwrap().clone();
+    let (tokens, scores, types) = (list("tokens"), list("scores"), list("types"));
+    let tokens: Vec<&str> = tokens.iter().map(|token| token.as_str().unwrap()).collect();
+    let scores: Vec<f32> = scores
         .iter()
         .map(|score| score.as_f64().unwrap() as f32)
         .collect();
-    let types: Vec<i32> = list("types")
+    let types: Vec<i32> = types
         .iter()
         .map(|kind| kind.as_i64().unwrap() as i32)
         .collect();
@@ -146,8 +144,34 @@ fn sentence_piece_agrees_with_transformers() {
         .int("tokenizer.ggml.bos_token_id", 1)
         .int("tokenizer.ggml.eos_token_id", 2)
         .int("tokenizer.ggml.unknown_token_id", 0);
+    (builder, golden)
+}
+
+/// As small models are published: a tokenizer.json of SentencePiece's kind, and beside it only the end's id.
+#[test]
+fn a_sentence_piece_tokenizer_without_a_configuration_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = convert(&sentence_piece().0).unwrap();
+    std::fs::write(folder.path().join("tokenizer.json"), &files.tokenizer_json).unwrap();
+    let end = "{\"eos_token_id\": 2}";
+    std::fs::write(folder.path().join("generation_config.json"), end).unwrap();
+    let chat = Chat::new(&TokenizerFiles::read(folder.path()).unwrap()).unwrap();
+    let words = "Once upon a time, \u{e9}";
+    let prompt = Prompt::Text(words.to_owned());
+    let ids = chat.prompt(&prompt).unwrap();
+    assert_eq!((ids[0], chat.eos_id(), chat.pad_id()), (1, 2, 2));
+    assert_eq!(chat.decode(&ids, true).unwrap(), words);
+    let answer = Answer::Text(" there".to_owned());
+    let encoded = chat.pair(&prompt, &answer).unwrap();
+    assert_eq!((encoded.prompt, encoded.answer.last()), (ids, Some(&2)));
+}
+
+/// transformers' merges recovered from scores, and the ids they give.
+#[test]
+fn sentence_piece_agrees_with_transformers() {
+    let (builder, golden) = sentence_piece();
     let tokenizer = load(&convert(&builder).unwrap());
-    for case in list("cases") {
+    for case in golden["cases"].as_array().unwrap() {
         let text = case["text"].as_str().unwrap();
         let expected: Vec<u32> = case["ids"]
             .as_array()
