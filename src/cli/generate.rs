@@ -100,8 +100,7 @@ impl Generate {
     /// Notes beside the file what made it, and refuses to go on with a file of another call: rows are known by their
     /// ids alone. The model is known by its content: a checkpoint that was trained on has the same name.
     fn claim(&self, rows: &[PromptRow], how: &Sampling) -> Result<()> {
-        let place = |path: &std::path::Path| path.canonicalize().ok();
-        if self.out.exists() && place(&self.out) == place(&self.prompts) {
+        if output::is_same(&self.out, &self.prompts) {
             return Err(Error::user(format!(
                 "{} is the file that --prompts reads",
                 self.out.display()

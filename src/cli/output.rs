@@ -42,18 +42,23 @@ fn say(text: &str) {
 /// # Errors
 /// When the file is there.
 pub fn check_free(out: &Path, read: &Path, force: bool) -> Result<()> {
-    let place = |path: &Path| path.canonicalize().ok();
-    let fact = match (place(out), place(read)) {
+    let fact = match force {
         _ if !out.is_file() => return Ok(()),
-        (Some(out_at), Some(read_at)) if out_at == read_at => {
+        _ if is_same(out, read) => {
             let fact = format!("{} is the file that --data reads", out.display());
             return Err(Error::user(fact).hint("name another file with `--out`"));
         }
-        _ if force => return Ok(()),
-        _ => format!("{} is there already", out.display()),
+        true => return Ok(()),
+        false => format!("{} is there already", out.display()),
     };
     Err(Error::user(fact)
         .hint("name another file with `--out`, or replace this one with `--force`"))
+}
+
+/// Whether two paths lead to one file that is there.
+pub fn is_same(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| path.canonicalize().ok();
+    place(a).is_some_and(|a| place(b) == Some(a))
 }
 
 /// Text to stdout; a reader that went away (`| head`) is no error.

@@ -3,7 +3,7 @@
 use super::context::{Context, Policy};
 use super::judges::Seat;
 use super::responses::{self, GroupRow};
-use super::training::plain_text;
+use super::training::tell_of_plain_prompts;
 use super::{drift, examples};
 use crate::data::PromptRow;
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ use crate::run::{
     Measured, Opinion, RoundLayout, RoundSummary, Sample, read_json, read_rows, stage_key, stages,
     write_atomic,
 };
-use crate::text::{Limits, lacks_template};
+use crate::text::Limits;
 use crate::trainer::diagnose::{RoundAudit, RoundDiagnoser};
 use std::collections::HashMap;
 use std::path::Path;
@@ -217,14 +217,7 @@ impl Evaluation {
         let drawn = cx
             .run
             .measurement(name, stage_key(&part, &inputs)?)?
-            .complete(|_| {
-                let chat = &self.start.load(&cx.device)?.chat;
-                let plain = self.prompts.iter().map(|row| row.prompt.plain());
-                if lacks_template(chat, plain)? {
-                    cx.diagnose("eval", vec![plain_text("eval.prompts")])?;
-                }
-                self.draw(cx, table, &self.start, &file).map(|_| ())
-            })?;
+            .complete(|_| self.draw(cx, table, &self.start, &file).map(|_| ()))?;
         let rows: Vec<GroupRow> = read_rows(&file)?;
         let name = format!("{name}-scores");
         let mut inputs = vec![drawn.digest()];
@@ -257,12 +250,13 @@ impl Evaluation {
 
     fn draw(
         &self,
-        cx: &Context,
+        cx: &mut Context,
         table: &Eval,
         policy: &Policy,
         file: &Path,
     ) -> Result<Vec<GroupRow>> {
         let model = policy.load(&cx.device)?;
+        tell_of_plain_prompts(cx, ["eval", "eval.prompts"], &model.chat, &self.prompts)?;
         let limits = limits(table, &model);
         let engine = Engine::new(&model.decoder, &model.chat, &table.generate);
         let key = cx.key.fold("eval");

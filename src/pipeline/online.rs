@@ -13,7 +13,7 @@ use super::judges::Seat;
 use super::pairs::{self, PairRow};
 use super::preference::guess_is_ln2;
 use super::responses::{self, GroupRow};
-use super::training::{Training, plain_text, trained};
+use super::training::{Training, tell_of_plain_prompts, trained};
 use crate::data::{Preference as PreferenceRow, PromptRow};
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -22,7 +22,7 @@ use crate::recipe::{History, Online, Reference, hash_of};
 use crate::run::{
     Journal, RoundLayout, StageDir, read_json, read_rows, stage_key, write_json, write_rows,
 };
-use crate::text::{Limits, lacks_template};
+use crate::text::Limits;
 use blake3::Hash;
 use rand::seq::SliceRandom;
 
@@ -195,10 +195,7 @@ fn respond(
         .stage(&round.stage("responses"), stage_key(&part, &inputs)?)?;
     stage.complete(|_| {
         let model = policy.load(&cx.device)?;
-        let plain = asked.iter().map(|row| row.prompt.plain());
-        if lacks_template(&model.chat, plain)? {
-            cx.diagnose("online", vec![plain_text("online.prompts")])?;
-        }
+        tell_of_plain_prompts(cx, ["online", "online.prompts"], &model.chat, asked)?;
         let limits = limits(table, &model);
         explore::respond(cx, &model, asked, table, &limits, judge, round)
     })

@@ -3,7 +3,7 @@
 
 use super::context::{Context, Policy};
 use super::examples::Prepared;
-use crate::data::Key;
+use crate::data::{Key, PromptRow};
 use crate::error::{Error, Result};
 use crate::model::files::StoreDtype;
 use crate::model::init::Random;
@@ -12,6 +12,7 @@ use crate::model::{LoraShape, Model};
 use crate::objective::{Example, Objective};
 use crate::recipe::{Lora, Train};
 use crate::run::StageDir;
+use crate::text::{Chat, lacks_template};
 use crate::trainer::diagnose::{Diagnoser, Diagnosis, Severity, StepMetrics, Watched};
 use crate::trainer::{Checkpoints, Fit, Plan, StepRecord};
 use std::path::Path;
@@ -165,7 +166,24 @@ fn rows_of(stage: &str) -> (&str, &'static str) {
     }
 }
 
-pub(super) fn plain_text(table: &str) -> Diagnosis {
+/// Says of text prompts that no chat template is put around them, where the model has one.
+///
+/// # Errors
+/// Text that the tokenizer refuses, or metrics that cannot be written.
+pub(super) fn tell_of_plain_prompts(
+    cx: &mut Context,
+    [stage, table]: [&str; 2],
+    chat: &Chat,
+    prompts: &[PromptRow],
+) -> Result<()> {
+    let plain = prompts.iter().map(|row| row.prompt.plain());
+    match lacks_template(chat, plain)? {
+        true => cx.diagnose(stage, vec![plain_text(table)]),
+        false => Ok(()),
+    }
+}
+
+fn plain_text(table: &str) -> Diagnosis {
     Diagnosis {
         name: "chat-template-unused",
         severity: Severity::Warning,
