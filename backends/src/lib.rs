@@ -4,11 +4,13 @@
 //! - [`clock`]: where the time goes
 //! - [`device`]: open a device by name, list what is there
 //! - [`ops`]: the ops that matter, each with a reference body in plain tensor ops (any device; the test
-//!   oracle) and a CPU body with its own backward pass
+//!   oracle), a CPU body and kernels for graphics cards, with their own backward pass
 
 pub mod clock;
 pub mod device;
 pub mod ops;
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod simd;

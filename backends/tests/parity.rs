@@ -376,10 +376,12 @@ fn target_logprobs_equal_their_reference_across_vocabulary_chunks() {
                     .unsqueeze()
             },
         );
-        let [h, w] = inputs;
-        let fused = ops::target_logprobs(h.clone(), w.clone(), targets.clone());
-        let plain = ops::target_logprobs::reference(h, w, targets.clone());
-        close("notes", seed, &fused.notes, &plain.notes);
+        for device in everywhere() {
+            let [h, w] = inputs.clone().map(|x| x.to_device(&device));
+            let fused = ops::target_logprobs(h.clone(), w.clone(), targets.clone());
+            let plain = ops::target_logprobs::reference(h, w, targets.clone());
+            close("notes", seed, &fused.notes, &plain.notes);
+        }
     }
 }
 
@@ -403,39 +405,57 @@ fn a_frozen_weight_takes_no_gradient_and_changes_nothing_else() {
     close("frozen", 5, &fused, &plain);
 }
 
+/// Every device, the CPU first.
+fn everywhere() -> impl Iterator<Item = Device> {
+    let others = others().iter().map(|(_, device)| device.clone());
+    std::iter::once(Device::flex()).chain(others)
+}
+
 #[test]
 fn adamw_equals_its_reference_over_three_steps() {
-    let device = Device::flex();
-    let mut random = Random(11);
-    let param = random.matrix(5, 13, &device);
-    let zeros = Tensor::zeros([5, 13], &device);
-    let mut fused = (param.clone(), zeros.clone(), zeros.clone());
-    let mut plain = (param, zeros.clone(), zeros);
-    for step in 1..=3 {
-        let grad = random.matrix(5, 13, &device);
-        let how = ops::AdamW {
-            lr: 1e-2,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.01,
-            step,
-            grad_scale: 0.7,
-        };
-        fused = ops::adamw(fused.0, grad.clone(), fused.1, fused.2, how);
-        plain = ops::adamw::reference(plain.0, grad.clone(), plain.1, plain.2, how);
-        let squares = grad.clone().powi_scalar(2).sum();
-        close("norm", 11, &ops::adamw::squared_norm(grad), &squares);
+    for device in everywhere() {
+        let mut random = Random(11);
+        let param = random.matrix(5, 13, &device);
+        let zeros = Tensor::zeros([5, 13], &device);
+        let mut fused = (param.clone(), zeros.clone(), zeros.clone());
+        let mut plain = (param, zeros.clone(), zeros);
+        for step in 1..=3 {
+            let grad = random.matrix(5, 13, &device);
+            let how = ops::AdamW {
+                lr: 1e-2,
+                beta1: 0.9,
+                beta2: 0.999,
+                eps: 1e-8,
+                weight_decay: 0.01,
+                step,
+                grad_scale: 0.7,
+            };
+            fused = ops::adamw(fused.0, grad.clone(), fused.1, fused.2, how);
+            plain = ops::adamw::reference(plain.0, grad.clone(), plain.1, plain.2, how);
+        }
+        close("param", 11, &fused.0, &plain.0);
+        close("first", 11, &fused.1, &plain.1);
+        close("second", 11, &fused.2, &plain.2);
     }
-    close("param", 11, &fused.0, &plain.0);
-    close("first", 11, &fused.1, &plain.1);
-    close("second", 11, &fused.2, &plain.2);
+}
+
+#[test]
+fn the_squared_norm_is_that_of_all_elements() {
+    for device in everywhere() {
+        for (seed, count) in [1, 13, 70_000, 200_001].into_iter().enumerate() {
+            let values = Random(seed as u64).matrix(1, count, &device);
+            let squares = values.clone().powi_scalar(2).sum() / count as f64;
+            let fused = ops::adamw::squared_norm(values) / count as f64;
+            close("norm", seed as u64, &fused, &squares);
+        }
+    }
 }
 
 #[test]
 fn added_rows_equal_the_reference_where_rows_come_twice() {
-    let device = Device::flex();
-    for seed in 0..8 {
+    for (seed, device) in
+        everywhere().flat_map(|device| (0..8).map(move |seed| (seed, device.clone())))
+    {
         let mut random = Random(seed);
         let (table, width, count) = (
             1 + random.below(9),
@@ -456,15 +476,16 @@ fn added_rows_equal_the_reference_where_rows_come_twice() {
 
 #[test]
 fn written_rows_equal_the_reference_and_leave_a_shared_matrix_alone() {
-    let device = Device::flex();
-    let mut random = Random(3);
-    let into = random.matrix(9, 4, &device);
-    let new = random.matrix(3, 4, &device);
-    let rows = Arc::new(vec![7, 0, 4]);
-    let kept = into.clone();
-    let before = kept.to_data();
-    let fused = ops::write_rows(into, new.clone(), rows.clone());
-    let plain = ops::write_rows::reference(kept.clone(), new, &rows);
-    close("write_rows", 3, &fused, &plain);
-    kept.to_data().assert_eq(&before, true);
+    for device in everywhere() {
+        let mut random = Random(3);
+        let into = random.matrix(9, 4, &device);
+        let new = random.matrix(3, 4, &device);
+        let rows = Arc::new(vec![7, 0, 4]);
+        let kept = into.clone();
+        let before = kept.to_data();
+        let fused = ops::write_rows(into, new.clone(), rows.clone());
+        let plain = ops::write_rows::reference(kept.clone(), new, &rows);
+        close("write_rows", 3, &fused, &plain);
+        kept.to_data().assert_eq(&before, true);
+    }
 }

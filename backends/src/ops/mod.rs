@@ -1,6 +1,6 @@
-//! The ops that matter, one file or folder each: a reference body in plain tensor ops, a CPU body, and a
-//! backward pass of its own. A tensor that no fused body serves (another device, another dtype) takes the
-//! reference body, so every device can do everything.
+//! The ops that matter, one file or folder each: a reference body in plain tensor ops, a CPU body, kernels for graphics
+//! cards, and a backward pass of its own. A tensor that no fused body serves (another dtype) takes the reference body, so
+//! every device can do everything.
 
 pub mod adamw;
 pub mod add_rows;
@@ -25,3 +25,12 @@ pub use served::{Precision, Served};
 pub use swiglu::swiglu;
 pub use target_logprobs::{TargetLogprobs, target_logprobs};
 pub use write_rows::write_rows;
+
+/// Whether a tensor lies where the ops that have all bodies have a fused one.
+fn fused<const D: usize>(tensor: &burn::tensor::Tensor<D>) -> bool {
+    #[cfg(feature = "cube")]
+    if crate::cube::serves(tensor) {
+        return true;
+    }
+    crate::cpu::serves(tensor)
+}

@@ -7,11 +7,16 @@
 
 pub mod blocks;
 mod cpu_body;
+#[cfg(feature = "cube")]
+mod cube;
 mod few;
 mod spans;
+#[cfg(feature = "cube")]
+mod tiles;
 
 pub use spans::{KeySpan, QuerySegment, Spans};
 
+use super::fused;
 use crate::clock::{self, Work};
 use crate::cpu;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -32,7 +37,8 @@ pub fn attention(
     head_dim: usize,
     spans: Arc<Spans>,
 ) -> Tensor<2> {
-    if !cpu::serves(&q) {
+    let group = q.dims()[1] / k.dims()[1].max(1);
+    if !fused(&q) || (group > GROUPED && !cpu::serves(&q)) {
         return blocks::attention(q, k, v, head_dim, &spans, BLOCK);
     }
     let (out, _) = <Dispatch as Attention>::attention(
@@ -44,6 +50,9 @@ pub fn attention(
     );
     Tensor::from_dispatch(out)
 }
+
+/// The most query heads to a key head that the kernels take: all heads of one query lie in one tile.
+const GROUPED: usize = 32;
 
 /// Queries of a block where no fused body serves: enough for a matrix product to be worth its launch.
 const BLOCK: usize = 512;
@@ -79,7 +88,7 @@ pub fn reference(
 }
 
 /// The op on a backend's own tensors.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub trait Attention: Backend {
     /// `(out [queries, heads * d], log-sums [queries, heads])`, see [`attention`].
     fn attention(
@@ -148,13 +157,13 @@ impl Attention for Flex {
 
 impl AttentionBackward for Flex {
     fn attention_backward(saved: Saved<Self>, grad: FloatTensor<Self>) -> [FloatTensor<Self>; 3] {
-        let grad = cpu::dense(grad);
-        let [queries, width] = cpu::dims2(&saved.q);
-        let [keys, kv_width] = cpu::dims2(&saved.k);
+        let [q, k, v, grad] = [&saved.q, &saved.k, &saved.v, &grad].map(|t| cpu::dense(t.clone()));
+        let [queries, width] = cpu::dims2(&q);
+        let [keys, kv_width] = cpu::dims2(&k);
         let inputs = cpu_body::Inputs {
-            q: cpu::slice(&saved.q),
-            k: cpu::slice(&saved.k),
-            v: cpu::slice(&saved.v),
+            q: cpu::slice(&q),
+            k: cpu::slice(&k),
+            v: cpu::slice(&v),
             out: cpu::slice(&saved.out),
             log_sums: cpu::slice(&saved.log_sums),
             grad: cpu::slice(&grad),
@@ -171,7 +180,7 @@ impl AttentionBackward for Flex {
     }
 }
 
-impl<C: CheckpointStrategy> Attention for Autodiff<Flex, C> {
+impl<B: AttentionBackward, C: CheckpointStrategy> Attention for Autodiff<B, C> {
     fn attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -202,15 +211,10 @@ impl<C: CheckpointStrategy> Attention for Autodiff<Flex, C> {
         }
 
         let nodes = [q.node(), k.node(), v.node()];
-        let [q, k, v] = [q, k, v].map(|t| cpu::dense(t.into_primitive()));
+        let [q, k, v] = [q, k, v].map(|t| t.into_primitive());
         let kind = Attend.prepare::<C>(nodes).compute_bound().stateful();
-        let (out, log_sums) = <Flex as Attention>::attention(
-            q.clone(),
-            k.clone(),
-            v.clone(),
-            head_dim,
-            spans.clone(),
-        );
+        let (out, log_sums) =
+            <B as Attention>::attention(q.clone(), k.clone(), v.clone(), head_dim, spans.clone());
         let sums = Self::from_inner(log_sums.clone());
         let out = match kind {
             OpsKind::Tracked(prep) => {

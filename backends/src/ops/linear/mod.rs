@@ -3,6 +3,8 @@
 //! Its own backward pass makes the weight gradient in the weight's own layout (so that the optimiser reads
 //! it without a copy) and only where the weight is trained: a frozen weight costs no gradient product.
 
+#[cfg(feature = "cube")]
+mod cube;
 mod dots;
 
 pub(super) use dots::{dots, tile};
@@ -51,7 +53,7 @@ pub(super) fn weight_gradient(
 
 /// `x W^T` for `x [n, in]` and `weight [out, in]`: `[n, out]`.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-    if !crate::cpu::serves(&x) {
+    if !super::fused(&x) {
         return reference(x, weight);
     }
     Tensor::from_dispatch(<Dispatch as Linear>::linear(
@@ -66,7 +68,7 @@ pub fn reference(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
 }
 
 /// The op on a backend's own tensors.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub trait Linear: Backend {
     /// See [`linear`].
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -1,5 +1,9 @@
 //! SwiGLU's elementwise half: `silu(gate) * up` (Shazeer 2020, equation 6).
 
+#[cfg(feature = "cube")]
+mod cube;
+
+use super::fused;
 use crate::clock::{self, Work};
 use crate::{cpu, simd};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -13,7 +17,7 @@ use rayon::prelude::*;
 
 /// `silu(gate) * up`, all `[n, width]`.
 pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
-    if !cpu::serves(&gate) {
+    if !fused(&gate) {
         return reference(gate, up);
     }
     Tensor::from_dispatch(<Dispatch as SwiGlu>::swiglu(
@@ -28,7 +32,7 @@ pub fn reference(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
 }
 
 /// The op on a backend's own tensors.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub trait SwiGlu: Backend {
     /// See [`swiglu`].
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;

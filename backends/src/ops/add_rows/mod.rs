@@ -1,5 +1,9 @@
 //! Rows added into a matrix in place: the gradient of a table of vectors, of which a step reads only some rows.
 
+#[cfg(feature = "cube")]
+mod cube;
+
+use super::fused;
 use crate::clock::{self, Work};
 use crate::{cpu, simd};
 use burn::backend::tensor::FloatTensor;
@@ -10,7 +14,7 @@ use std::sync::Arc;
 /// `into [n, width]` with row `i` of `new` added to its row `rows[i]`, in order; rows may come more than once. Written in
 /// place where nobody else holds `into`.
 pub fn add_rows(into: Tensor<2>, new: Tensor<2>, rows: Arc<Vec<u32>>) -> Tensor<2> {
-    if !cpu::serves(&into) {
+    if !fused(&into) {
         return reference(into, new, &rows);
     }
     Tensor::from_dispatch(<Dispatch as AddRows>::add_rows(
@@ -28,7 +32,7 @@ pub fn reference(into: Tensor<2>, new: Tensor<2>, rows: &[u32]) -> Tensor<2> {
 }
 
 /// The op on a backend's own tensors.
-#[backend_extension(Flex)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"))]
 pub trait AddRows: Backend {
     /// See [`add_rows`].
     fn add_rows(

@@ -4,6 +4,10 @@
 //! maximum and sum (Milakov and Gimelshein 2018), backward by making each chunk's logits again: three
 //! products of `[targets, hidden, vocab]` in all, and `[targets, CHUNK]` of memory.
 
+#[cfg(feature = "cube")]
+mod cube;
+
+use super::fused;
 use super::linear::dots;
 use crate::clock::{self, Work};
 use crate::cpu::{self, Write};
@@ -34,10 +38,10 @@ pub fn target_logprobs(
     weight: Tensor<2>,
     targets: Arc<Vec<u32>>,
 ) -> TargetLogprobs {
-    if !cpu::serves(&hidden) {
+    if !fused(&hidden) {
         return in_chunks(hidden, weight, &targets);
     }
-    let (logps, notes) = <Dispatch as TargetLogprobsOp>::target_logprobs(
+    let (logps, notes, _) = <Dispatch as TargetLogprobsOp>::target_logprobs(
         hidden.into_dispatch(),
         weight.into_dispatch(),
         targets,
@@ -87,14 +91,14 @@ pub fn reference(hidden: Tensor<2>, weight: Tensor<2>, targets: Arc<Vec<u32>>) -
 }
 
 /// The op on a backend's own tensors.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub trait TargetLogprobsOp: Backend {
-    /// `(logps [targets], notes [targets, 3])`, see [`target_logprobs`].
+    /// `(logps [targets], notes [targets, 3], log-sums [targets])`, see [`target_logprobs`]; a log-sum is `log sum_v e^l_v`.
     fn target_logprobs(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: Arc<Vec<u32>>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
 /// The op's gradients, for a backend that has the op.
@@ -190,7 +194,7 @@ impl TargetLogprobsOp for Flex {
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: Arc<Vec<u32>>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         clock::measure(Work::Head, || {
             let (hidden, weight) = (cpu::dense(hidden), cpu::dense(weight));
             let [rows, width] = cpu::dims2(&hidden);
@@ -221,7 +225,12 @@ impl TargetLogprobsOp for Flex {
                     ]
                 })
                 .collect();
-            (cpu::tensor(logps, &[rows]), cpu::tensor(notes, &[rows, 3]))
+            let log_sums = running.iter().map(Running::log_sum).collect();
+            (
+                cpu::tensor(logps, &[rows]),
+                cpu::tensor(notes, &[rows, 3]),
+                cpu::tensor(log_sums, &[rows]),
+            )
         })
     }
 }
@@ -252,7 +261,8 @@ impl TargetLogprobsBackward for Flex {
         weight_tracked: bool,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
         clock::measure(Work::Head, || {
-            let (hidden, weight) = (&saved.hidden, &saved.weight);
+            let [hidden, weight] = [&saved.hidden, &saved.weight].map(|t| cpu::dense(t.clone()));
+            let (hidden, weight) = (&hidden, &weight);
             let [rows, width] = cpu::dims2(hidden);
             let vocab = cpu::dims2(weight)[0];
             let grad = cpu::dense(grad);
@@ -303,12 +313,12 @@ impl TargetLogprobsBackward for Flex {
     }
 }
 
-impl<C: CheckpointStrategy> TargetLogprobsOp for Autodiff<Flex, C> {
+impl<B: TargetLogprobsBackward, C: CheckpointStrategy> TargetLogprobsOp for Autodiff<B, C> {
     fn target_logprobs(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: Arc<Vec<u32>>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         #[derive(Debug)]
         struct Score;
 
@@ -335,16 +345,13 @@ impl<C: CheckpointStrategy> TargetLogprobsOp for Autodiff<Flex, C> {
         }
 
         let nodes = [hidden.node(), weight.node()];
-        let hidden = cpu::dense(hidden.into_primitive());
-        let weight = cpu::dense(weight.into_primitive());
-        let forward = |hidden, weight, targets| {
-            <Flex as TargetLogprobsOp>::target_logprobs(hidden, weight, targets)
-        };
+        let (hidden, weight) = (hidden.into_primitive(), weight.into_primitive());
         let kind = Score.prepare::<C>(nodes).compute_bound().stateful();
-        let (logps, notes) = forward(hidden.clone(), weight.clone(), targets.clone());
+        let (logps, notes, log_sums) =
+            B::target_logprobs(hidden.clone(), weight.clone(), targets.clone());
+        let beside = [&notes, &log_sums].map(|t| Self::from_inner(t.clone()));
         let logps = match kind {
             OpsKind::Tracked(prep) => {
-                let log_sums = log_sums(&hidden, &weight, &targets, &logps);
                 let saved = Saved {
                     hidden,
                     weight,
@@ -355,27 +362,7 @@ impl<C: CheckpointStrategy> TargetLogprobsOp for Autodiff<Flex, C> {
             }
             OpsKind::UnTracked(prep) => prep.finish(logps),
         };
-        (logps, Self::from_inner(notes))
+        let [notes, log_sums] = beside;
+        (logps, notes, log_sums)
     }
-}
-
-/// `log sum e^l` of each row, from the target's log-prob and its logit: `logit - logp`.
-fn log_sums(
-    hidden: &FloatTensor<Flex>,
-    weight: &FloatTensor<Flex>,
-    targets: &[u32],
-    logps: &FloatTensor<Flex>,
-) -> FloatTensor<Flex> {
-    let [rows, width] = cpu::dims2(hidden);
-    let (h, w) = (cpu::slice(hidden), cpu::slice(weight));
-    let sums = targets
-        .iter()
-        .zip(cpu::slice(logps))
-        .enumerate()
-        .map(|(row, (&target, logp))| {
-            let at = target as usize * width;
-            simd::dot(&h[row * width..(row + 1) * width], &w[at..at + width]) - logp
-        })
-        .collect();
-    cpu::tensor(sums, &[rows])
 }

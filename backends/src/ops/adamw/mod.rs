@@ -1,6 +1,10 @@
 //! One AdamW update (Loshchilov and Hutter 2019, algorithm 2), in place where nobody else holds the
 //! tensors, and the squared norm that gradient clipping needs.
 
+#[cfg(feature = "cube")]
+mod cube;
+
+use super::fused;
 use crate::clock::{self, Work};
 use crate::{cpu, simd};
 use burn::backend::tensor::FloatTensor;
@@ -45,7 +49,7 @@ pub fn adamw<const D: usize>(
     second: Tensor<D>,
     how: AdamW,
 ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
-    if !cpu::serves(&param) {
+    if !fused(&param) {
         return reference(param, grad, first, second, how);
     }
     let (param, first, second) = <Dispatch as AdamWOp>::adamw(
@@ -81,14 +85,14 @@ pub fn reference<const D: usize>(
 
 /// Sum of squares, `[1]`.
 pub fn squared_norm<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
-    if !cpu::serves(&tensor) {
+    if !fused(&tensor) {
         return tensor.powi_scalar(2).sum();
     }
     Tensor::from_dispatch(<Dispatch as AdamWOp>::squared_norm(tensor.into_dispatch()))
 }
 
 /// The ops on a backend's own tensors.
-#[backend_extension(Flex)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"))]
 pub trait AdamWOp: Backend {
     /// See [`adamw`].
     fn adamw(

@@ -1,5 +1,9 @@
 //! RMSNorm: `y = x / sqrt(mean(x^2) + eps) * w` (Zhang and Sennrich 2019, equation 4).
 
+#[cfg(feature = "cube")]
+mod cube;
+
+use super::fused;
 use crate::clock::{self, Work};
 use crate::cpu::{self, Shared};
 use crate::simd;
@@ -14,7 +18,7 @@ use rayon::prelude::*;
 
 /// Normalises each row of `x [n, width]` and scales it by `weight [width]`.
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
-    if !cpu::serves(&x) {
+    if !fused(&x) {
         return reference(x, weight, eps);
     }
     Tensor::from_dispatch(<Dispatch as RmsNorm>::rms_norm(
@@ -31,7 +35,7 @@ pub fn reference(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
 }
 
 /// The op on a backend's own tensors.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub trait RmsNorm: Backend {
     /// See [`rms_norm`].
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;

@@ -2,6 +2,10 @@
 //! turns with element `i + d/2` (Su et al. 2021, equation 34, with the pairs laid out as Llama's weights
 //! have them).
 
+#[cfg(feature = "cube")]
+mod cube;
+
+use super::fused;
 use crate::clock::{self, Work};
 use crate::{cpu, simd};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -16,7 +20,7 @@ use rayon::prelude::*;
 /// Turns every head of `x [n, heads * d]` by the angles whose cosines and sines are `cos`, `sin`
 /// `[n, d / 2]`. The angles take no gradient.
 pub fn rotary(x: Tensor<2>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<2> {
-    if !cpu::serves(&x) {
+    if !fused(&x) {
         return reference(x, cos, sin);
     }
     Tensor::from_dispatch(<Dispatch as Rotary>::rotary(
@@ -43,7 +47,7 @@ pub fn reference(x: Tensor<2>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<2> {
 }
 
 /// The op on a backend's own tensors.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub trait Rotary: Backend {
     /// See [`rotary`]; `back` turns the other way, which is the gradient of turning.
     fn rotary(

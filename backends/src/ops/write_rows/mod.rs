@@ -1,5 +1,9 @@
 //! Rows of a matrix overwritten in place: how a KV cache grows.
 
+#[cfg(feature = "cube")]
+mod cube;
+
+use super::fused;
 use crate::cpu;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
@@ -8,7 +12,7 @@ use std::sync::Arc;
 
 /// `into` with row `rows[i]` replaced by row `i` of `new`. Written in place where nobody else holds `into`.
 pub fn write_rows(into: Tensor<2>, new: Tensor<2>, rows: Arc<Vec<u32>>) -> Tensor<2> {
-    if !cpu::serves(&into) {
+    if !fused(&into) {
         return reference(into, new, &rows);
     }
     Tensor::from_dispatch(<Dispatch as WriteRows>::write_rows(
@@ -29,7 +33,7 @@ pub fn reference(mut into: Tensor<2>, new: Tensor<2>, rows: &[u32]) -> Tensor<2>
 }
 
 /// The op on a backend's own tensors.
-#[backend_extension(Flex)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"))]
 pub trait WriteRows: Backend {
     /// See [`write_rows`].
     fn write_rows(

@@ -1,0 +1,147 @@
+//! Between Burn's CubeCL tensors and the kernels, which are written once for every graphics API.
+//!
+//! A kernel reads whole buffers in row-major order, computes in f32 whatever the buffers hold, and leaves bounds to
+//! itself: sizes are arguments, never part of the kernel, so that another batch compiles nothing new.
+
+use burn::backend::DispatchDevice;
+use burn::backend::cubecl::dtype_to_storage_type;
+use burn::tensor::{DType, Shape, Tensor};
+use burn_cubecl::cubecl::ir::ElemType;
+use burn_cubecl::cubecl::ir::features::Plane;
+use burn_cubecl::cubecl::prelude::*;
+use burn_cubecl::cubecl::{self, calculate_cube_count_elemwise};
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::tensor::CubeTensor;
+
+/// Whether the kernels serve this tensor: on a graphics card, in a float format that kernels can read.
+pub fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let on_card = matches!(
+        tensor.device().inner().as_dispatch(),
+        DispatchDevice::Cube(_)
+    );
+    on_card && matches!(tensor.dtype(), DType::F32 | DType::BF16 | DType::F16)
+}
+
+/// The tensor with its elements in row-major order without gaps.
+pub fn dense(tensor: CubeTensor) -> CubeTensor {
+    into_contiguous(tensor)
+}
+
+/// A [`dense`] tensor that nobody else holds, for writing in place.
+pub fn owned(tensor: CubeTensor) -> CubeTensor {
+    let tensor = into_contiguous(tensor);
+    match tensor.can_mut() {
+        true => tensor,
+        false => tensor.copy(),
+    }
+}
+
+/// A tensor of `shape` beside `like`, in its format, not yet written.
+pub fn empty(like: &CubeTensor, shape: &[usize]) -> CubeTensor {
+    empty_of(like, shape, like.dtype)
+}
+
+/// The same in another format.
+pub fn empty_of(like: &CubeTensor, shape: &[usize], dtype: DType) -> CubeTensor {
+    let shape = Shape::from(shape.to_vec());
+    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape, dtype)
+}
+
+/// Numbers that a kernel reads beside `like`.
+pub fn uploaded(like: &CubeTensor, values: &[u32]) -> BufferArg {
+    // An empty buffer cannot be bound.
+    let values = if values.is_empty() { &[0] } else { values };
+    let handle = like.client.create_from_slice(u32::as_bytes(values));
+    // SAFETY: the handle holds exactly these values.
+    unsafe { BufferArg::from_raw_parts(handle, values.len()) }
+}
+
+/// What a kernel is told of a tensor's format.
+pub fn format(tensor: &CubeTensor) -> ElemType {
+    dtype_to_storage_type(tensor.dtype)
+}
+
+/// The sizes of a matrix `[rows, columns]`.
+pub fn dims2(tensor: &CubeTensor) -> [usize; 2] {
+    [tensor.meta.shape()[0], tensor.meta.shape()[1]]
+}
+
+/// The number of a tensor's elements.
+pub fn count(tensor: &CubeTensor) -> usize {
+    tensor.meta.num_elements()
+}
+
+/// One unit for each of `elements`.
+pub fn by_element(like: &CubeTensor, elements: usize) -> (CubeCount, CubeDim) {
+    let dim = CubeDim::new(&like.client, elements);
+    let count = calculate_cube_count_elemwise(&like.client, elements, dim);
+    (count, dim)
+}
+
+/// One cube for each of `rows` of `width` elements, whose units share the work on a row. There may be more cubes than
+/// rows.
+pub fn by_row(like: &CubeTensor, rows: usize, width: usize) -> (CubeCount, CubeDim) {
+    let hardware = &like.client.properties().hardware;
+    let count = calculate_cube_count_elemwise(&like.client, rows, CubeDim::new_single());
+    // A few elements for each unit, and no fewer units than a plane has.
+    let units = (width / 4).next_power_of_two().clamp(32, 256) as u32;
+    (
+        count,
+        CubeDim::new_1d(units.min(hardware.max_units_per_cube)),
+    )
+}
+
+/// Whether the units of a plane can add without shared memory.
+pub fn adds_in_planes(like: &CubeTensor) -> bool {
+    let properties = like.client.properties();
+    properties.features.plane.contains(Plane::Ops)
+}
+
+/// The sum of `value` over all units of the cube, given to each of them. `shared` has room for one number a unit.
+#[cube]
+pub fn cube_sum(value: f32, shared: &mut Shared<[f32]>, #[comptime] planes: bool) -> f32 {
+    let mut of_plane = value;
+    if comptime!(planes) {
+        of_plane = plane_sum(value);
+    }
+    let parts = gather(of_plane, shared, planes);
+    let mut sum = 0.0f32;
+    for i in 0..parts {
+        sum += shared[i];
+    }
+    sum
+}
+
+/// The largest `value` of all units of the cube, given to each of them. `shared` has room for one number a unit.
+#[cube]
+pub fn cube_max(value: f32, shared: &mut Shared<[f32]>, #[comptime] planes: bool) -> f32 {
+    let mut of_plane = value;
+    if comptime!(planes) {
+        of_plane = plane_max(value);
+    }
+    let parts = gather(of_plane, shared, planes);
+    let mut max = shared[0];
+    for i in 1..parts {
+        max = max.max(shared[i]);
+    }
+    max
+}
+
+/// Puts the number of each plane, or of each unit where planes cannot reduce, where all units see it: how many.
+#[cube]
+fn gather(value: f32, shared: &mut Shared<[f32]>, #[comptime] planes: bool) -> usize {
+    // What was there before has been read by everyone.
+    sync_cube();
+    let mut parts = CUBE_DIM as usize;
+    if comptime!(planes) {
+        if UNIT_POS_PLANE == 0 {
+            shared[PLANE_POS as usize] = value;
+        }
+        parts = (CUBE_DIM / PLANE_DIM) as usize;
+    } else {
+        shared[UNIT_POS as usize] = value;
+    }
+    sync_cube();
+    parts
+}

@@ -1,0 +1,144 @@
+//! AdamW on graphics cards: one unit an element, written over what was there.
+
+use super::{AdamW, AdamWOp};
+use crate::cube;
+use burn::backend::Cube;
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn_cubecl::cubecl;
+use burn_cubecl::cubecl::ir::ElemType;
+use burn_cubecl::cubecl::prelude::*;
+
+/// The numbers of [`AdamW`] as the update uses them.
+#[derive(CubeLaunch, CubeType)]
+struct Numbers {
+    beta1: f32,
+    beta2: f32,
+    rest1: f32,
+    rest2: f32,
+    eps: f32,
+    rate: f32,
+    inverse_root: f32,
+    keep: f32,
+    grad_scale: f32,
+}
+
+#[cube(launch_unchecked)]
+fn update<F: Float>(
+    param: &mut [F],
+    grad: &[F],
+    first: &mut [F],
+    second: &mut [F],
+    how: Numbers,
+    #[define(F)] _format: ElemType,
+) {
+    let at = ABSOLUTE_POS;
+    if at < param.len() {
+        let g = f32::cast_from(grad[at]) * how.grad_scale;
+        let m = f32::cast_from(first[at]) * how.beta1 + g * how.rest1;
+        let v = f32::cast_from(second[at]) * how.beta2 + g * g * how.rest2;
+        let moved = m / (v.sqrt() * how.inverse_root + how.eps) * how.rate;
+        first[at] = F::cast_from(m);
+        second[at] = F::cast_from(v);
+        param[at] = F::cast_from(f32::cast_from(param[at]) * how.keep - moved);
+    }
+}
+
+/// Sums of squares of `each` elements at a time.
+#[cube(launch_unchecked)]
+fn squares<F: Float>(
+    values: &[F],
+    partial: &mut [f32],
+    each: usize,
+    #[comptime] units: usize,
+    #[comptime] planes: bool,
+    #[define(F)] _format: ElemType,
+) {
+    if CUBE_POS < partial.len() {
+        let mut shared = Shared::<[f32]>::new_slice(units);
+        let mut end = (CUBE_POS + 1) * each;
+        if end > values.len() {
+            end = values.len();
+        }
+        let mut sum = 0.0f32;
+        let mut i = CUBE_POS * each + UNIT_POS as usize;
+        while i < end {
+            let value = f32::cast_from(values[i]);
+            sum += value * value;
+            i += units;
+        }
+        let sum = cube::cube_sum(sum, &mut shared, planes);
+        if UNIT_POS == 0 {
+            partial[CUBE_POS] = sum;
+        }
+    }
+}
+
+/// Elements whose squares one cube adds up.
+const EACH: usize = 1 << 16;
+
+impl AdamWOp for Cube {
+    fn adamw(
+        param: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        how: AdamW,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let grad = cube::dense(grad);
+        let [param, first, second] = [param, first, second].map(cube::owned);
+        let (rate, root) = how.corrections();
+        let numbers = NumbersLaunch::new(
+            how.beta1 as f32,
+            how.beta2 as f32,
+            (1.0 - how.beta1) as f32,
+            (1.0 - how.beta2) as f32,
+            how.eps as f32,
+            rate as f32,
+            (1.0 / root) as f32,
+            (1.0 - how.lr * how.weight_decay) as f32,
+            how.grad_scale as f32,
+        );
+        let (count, dim) = cube::by_element(&param, cube::count(&param));
+        let (client, format) = (param.client.clone(), cube::format(&param));
+        // SAFETY: a unit past the end touches nothing.
+        unsafe {
+            update::launch_unchecked(
+                &client,
+                count,
+                dim,
+                param.clone().into_buffer_arg(),
+                grad.into_buffer_arg(),
+                first.clone().into_buffer_arg(),
+                second.clone().into_buffer_arg(),
+                numbers,
+                format,
+            );
+        }
+        (param, first, second)
+    }
+
+    fn squared_norm(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+        let tensor = cube::dense(tensor);
+        let parts = cube::count(&tensor).div_ceil(EACH).max(1);
+        let partial = cube::empty_of(&tensor, &[parts], burn::tensor::DType::F32);
+        let (count, dim) = cube::by_row(&tensor, parts, EACH);
+        let (client, format) = (tensor.client.clone(), cube::format(&tensor));
+        let planes = cube::adds_in_planes(&tensor);
+        // SAFETY: a cube past the last part touches nothing, nor does a unit past the end.
+        unsafe {
+            squares::launch_unchecked(
+                &client,
+                count,
+                dim,
+                tensor.into_buffer_arg(),
+                partial.clone().into_buffer_arg(),
+                EACH,
+                dim.num_elems() as usize,
+                planes,
+                format,
+            );
+        }
+        Self::float_sum(partial)
+    }
+}
