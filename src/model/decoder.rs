@@ -6,7 +6,7 @@ use super::rope::Frequencies;
 use super::served::Served;
 use super::spec::DecoderSpec;
 use super::tape::Tape;
-use crate::trie::Trie;
+use crate::trie::{Trie, rounded_up};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use duel_backends::ops::{self, Spans, TargetLogprobs};
@@ -242,6 +242,7 @@ impl Decoder {
 
     /// Final hidden states of `rows` of a trie: `[rows, hidden]`.
     pub fn hidden(&self, trie: &Trie, rows: &[u32]) -> Tensor<2> {
+        let trie = &*trie.padded(self.row_multiple());
         let x = match &self.tape {
             Some(tape) => self.taped_blocks(tape, trie, rows),
             None => {
@@ -267,10 +268,27 @@ impl Decoder {
 
     /// Log-probs of a trie's targets, in their order.
     pub fn target_logprobs(&self, trie: &Trie) -> TargetLogprobs {
-        let rows: Vec<u32> = trie.targets.iter().map(|t| t.row).collect();
-        let tokens: Vec<u32> = trie.targets.iter().map(|t| t.token).collect();
-        let hidden = self.hidden(trie, &rows);
-        ops::target_logprobs(hidden, self.output_weight(), Arc::new(tokens))
+        let rows = trie.targets.iter().map(|t| t.row).collect();
+        let tokens = trie.targets.iter().map(|t| t.token).collect();
+        let hidden = self.hidden(trie, &self.rounded_up(rows));
+        let tokens = Arc::new(self.rounded_up(tokens));
+        let TargetLogprobs { logps, notes } =
+            ops::target_logprobs(hidden, self.output_weight(), tokens);
+        TargetLogprobs {
+            logps: logps.narrow(0, 0, trie.targets.len()),
+            notes: notes.narrow(0, 0, trie.targets.len()),
+        }
+    }
+
+    /// What the numbers of rows are multiples of.
+    fn row_multiple(&self) -> usize {
+        duel_backends::device::row_multiple(&self.device())
+    }
+
+    /// `ids` with zeros behind them, as many as the device wants.
+    fn rounded_up(&self, mut ids: Vec<u32>) -> Vec<u32> {
+        ids.resize(rounded_up(ids.len(), self.row_multiple()), 0);
+        ids
     }
 
     /// The score head at the last token of each sequence: `[sequences]`.
@@ -282,8 +300,9 @@ impl Decoder {
             .score
             .as_ref()
             .expect("a reward model has a score head");
-        let hidden = self.hidden(trie, &trie.last);
-        head.forward(hidden).flatten(0, 1)
+        let hidden = self.hidden(trie, &self.rounded_up(trie.last.clone()));
+        let rewards: Tensor<1> = head.forward(hidden).flatten(0, 1);
+        rewards.narrow(0, 0, trie.last.len())
     }
 
     /// Runs new tokens against a cache, through matrices that [`Decoder::served`] has laid out, and returns the logits

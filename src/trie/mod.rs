@@ -6,9 +6,11 @@
 
 mod build;
 mod pack;
+mod pad;
 
 pub use build::{Segment, Target, Trie};
 pub use pack::pack;
+pub use pad::rounded_up;
 
 /// One token sequence and what is scored in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use duel::recipe::loss::LossType;
 use duel::recipe::{Sampling, Train};
 use duel::trie::{Sequence, Trie};
 use duel_backends::device;
+use std::process::Command;
 
 /// Runs `law` on each device beside the CPU.
 fn on_each_device(law: impl Fn(&str, &Device)) {
@@ -172,4 +173,45 @@ fn greedy_responses_are_those_of_the_cpu() {
         });
         assert_eq!(other, cpu, "{name}");
     });
+}
+
+/// Kernels are made for sizes and formats: training must come to have all it needs. The log tells what is compiled and
+/// what is run, in order.
+#[test]
+fn training_on_ragged_batches_comes_to_compile_no_more_kernels_on_each_device() {
+    for found in device::found() {
+        if found.backend == "cpu" {
+            continue;
+        }
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let device = found.index.to_string();
+        let mut bench = Command::new(env!("CARGO_BIN_EXE_duel"));
+        bench.args([
+            "bench",
+            "dpo",
+            "--model",
+            "quickstart",
+            "--data",
+            "quickstart:pairs",
+        ]);
+        bench.args(["--pairs", "1", "--steps", "32", "--json"]);
+        bench.args(["--backend", found.backend, "--device", &device]);
+        let outcome = bench.env("CUBECL_DEBUG_LOG", log.path()).output().unwrap();
+        assert!(outcome.status.success(), "{outcome:?}");
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        // Behind the last update bench measures the device, with a kernel of its own.
+        let training = &log[..log.rfind("| Update_").unwrap()];
+        let (first, rest) = training.split_at(training.rfind("[START_KERNEL").unwrap());
+        let kernels = 1 + first.matches("[START_KERNEL").count();
+        let updates = |log: &str| log.matches("| Update_").count();
+        let share = updates(first) as f64 / updates(training) as f64;
+        println!(
+            "{} {}: {kernels} kernels, the last one after {:.0} % of the training",
+            found.backend,
+            found.index,
+            100.0 * share
+        );
+        assert!(kernels < 120 && !rest.is_empty(), "{kernels} kernels");
+        assert!(share < 0.75, "kernels are still being compiled");
+    }
 }

@@ -11,6 +11,7 @@ mod wgpu;
 
 pub use probe::matrix_rate;
 
+use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 use serde::Serialize;
 use std::fmt;
@@ -130,6 +131,16 @@ fn absent(backend: &str) -> DeviceError {
         format!("the backend {backend} is not compiled into this binary"),
         "use --backend cpu; `duel devices` lists what is there",
     )
+}
+
+/// What the number of rows of a batch should be a multiple of on `device`. A graphics card reads whole vectors and fills
+/// whole tiles, and has another kernel for a remainder; the CPU takes any number.
+pub fn row_multiple(device: &Device) -> usize {
+    match device.clone().inner().as_dispatch() {
+        DispatchDevice::Flex(_) => 1,
+        #[allow(unreachable_patterns)] // a build for the CPU alone has no other device
+        _ => 64,
+    }
 }
 
 /// Every device of the backends that are compiled in, not yet opened: the CPU first.
