@@ -13,7 +13,7 @@ use std::fmt::Write;
 pub fn show(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
     let backend = loaded.recipe.device.backend.name();
     let opened = setup::open_device(backend, loaded.recipe.device.index);
-    let mut found = only(estimate(&loaded.recipe, opened.as_ref().ok()), until);
+    let mut found = estimate(&loaded.recipe, opened.as_ref().ok()).until(until);
     let device = setup::opened(backend);
     if let Err(error) = &opened {
         let fact = format!("the time: the run itself will fail: {}", error.message);
@@ -44,35 +44,6 @@ pub fn show(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
     }))
 }
 
-/// Whether a command reaches a stage, by the stage's name or by what stands before the colon of a line about it.
-fn reaches(until: Until, stage: &str) -> bool {
-    let is = |table: &str| {
-        let rest = stage.strip_prefix(table);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '/', ':', ' ']))
-    };
-    let online = is("online") || stage.starts_with("round-");
-    match until {
-        Until::Sft => !(is("reward") || is("dpo") || is("eval") || online),
-        Until::Reward => !(is("dpo") || is("eval") || online),
-        Until::Dpo => !(is("reward") || online),
-        Until::Online => !is("dpo"),
-        Until::End => true,
-    }
-}
-
-/// The part of an estimate that a command's stages make up.
-fn only(mut found: Estimate, until: Until) -> Estimate {
-    found.stages.retain(|stage| reaches(until, &stage.stage));
-    found.unknown.retain(|fact| reaches(until, fact));
-    found.peak_bytes = found.stages.iter().map(|stage| stage.peak_bytes).max();
-    let seconds: Option<Vec<f64>> = found.stages.iter().map(|stage| stage.seconds).collect();
-    let known = found.unknown.is_empty() && !found.stages.is_empty();
-    found.seconds = seconds
-        .filter(|_| known)
-        .map(|seconds| seconds.iter().sum());
-    found
-}
-
 const MIB: f64 = (1u64 << 20) as f64;
 
 /// Comments, so that the whole is still a recipe.
@@ -85,7 +56,7 @@ fn text(device: &str, found: &Estimate) -> String {
             let _ = write!(text, "; {} are free now", bytes(free));
         }
         if free.is_some_and(|free| peak as f64 > free) {
-            text += "\n        too little: lower max_tokens_per_batch, add [..lora], or take a smaller model";
+            text += "\n        too little: `duel plan` with the same recipe says what would make it fit";
         }
     }
     if let Some(seconds) = found.seconds {
@@ -169,33 +140,6 @@ mod tests {
             [bytes(700.0 * MIB), bytes(3100.0 * MIB)],
             ["700 MiB", "3.0 GiB"]
         );
-    }
-
-    #[test]
-    fn a_command_is_told_of_its_own_stages_only() {
-        let stage = |name: &str, seconds: f64| StageEstimate {
-            stage: name.to_owned(),
-            peak_bytes: seconds as u64,
-            training: None,
-            steps: None,
-            tokens: None,
-            seconds: Some(seconds),
-        };
-        let whole = || Estimate {
-            stages: ["sft", "reward", "dpo", "round-*/checkpoint", "eval"]
-                .iter()
-                .zip(1..)
-                .map(|(name, at)| stage(name, f64::from(at)))
-                .collect(),
-            unknown: vec!["online: the prompts: cannot open a.jsonl".into()],
-            ..Estimate::default()
-        };
-        let dpo = only(whole(), Until::Dpo);
-        let names: Vec<&str> = dpo.stages.iter().map(|s| s.stage.as_str()).collect();
-        assert_eq!(names, ["sft", "dpo", "eval"]);
-        assert_eq!((dpo.seconds, dpo.peak_bytes), (Some(9.0), Some(5)));
-        assert_eq!(only(whole(), Until::Sft).stages.len(), 1);
-        assert_eq!(only(whole(), Until::Online).seconds, None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod loss;
 mod numbers;
 mod output;
 mod pairs;
+pub mod plan;
 mod quickstart;
 mod reading;
 mod recipe;
@@ -89,6 +90,7 @@ enum Command {
     Chat(chat::Chat),
     Bench(bench::Bench),
     Data(data::Data),
+    Plan(plan::Plan),
     Runs(runs::Runs),
     Recipe(recipe::Recipe),
     Export(export::Export),
@@ -113,6 +115,7 @@ impl Command {
             Self::Bench(command) => command.run(global),
             Self::Generate(command) => command.run(global),
             Self::Data(command) => command.run(global),
+            Self::Plan(command) => command.run(global),
             Self::Runs(command) => command.run(global),
             Self::Recipe(command) => command.run(global),
             Self::Export(command) => command.run(global),

@@ -5,9 +5,9 @@ use super::recipe::stages;
 use super::{Global, dry_run, output, setup, summary};
 use crate::data::refuse_data_set;
 use crate::error::{Error, Result};
-use crate::pipeline::{self, Until};
+use crate::pipeline::{self, Until, estimate};
 use crate::recipe::{Loaded, Recipe};
-use crate::run::Start;
+use crate::run::{Layout, Start};
 use clap::Args;
 
 /// Run a recipe: every stage it has, each continued where it stopped
@@ -188,6 +188,9 @@ pub fn execute(loaded: &Loaded, global: &Global, until: Until, redo: bool) -> Re
     let backend = recipe.device.backend.name();
     let device = setup::open_device(backend, recipe.device.index)?;
     let directory = pipeline::directory(recipe)?;
+    if !Layout::new(&directory).recipe().exists() {
+        estimate::refuse_too_large(recipe, until)?;
+    }
     let start = Start {
         command: std::env::args().collect::<Vec<_>>().join(" "),
         about: recipe.description.clone(),

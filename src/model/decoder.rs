@@ -275,8 +275,8 @@ impl Decoder {
         let TargetLogprobs { logps, notes } =
             ops::target_logprobs(hidden, self.output_weight(), tokens);
         TargetLogprobs {
-            logps: logps.narrow(0, 0, trie.targets.len()),
-            notes: notes.narrow(0, 0, trie.targets.len()),
+            logps: first(logps, trie.targets.len()),
+            notes: first(notes, trie.targets.len()),
         }
     }
 
@@ -301,8 +301,7 @@ impl Decoder {
             .as_ref()
             .expect("a reward model has a score head");
         let hidden = self.hidden(trie, &self.rounded_up(trie.last.clone()));
-        let rewards: Tensor<1> = head.forward(hidden).flatten(0, 1);
-        rewards.narrow(0, 0, trie.last.len())
+        first(head.forward(hidden).flatten(0, 1), trie.last.len())
     }
 
     /// Runs new tokens against a cache, through matrices that [`Decoder::served`] has laid out, and returns the logits
@@ -327,6 +326,14 @@ impl Decoder {
         }
         let states = self.model.norm.forward(x, self.spec.rms_norm_eps);
         served.head.linear(states)
+    }
+}
+
+/// The first `count` rows, where there are more.
+fn first<const D: usize>(x: Tensor<D>, count: usize) -> Tensor<D> {
+    match x.dims()[0] == count {
+        true => x,
+        false => x.narrow(0, 0, count),
     }
 }
 

@@ -188,15 +188,36 @@ pub fn scoring(spec: &DecoderSpec, batch: Batch) -> u64 {
     F32 * parameter_count(spec) + activations
 }
 
-/// Most bytes alive while responses are drawn: the weights and their copy of `bytes_per_weight` that decoding reads,
-/// then either the output head once more while it is laid out, or the cache of `rows` tokens and the logits of the
-/// `live` responses that are drawn together (on the device and on the host).
-pub fn generating(spec: &DecoderSpec, rows: u64, live: u64, bytes_per_weight: f64) -> u64 {
-    let served = (block_matrices(spec) + head_matrix(spec)) as f64 * bytes_per_weight;
+/// Bytes of drawing responses, by what they are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Drawing {
+    /// The model as it was loaded.
+    pub weights: u64,
+    /// Its matrices once more, as decoding reads them.
+    pub served: u64,
+    /// Keys and values of everything that was read and written.
+    pub cache: u64,
+    /// The logits of one token of each response, on the device and on the host.
+    pub logits: u64,
+    /// Most bytes alive at one time.
+    pub peak: u64,
+}
+
+/// What it takes to draw `live` responses together over a cache of `rows` tokens, with matrices of `bytes_per_weight`:
+/// the most is alive either while the output head is laid out or at the last token.
+pub fn drawing(spec: &DecoderSpec, rows: u64, live: u64, bytes_per_weight: f64) -> Drawing {
+    let weights = F32 * parameter_count(spec);
+    let served = ((block_matrices(spec) + head_matrix(spec)) as f64 * bytes_per_weight) as u64;
     let cache = Cache::bytes(spec, rows as usize) as u64;
     let logits = 2 * live * spec.vocab_size as u64 * F32;
     let laid_out = F32 * head_matrix(spec);
-    F32 * parameter_count(spec) + served as u64 + laid_out.max(cache + logits)
+    Drawing {
+        weights,
+        served,
+        cache,
+        logits,
+        peak: weights + served + laid_out.max(cache + logits),
+    }
 }
 
 #[cfg(test)]

@@ -3,14 +3,20 @@
 //! named, and never an error.
 
 mod base;
+mod known;
+mod reach;
 mod sizes;
+mod ways;
+
+pub use known::{Known, Method, known};
+pub use ways::{Way, memory_of, refuse_too_large, ways};
 
 use super::examples::{self, Load, Prepared};
 use super::judges::TOKENS_PER_BATCH;
 use crate::data::{HasPrompt, Key};
 use crate::error::{Error, Result};
 use crate::generate::precision;
-use crate::model::memory::{self, Batch, Training};
+use crate::model::memory::{self, Batch, Drawing, Training};
 use crate::model::{DecoderSpec, Head};
 use crate::recipe::{Data, History, Lora, Overlong, Recipe, Reward, Sampling, Train};
 use crate::text::{Chat, Limits};
@@ -46,6 +52,9 @@ pub struct StageEstimate {
     /// The terms, where it trains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub training: Option<Training>,
+    /// The terms, where it draws responses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drawing: Option<Drawing>,
     /// Optimiser steps, where it trains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
@@ -62,6 +71,7 @@ pub fn estimate(recipe: &Recipe, device: Option<&Device>) -> Estimate {
     let mut planner = Planner {
         recipe,
         rate: device.map(matrix_rate),
+        on_card: ways::on_card(recipe),
         found: Estimate::default(),
     };
     planner.found.flops_per_second = planner.rate;
@@ -106,6 +116,7 @@ struct Fit<'a> {
 struct Planner<'a> {
     recipe: &'a Recipe,
     rate: Option<f64>,
+    on_card: bool,
     found: Estimate,
 }
 
@@ -374,6 +385,11 @@ impl Planner<'_> {
             (Some(sizes), Some(plan)) => sizes.largest(plan, train),
             _ => full,
         };
+        let batch = Batch {
+            // A graphics card writes its checkpoints out of the host's memory.
+            saved: batch.saved && !self.on_card,
+            ..batch
+        };
         let memory = memory::training(spec, lora.as_ref(), batch);
         let counted = sizes.as_ref().zip(plan.as_ref()).map(|(sizes, plan)| {
             let rows = plan.epoch(plan.steps) * sizes.rows as f64;
@@ -402,6 +418,7 @@ impl Planner<'_> {
             stage: fit.stage.to_owned(),
             peak_bytes: memory::resident(memory.peak),
             training: Some(memory),
+            drawing: None,
             steps: plan.map(|plan| plan.steps),
             tokens: counted.map(|(tokens, ..)| tokens as u64),
             seconds,
@@ -423,7 +440,7 @@ impl Planner<'_> {
         let together = (how.max_tokens_per_batch / one.max(1)).clamp(1, prompts.max(1));
         let bytes_per_weight = precision(how.dtype).bytes_per_weight();
         let (rows, live) = ((together * one) as u64, (together * k) as u64);
-        let memory = memory::generating(spec, rows, live, bytes_per_weight);
+        let memory = memory::drawing(spec, rows, live, bytes_per_weight);
         let drawn = (prompts * k * how.max_new_tokens) as f64 * times;
         let tokens = (prompts * length) as f64 * times + drawn;
         let operations = 2.0
@@ -431,8 +448,9 @@ impl Planner<'_> {
                 + drawn * memory::head_matrix(spec) as f64);
         self.found.stages.push(StageEstimate {
             stage: stage.to_owned(),
-            peak_bytes: memory::resident(memory),
+            peak_bytes: memory::resident(memory.peak),
             training: None,
+            drawing: Some(memory),
             steps: None,
             tokens: Some(tokens as u64),
             seconds: self.seconds(operations),
@@ -453,6 +471,7 @@ impl Planner<'_> {
             stage: stage.to_owned(),
             peak_bytes: memory::resident(memory::scoring(spec, batch)),
             training: None,
+            drawing: None,
             steps: None,
             tokens: Some((tokens as f64 * times) as u64),
             seconds: self.seconds(2.0 * products * times),

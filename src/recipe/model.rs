@@ -134,6 +134,10 @@ pub struct Device {
     pub backend: Backend,
     /// Which device of that backend, from 0.
     pub index: usize,
+    /// Plan for this much memory, in GiB, instead of what the device has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub memory_gib: Option<f64>,
 }
 
 /// A way to the hardware.

@@ -18,6 +18,8 @@ mod killed;
 mod lines;
 #[path = "cli/newcomer.rs"]
 mod newcomer;
+#[path = "cli/plan.rs"]
+mod plan;
 #[path = "cli/rounds.rs"]
 mod rounds;
 #[path = "cli/rows.rs"]

@@ -12,6 +12,11 @@ fn the_recipe_reference_is_generated_from_the_schema() {
     agrees("docs/recipes.md", &duel::recipe::reference_markdown());
 }
 
+#[test]
+fn the_table_of_what_fits_is_generated_from_the_estimate() {
+    agrees("docs/memory.md", &duel::cli::plan::markdown());
+}
+
 /// Compares a file of the repository with what is generated, or with `UPDATE_DOCS=1` writes it.
 fn agrees(path: &str, generated: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

@@ -2,10 +2,13 @@
 //!
 //! - `cpu`: the processor, always there
 //! - `wgpu`: graphics cards of any vendor, by Vulkan, Metal or DirectX 12 (feature `webgpu`)
+//! - `vendor`: CUDA and ROCm (features of these names)
 //! - `probe`: what a device really computes, and how fast
 
 mod cpu;
 mod probe;
+#[cfg(any(feature = "cuda", feature = "rocm"))]
+mod vendor;
 #[cfg(feature = "webgpu")]
 mod wgpu;
 
@@ -113,16 +116,16 @@ pub fn open(backend: &str, index: usize) -> Result<Device, DeviceError> {
     }
 }
 
-#[cfg(feature = "webgpu")]
 fn graphics(backend: &str, index: usize) -> Result<Device, DeviceError> {
-    match wgpu::api(backend) {
-        Some(api) => wgpu::open(backend, api, index),
-        None => Err(absent(backend)),
+    #[cfg(any(feature = "cuda", feature = "rocm"))]
+    if let Some(opened) = vendor::open(backend, index) {
+        return opened;
     }
-}
-
-#[cfg(not(feature = "webgpu"))]
-fn graphics(backend: &str, _index: usize) -> Result<Device, DeviceError> {
+    #[cfg(feature = "webgpu")]
+    if let Some(api) = wgpu::api(backend) {
+        return wgpu::open(backend, api, index);
+    }
+    let _ = index;
     Err(absent(backend))
 }
 
@@ -149,6 +152,8 @@ pub fn found() -> Vec<Found> {
     let mut found = vec![cpu::found()];
     #[cfg(feature = "webgpu")]
     found.extend(wgpu::found());
+    #[cfg(any(feature = "cuda", feature = "rocm"))]
+    found.extend(vendor::found());
     found
 }
 

@@ -86,7 +86,7 @@ fn a_key_like_no_other_lists_the_keys() {
     9 | zzz = 1
       | ^^^
 
-    hint: its keys are backend, index
+    hint: its keys are backend, index, memory_gib
     "#);
 }
 

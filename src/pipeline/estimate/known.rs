@@ -1,0 +1,146 @@
+//! Models of common sizes, and what it takes to train them: an answer before there is a recipe.
+
+use crate::model::files::config::HfConfig;
+use crate::model::memory::{self, Batch};
+use crate::model::{DecoderSpec, LoraShape};
+use crate::recipe::Lora;
+use serde_json::json;
+
+/// A model by its shape.
+pub struct Known {
+    /// Its size as it is spoken of.
+    pub size: &'static str,
+    /// A model of that size.
+    pub example: &'static str,
+    /// Its shape.
+    pub spec: DecoderSpec,
+}
+
+/// A way to train.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Method {
+    /// All weights, or an adapter of rank 16 over every linear layer.
+    pub lora: bool,
+    /// Blocks are computed again for the backward pass.
+    pub recomputed: bool,
+}
+
+impl Method {
+    /// All of them, the largest first.
+    pub const ALL: [Self; 4] = [
+        Self {
+            lora: false,
+            recomputed: false,
+        },
+        Self {
+            lora: false,
+            recomputed: true,
+        },
+        Self {
+            lora: true,
+            recomputed: false,
+        },
+        Self {
+            lora: true,
+            recomputed: true,
+        },
+    ];
+
+    /// As a table names it.
+    pub fn name(self) -> &'static str {
+        match (self.lora, self.recomputed) {
+            (false, false) => "all weights",
+            (false, true) => "all weights, gradient_checkpointing",
+            (true, false) => "LoRA",
+            (true, true) => "LoRA, gradient_checkpointing",
+        }
+    }
+}
+
+impl Known {
+    /// Bytes at the peak of a DPO step on a graphics card: one pair, both rows of `max_length` tokens, half of them prompt.
+    pub fn dpo_bytes(&self, method: Method, max_length: u64) -> u64 {
+        let lora = LoraShape {
+            r: 16,
+            alpha: 32.0,
+            rank_stabilised: false,
+            targets: Lora::MODULES.map(str::to_owned).to_vec(),
+        };
+        let batch = Batch {
+            // The prompt once.
+            tokens: max_length / 2 * 3,
+            targets: max_length,
+            accumulated: true,
+            saved: false,
+            recomputed: method.recomputed,
+        };
+        let lora = method.lora.then_some(&lora);
+        memory::resident(memory::training(&self.spec, lora, batch).peak)
+    }
+}
+
+/// Qwen2.5 of 0.5 and 1.5, Llama 3.2 of 3 and Llama 3.1 of 8 billion parameters, as their configs have them.
+pub fn known() -> Vec<Known> {
+    let qwen = |hidden, inner, layers, heads, kv| {
+        json!({
+            "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu",
+            "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers,
+            "num_attention_heads": heads, "num_key_value_heads": kv, "vocab_size": 151_936,
+            "max_position_embeddings": 32_768, "rms_norm_eps": 1e-6, "rope_theta": 1e6,
+            "tie_word_embeddings": true,
+        })
+    };
+    let llama = |hidden, inner, layers, heads, tied| {
+        json!({
+            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
+            "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers,
+            "num_attention_heads": heads, "num_key_value_heads": 8, "head_dim": 128,
+            "vocab_size": 128_256, "max_position_embeddings": 8192, "rms_norm_eps": 1e-5,
+            "rope_theta": 5e5, "tie_word_embeddings": tied,
+        })
+    };
+    let sizes = [
+        ("0.5B", "Qwen2.5-0.5B", qwen(896, 4864, 24, 14, 2)),
+        ("1.5B", "Qwen2.5-1.5B", qwen(1536, 8960, 28, 12, 2)),
+        ("3B", "Llama-3.2-3B", llama(3072, 8192, 28, 24, true)),
+        ("8B", "Llama-3.1-8B", llama(4096, 14_336, 32, 32, false)),
+    ];
+    let resolved = sizes.into_iter().map(|(size, example, config)| {
+        let config = HfConfig::from_value(config).and_then(|config| config.resolve());
+        Known {
+            size,
+            example,
+            spec: config.expect("a published config"),
+        }
+    });
+    resolved.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_have_the_parameters_that_their_publishers_count() {
+        let counts: Vec<u64> = known()
+            .iter()
+            .map(|known| memory::parameter_count(&known.spec))
+            .collect();
+        assert_eq!(
+            counts,
+            [494_032_768, 1_543_714_304, 3_212_749_824, 8_030_261_248]
+        );
+    }
+
+    #[test]
+    fn each_method_takes_less_than_the_one_before() {
+        for known in known() {
+            let bytes = Method::ALL.map(|method| known.dpo_bytes(method, 2048));
+            assert!(
+                bytes.is_sorted_by(|a, b| a >= b),
+                "{}: {bytes:?}",
+                known.size
+            );
+        }
+    }
+}
