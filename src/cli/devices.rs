@@ -3,6 +3,7 @@
 use super::{Global, output};
 use crate::error::Result;
 use clap::Args;
+use duel_backends::device::DeviceInfo;
 
 /// List what this binary can compute on, and what `--backend auto` takes
 ///
@@ -10,12 +11,19 @@ use clap::Args;
 ///
 /// Example: duel devices
 #[derive(Debug, Args)]
-pub struct Devices {}
+pub struct Devices {
+    /// Print rows for the table of adapters in docs/devices.md
+    #[arg(long)]
+    report: bool,
+}
 
 impl Devices {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
         let devices = duel_backends::device::list();
+        if self.report {
+            return output::print(&report(&devices));
+        }
         if global.json {
             return devices.iter().try_for_each(output::json);
         }
@@ -49,6 +57,28 @@ impl Devices {
         ];
         output::print(&output::table(&header, lines.collect()))
     }
+}
+
+/// Rows of the table of docs/devices.md: what was tried, where, and today's date.
+fn report(devices: &[DeviceInfo]) -> String {
+    let today = jiff::Zoned::now().strftime("%Y-%m-%d").to_string();
+    let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+    let tried = devices.iter().filter(|device| device.device.is_some());
+    let rows = tried.map(|device| {
+        let rate = device.matmul_gflops.map_or_else(
+            || "no matrix product".to_owned(),
+            |rate| format!("{rate:.0} GFLOP/s"),
+        );
+        format!(
+            "| {} | {} | {} | {today} | {system}, duel {}: {}; {rate} |",
+            device.name,
+            device.backend,
+            device.driver,
+            env!("CARGO_PKG_VERSION"),
+            device.dtypes.join(", "),
+        )
+    });
+    rows.collect::<Vec<_>>().join("\n")
 }
 
 fn gib(bytes: u64) -> String {

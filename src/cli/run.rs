@@ -7,7 +7,7 @@ use crate::data::refuse_data_set;
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Until, estimate};
 use crate::recipe::{Loaded, Recipe};
-use crate::run::{Layout, Start};
+use crate::run::{DeviceInUse, Layout, Start};
 use clap::Args;
 
 /// Run a recipe: every stage it has, each continued where it stopped
@@ -197,6 +197,16 @@ pub fn execute(loaded: &Loaded, global: &Global, until: Until, redo: bool) -> Re
         machine: pipeline::machine(&setup::opened(backend)),
         redo,
     };
+    let chosen = setup::opened(backend);
+    let busy = DeviceInUse::mark(
+        chosen.split(' ').next().unwrap_or(backend),
+        recipe.device.index,
+    );
+    if busy.shared {
+        tracing::warn!(
+            "another process of duel computes on {chosen} too: they share its memory and its time"
+        );
+    }
     let outcome = pipeline::run(loaded, &directory, device, start, until)?;
     match global.json {
         true => output::json(&summary::json(&outcome)?),

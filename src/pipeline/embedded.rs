@@ -1,7 +1,7 @@
 //! The model and the data inside the binary, laid out as files when they are asked for.
 
 use crate::error::{Error, Result};
-use crate::run::write_folder_atomic;
+use crate::run::{user_cache, write_folder_atomic};
 use std::path::{Path, PathBuf};
 
 macro_rules! file {
@@ -34,16 +34,8 @@ fn place() -> PathBuf {
         hasher.update(name.as_bytes());
         hasher.update(content);
     }
-    let cache = ["XDG_CACHE_HOME", "LOCALAPPDATA"]
-        .iter()
-        .find_map(|key| std::env::var_os(key).filter(|folder| !folder.is_empty()));
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = cache
-        .map(PathBuf::from)
-        .or(home)
-        .unwrap_or_else(std::env::temp_dir);
     let name = format!("quickstart-{}", &hasher.finalize().to_hex()[..12]);
-    cache.join("duel").join(name)
+    user_cache().join("duel").join(name)
 }
 
 /// Whether a file is one of them.

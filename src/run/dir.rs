@@ -34,6 +34,17 @@ pub struct RunDir {
     _lock: RunLock,
 }
 
+/// What a panic leaves behind says so: a driver that vanishes ends in one.
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let error = Error::device("the device or duel itself failed");
+            // There is nobody left to tell of a file that cannot be written.
+            let _ = self.end(Err(&error));
+        }
+    }
+}
+
 impl RunDir {
     /// Makes the directory of a new run, or takes up a run of the same recipe.
     ///

@@ -168,3 +168,15 @@ impl RoundLayout {
         self.root.join("eval").join("samples.jsonl")
     }
 }
+
+/// The folder for what can be made again: `XDG_CACHE_HOME`, `LOCALAPPDATA`, or `.cache` in the home folder.
+pub fn user_cache() -> PathBuf {
+    let cache = ["XDG_CACHE_HOME", "LOCALAPPDATA"]
+        .iter()
+        .find_map(|key| std::env::var_os(key).filter(|folder| !folder.is_empty()));
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    cache
+        .map(PathBuf::from)
+        .or(home)
+        .unwrap_or_else(std::env::temp_dir)
+}

@@ -11,6 +11,7 @@
 //! So `kill -9` at any moment, then the same command: the run goes on where it was.
 
 mod atomic;
+mod busy;
 mod dir;
 mod info;
 pub mod interrupt;
@@ -30,10 +31,11 @@ mod tensorboard;
 pub use atomic::{
     remove_folder_atomic, write_atomic, write_atomic_with, write_folder_atomic, write_json,
 };
+pub use busy::DeviceInUse;
 pub use dir::RunDir;
 pub use info::{RunInfo, Start, Status};
 pub use journal::{Journal, Keyed, read_rows, write_rows};
-pub use layout::{Layout, RoundLayout};
+pub use layout::{Layout, RoundLayout, user_cache};
 pub use memory::{available_mib, peak_rss_mib};
 pub use metrics::{History, Metrics, Record};
 pub use registry::{Comparison, RunEntry, compare, list, show};

@@ -2,12 +2,14 @@
 
 use crate::fitting::{all, bradley_terry, dpo, fit, language_model, pairs, reward_model, train};
 use crate::tiny;
+use burn::tensor::Tensor;
 use duel::data::Key;
 use duel::objective::{Example, Sft};
 use duel::recipe::Train;
 use duel::recipe::loss::LossType;
 use duel::trainer::{Fit, StepRecord};
 use duel::trie::{Sequence, Trie};
+use duel_backends::ops::{self, Precision, served::rounded};
 
 #[test]
 fn sft_learns_eight_sequences_by_heart() {
@@ -151,4 +153,53 @@ fn memory_stays_flat_over_a_thousand_steps() {
         early > 0 && late < early + 4096,
         "{early} KiB, then {late} KiB"
     );
+}
+
+/// D12: a step of the papers' learning rate is far below the distance of two bf16 numbers. Weights that are trained in
+/// f32 and served in bf16 learn all the same; weights that are kept in bf16 alone would not.
+#[test]
+fn d12_a_thousand_steps_at_5e_7_move_weights_that_are_served_in_bf16() {
+    let train = Train {
+        learning_rate: 5e-7,
+        adam_epsilon: 1e-8,
+        weight_decay: 0.0,
+        ..train(1000)
+    };
+    let begin = all(&language_model(31));
+    let trained = fit(
+        begin.clone(),
+        dpo(LossType::Sigmoid),
+        &pairs(8),
+        &train,
+        None,
+    );
+    let served = |decoder: &duel::model::Decoder| -> Vec<f32> {
+        let weight = decoder.model.layers[0].mlp.up_proj.weight.val().inner();
+        let served = rounded(weight, Precision::Bf16);
+        served.into_data().iter::<f32>().collect()
+    };
+    let (before, after) = (served(&begin), served(&trained.decoder.unwrap()));
+    let moved = before.iter().zip(&after).filter(|(a, b)| a != b).count();
+    assert!(moved * 20 > before.len(), "{moved} of {}", before.len());
+
+    let kept = |x: Tensor<2>| rounded(x, Precision::Bf16);
+    let start = kept(begin.model.layers[0].mlp.up_proj.weight.val().inner());
+    let gradient = start.clone().ones_like();
+    let mut state = (start.clone(), start.zeros_like(), start.zeros_like());
+    for step in 1..=1000 {
+        let how = ops::AdamW {
+            lr: 5e-7,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            step,
+            grad_scale: 1.0,
+        };
+        let (param, first, second) = ops::adamw(state.0, gradient.clone(), state.1, state.2, how);
+        state = (kept(param), first, second);
+    }
+    let large = start.clone().abs().greater_elem(1e-3).float();
+    let moved = ((state.0 - start) * large).abs().max().into_scalar::<f32>();
+    assert_eq!(moved, 0.0, "bf16 swallows every step");
 }

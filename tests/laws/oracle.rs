@@ -1,6 +1,9 @@
 //! duel's numbers against transformers, TRL and PEFT on SmolLM2-135M-Instruct (goldens by
 //! tests/golden/make_oracle.py). Needs the model: `DUEL_SMOLLM2` names its Hugging Face directory.
 
+// Which devices were compared is what a person wants to know.
+#![allow(clippy::print_stdout)]
+
 use burn::tensor::Device;
 use burn::tensor::activation::log_softmax;
 use duel::data::Key;
@@ -9,6 +12,7 @@ use duel::objective::{Example, Objective, Preference, Sft, sequence_sums};
 use duel::recipe::{PairLoss, Sampling, Train};
 use duel::trainer::{Gradients, Optimizer, accumulate, global_norm};
 use duel::trie::{Sequence, Target, Trie};
+use duel_backends::device;
 use duel_backends::ops::Precision;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -322,5 +326,43 @@ fn sft_loss_and_gradient_norm_are_those_of_transformers() {
             (norm / row["grad_norm"].as_f64().unwrap() - 1.0).abs() < 1e-3,
             "{key}: {norm}"
         );
+    }
+}
+
+/// Where this build and machine have more than the CPU.
+#[test]
+#[ignore = "needs SmolLM2-135M-Instruct: set DUEL_SMOLLM2"]
+fn logits_are_those_of_the_cpu_on_each_device() {
+    let sequences: Vec<Sequence> = pairs().into_iter().take(2).flatten().collect();
+    let trie = Trie::new(&sequences);
+    let rows: Vec<u32> = (0..trie.len() as u32).collect();
+    let logits = |decoder: &Decoder| {
+        let hidden = decoder.hidden(&trie, &rows);
+        let logits = duel_backends::ops::linear(hidden, decoder.output_weight());
+        let logits: Vec<f64> = logits.into_data().iter::<f64>().collect();
+        logits
+    };
+    let (cpu, cpu_logps) = (
+        logits(&smollm2().decoder),
+        logps(&smollm2().decoder, &sequences),
+    );
+    for found in device::found()
+        .into_iter()
+        .filter(|found| found.backend != "cpu")
+    {
+        let device = device::open(found.backend, found.index).unwrap();
+        let decoder = Model::load(&directory(), &device).unwrap().decoder;
+        let other = logits(&decoder);
+        let apart = other.iter().zip(&cpu).map(|(a, b)| a - b);
+        let far = apart.clone().fold(0.0f64, |far, x| far.max(x.abs()));
+        let lean = apart.sum::<f64>() / cpu.len() as f64;
+        let logps = logps(&decoder, &sequences);
+        println!(
+            "{} {}: logits off by at most {far:.1e}, by {lean:.1e} in the mean",
+            found.backend, found.name
+        );
+        println!("log-probs of responses {logps:?}, on the CPU {cpu_logps:?}");
+        assert!(far < 1e-3 && lean.abs() < 1e-5, "{far} {lean}");
+        all_near(&logps, &cpu_logps, 1e-3);
     }
 }
