@@ -440,7 +440,7 @@ fn adamw_equals_its_reference_over_three_steps() {
 }
 
 #[test]
-fn the_squared_norm_is_that_of_all_elements() {
+fn the_squared_norm_equals_that_of_all_elements() {
     for device in everywhere() {
         for (seed, count) in [1, 13, 70_000, 200_001].into_iter().enumerate() {
             let values = Random(seed as u64).matrix(1, count, &device);

@@ -64,7 +64,7 @@ impl Driver {
         let library = self
             .libraries
             .iter()
-            .find_map(|name| unsafe { Library::new(name) }.ok())?;
+            .find_map(|name| unsafe { Library::new(*name) }.ok())?;
         // SAFETY: these are the functions' types in the vendors' headers (cuda.h, hip_runtime_api.h).
         unsafe {
             let init: Symbol<Init> = library.get(self.init).ok()?;
