@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use duel_backends::device;
-use duel_backends::ops::{self, KeySpan, Precision, QuerySegment, Served, Spans};
+use duel_backends::ops::{self, KeySpan, Moments8bit, Precision, QuerySegment, Served, Spans};
 use std::sync::{Arc, OnceLock};
 
 /// A small generator of its own, so that a failure names a seed and nothing else.
@@ -487,5 +487,52 @@ fn written_rows_equal_the_reference_and_leave_a_shared_matrix_alone() {
         let plain = ops::write_rows::reference(kept.clone(), new, &rows);
         close("write_rows", 3, &fused, &plain);
         kept.to_data().assert_eq(&before, true);
+    }
+}
+
+/// Codes are a few per cent apart, and rounding them leans to neither side: over many steps the moments are those of
+/// AdamW in the mean, and so is where the parameters go.
+#[test]
+fn adamw_in_8_bits_equals_adamw_in_the_mean() {
+    const COUNT: usize = 5000;
+    for device in everywhere() {
+        let mut random = Random(7);
+        let mut line = |_| random.matrix(1, COUNT, &device).reshape([COUNT]);
+        let [param, direction] = [0, 1].map(&mut line);
+        let zeros = Tensor::zeros([COUNT], &device);
+        let mut full = (param.clone(), zeros.clone(), zeros);
+        let mut packed = (param.clone(), Moments8bit::zeros(COUNT, &device));
+        for step in 1..=200 {
+            let grad = line(0) + direction.clone() * 0.5;
+            let how = ops::AdamW {
+                lr: 1e-3,
+                beta1: 0.9,
+                beta2: 0.99,
+                eps: 1e-8,
+                weight_decay: 0.01,
+                step,
+                grad_scale: 0.7,
+            };
+            full = ops::adamw(full.0, grad.clone(), full.1, full.2, how);
+            packed = ops::adamw_8bit(packed.0, grad, packed.1, how);
+        }
+        let host = |x: &Tensor<1>| x.to_data().iter::<f32>().collect::<Vec<f32>>();
+        let (first, second) = packed.1.values(COUNT);
+        let relative = |name: &str, found: &[f32], want: &[f32], most: f64, lean: f64| {
+            let size = want.iter().map(|x| f64::from(x.abs())).sum::<f64>() / COUNT as f64;
+            let off = found.iter().zip(want).map(|(a, b)| f64::from(a - b));
+            let far = off.clone().map(f64::abs).sum::<f64>() / COUNT as f64 / size;
+            let mean = off.sum::<f64>().abs() / COUNT as f64 / size;
+            assert!(
+                far < most && mean < lean,
+                "{name} is off by {far}, leans by {mean}"
+            );
+            assert!(far > 0.0, "{name} has more than 8 bits");
+        };
+        relative("first", &first, &host(&full.1), 0.05, 0.005);
+        relative("second", &second, &host(&full.2), 0.05, 0.01);
+        let moved = |x: &Tensor<1>| host(&(x.clone() - param.clone()));
+        relative("way", &moved(&packed.0), &moved(&full.0), 0.05, 0.005);
+        assert!(second.iter().all(|v| *v > 0.0), "a second moment divides");
     }
 }

@@ -8,6 +8,7 @@ use super::build::LoraShape;
 use super::cache::Cache;
 use super::files::parameters;
 use super::spec::{DecoderSpec, Head};
+use duel_backends::ops::adamw_8bit::BLOCK;
 use duel_backends::ops::target_logprobs::CHUNK;
 
 /// Bytes of a number.
@@ -123,6 +124,8 @@ pub struct Batch {
     pub saved: bool,
     /// The backward pass computes the blocks again, one at a time.
     pub recomputed: bool,
+    /// The moments have 8 bits each.
+    pub packed: bool,
 }
 
 /// Bytes of a training, by what they are for.
@@ -170,7 +173,11 @@ pub fn training(spec: &DecoderSpec, lora: Option<&LoraShape>, batch: Batch) -> T
     let forward = activations + of_head;
     let backward = weights;
     let saving = if batch.saved { 3 * weights } else { 0 };
-    let moments = 2 * weights;
+    let moments = match batch.packed {
+        // A code for each weight, and a scale for each block of them.
+        true => 2 * weights / 4 + 2 * weights / BLOCK as u64,
+        false => 2 * weights,
+    };
     let held = start + weights + moments;
     Training {
         start,

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::generate::precision;
 use crate::model::memory::{self, Batch, Drawing, Training};
 use crate::model::{DecoderSpec, Head};
-use crate::recipe::{Data, History, Lora, Overlong, Recipe, Reward, Sampling, Train};
+use crate::recipe::{Data, History, Lora, Optim, Overlong, Recipe, Reward, Sampling, Train};
 use crate::text::{Chat, Limits};
 use crate::trainer::Plan;
 use base::{Base, base, named};
@@ -377,6 +377,7 @@ impl Planner<'_> {
             accumulated: train.rows_per_step() > 1,
             saved: true,
             recomputed: train.gradient_checkpointing,
+            packed: train.optim == Optim::Adamw8bit,
         };
         let plan = sizes
             .as_ref()

@@ -40,7 +40,7 @@ pub use sampling::{Sampling, WeightDtype};
 pub use schema::schema;
 pub use show::{hash_of, without_effect};
 pub use stages::{Dpo, Eval, Reward, Sft};
-pub use train::{LrSchedulerType, Train};
+pub use train::{LrSchedulerType, Optim, Train};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -38,6 +38,8 @@ pub struct Train {
     /// Keep only what goes into each block and compute the blocks again for the backward pass: a fraction of the
     /// memory for activations, 15 to 30 % more time, the same bits.
     pub gradient_checkpointing: bool,
+    /// How the optimiser keeps its moments.
+    pub optim: Optim,
     /// AdamW's decoupled weight decay.
     #[schemars(range(min = 0.0))]
     pub weight_decay: f64,
@@ -89,6 +91,7 @@ impl Default for Train {
             gradient_accumulation_steps: 16,
             max_tokens_per_batch: 4096,
             gradient_checkpointing: false,
+            optim: Optim::Adamw,
             weight_decay: 0.0,
             adam_beta1: 0.9,
             adam_beta2: 0.999,
@@ -100,6 +103,18 @@ impl Default for Train {
             save_total_limit: 1,
         }
     }
+}
+
+/// How the optimiser keeps its moments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Optim {
+    /// AdamW, in f32.
+    #[default]
+    Adamw,
+    /// AdamW with 8 bits for each moment: a quarter of their memory.
+    #[serde(rename = "adamw_8bit")]
+    Adamw8bit,
 }
 
 /// What the learning rate does after its warm-up.

@@ -10,7 +10,7 @@ use duel::model::params::is_adapter;
 use duel::model::{Decoder, DecoderSpec};
 use duel::objective::{Example, Objective, Outcome, Sft};
 use duel::recipe::loss::LossType;
-use duel::recipe::{LrSchedulerType, Train};
+use duel::recipe::{LrSchedulerType, Optim, Train};
 use duel::trainer::{Gradients, Optimizer};
 use duel::trie::{Sequence, Trie};
 use std::collections::BTreeMap;
@@ -133,11 +133,17 @@ fn resumed_is_uninterrupted_bit_for_bit() {
         ..train(6)
     };
     let base = language_model(21);
-    let starts: [(&str, Decoder); 2] = [
-        ("whole", all(&base)),
-        ("adapter", adapted(&base).tracked(is_adapter)),
+    let adapter = adapted(&base).tracked(is_adapter);
+    let starts = [
+        ("whole", all(&base), Optim::Adamw),
+        ("adapter", adapter, Optim::Adamw),
+        ("8-bit moments", all(&base), Optim::Adamw8bit),
     ];
-    for (name, start) in starts {
+    for (name, start, optim) in starts {
+        let train = Train {
+            optim,
+            ..train.clone()
+        };
         let undisturbed = fit(start.clone(), dpo(LossType::BcoPair), &rows, &train, None);
         let folder = tempfile::tempdir().unwrap();
         let crashed = fit(
@@ -465,4 +471,29 @@ fn the_size_of_the_trained_matrices_leaves_out_vectors_and_what_stands_still() {
         rms(&adapter, |name, _| is_adapter(name)),
     );
     assert_eq!(start.tracked(|_| false).trained_rms(), 0.0);
+}
+
+/// The same training with 8-bit moments ends at the same loss, having gone nearly the same way.
+#[test]
+fn eight_bit_moments_learn_what_full_ones_learn() {
+    let run = |optim| {
+        let train = Train { optim, ..train(60) };
+        fit(
+            all(&language_model(23)),
+            dpo(LossType::Sigmoid),
+            &pairs(8),
+            &train,
+            None,
+        )
+    };
+    let (full, packed) = (run(Optim::Adamw), run(Optim::Adamw8bit));
+    let (first, last) = (full.first("loss"), full.last("loss"));
+    let learnt = first - last;
+    assert!(learnt > 0.1, "{first} to {last}");
+    assert!(
+        (packed.last("loss") - last).abs() < 0.05 * learnt,
+        "{}",
+        packed.last("loss")
+    );
+    assert_ne!(packed.last("loss"), last);
 }

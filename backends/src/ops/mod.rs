@@ -3,6 +3,7 @@
 //! every device can do everything.
 
 pub mod adamw;
+pub mod adamw_8bit;
 pub mod add_rows;
 pub mod attention;
 pub mod linear;
@@ -15,6 +16,7 @@ pub mod target_logprobs;
 pub mod write_rows;
 
 pub use adamw::{AdamW, adamw};
+pub use adamw_8bit::{Moments8bit, adamw_8bit};
 pub use add_rows::add_rows;
 pub use attention::{KeySpan, QuerySegment, Spans, attention};
 pub use linear::linear;

@@ -23,36 +23,36 @@ pub struct Method {
     pub lora: bool,
     /// Blocks are computed again for the backward pass.
     pub recomputed: bool,
+    /// AdamW's moments have 8 bits.
+    pub packed: bool,
 }
 
 impl Method {
     /// All of them, the largest first.
-    pub const ALL: [Self; 4] = [
-        Self {
-            lora: false,
-            recomputed: false,
-        },
-        Self {
-            lora: false,
-            recomputed: true,
-        },
-        Self {
-            lora: true,
-            recomputed: false,
-        },
-        Self {
-            lora: true,
-            recomputed: true,
-        },
+    pub const ALL: [Self; 5] = [
+        Self::new(false, false, false),
+        Self::new(false, true, false),
+        Self::new(false, true, true),
+        Self::new(true, false, false),
+        Self::new(true, true, false),
     ];
+
+    const fn new(lora: bool, recomputed: bool, packed: bool) -> Self {
+        Self {
+            lora,
+            recomputed,
+            packed,
+        }
+    }
 
     /// As a table names it.
     pub fn name(self) -> &'static str {
-        match (self.lora, self.recomputed) {
-            (false, false) => "all weights",
-            (false, true) => "all weights, gradient_checkpointing",
-            (true, false) => "LoRA",
-            (true, true) => "LoRA, gradient_checkpointing",
+        match (self.lora, self.recomputed, self.packed) {
+            (false, false, _) => "all weights",
+            (false, true, false) => "all weights, gradient_checkpointing",
+            (false, true, true) => "all weights, gradient_checkpointing, adamw_8bit",
+            (true, false, _) => "LoRA",
+            (true, true, _) => "LoRA, gradient_checkpointing",
         }
     }
 }
@@ -73,6 +73,7 @@ impl Known {
             accumulated: true,
             saved: false,
             recomputed: method.recomputed,
+            packed: method.packed,
         };
         let lora = method.lora.then_some(&lora);
         memory::resident(memory::training(&self.spec, lora, batch).peak)

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::memory::Batch;
 use crate::pipeline::examples::Prepared;
-use crate::recipe::Train;
+use crate::recipe::{Optim, Train};
 use crate::trainer::Plan;
 use crate::trie::{Trie, pack};
 
@@ -64,6 +64,7 @@ impl Sizes {
         let mut largest = Batch {
             saved: plan.steps > train.save_steps,
             recomputed: train.gradient_checkpointing,
+            packed: train.optim == Optim::Adamw8bit,
             ..Batch::default()
         };
         for step in 0..plan.steps.min(STEPS) {

@@ -3,7 +3,7 @@
 use super::{Estimate, estimate};
 use crate::error::{Error, Result};
 use crate::pipeline::Until;
-use crate::recipe::{Lora, Recipe, Sampling, Train, WeightDtype};
+use crate::recipe::{Lora, Optim, Recipe, Sampling, Train, WeightDtype};
 use duel_backends::device::{self, Found};
 use serde::Serialize;
 
@@ -127,16 +127,19 @@ enum Price {
     Batch,
     Recompute,
     Serve,
+    Pack,
     Adapter,
 }
 
-use Price::{Adapter, Batch, Recompute, Serve};
+use Price::{Adapter, Batch, Pack, Recompute, Serve};
 
 const PRICES: &[&[Price]] = &[
     &[Batch],
     &[Recompute],
     &[Batch, Recompute],
     &[Batch, Recompute, Serve],
+    &[Pack],
+    &[Batch, Recompute, Serve, Pack],
     &[Adapter],
     &[Adapter, Batch],
     &[Adapter, Batch, Recompute, Serve],
@@ -148,6 +151,7 @@ impl Price {
             Batch => "smaller micro-batches, same results",
             Recompute => "blocks computed again, 15 to 30 % more time, same results",
             Serve => "responses drawn from bf16 weights",
+            Pack => "AdamW's moments in 8 bits",
             Adapter => "an adapter is trained, not the weights",
         }
     }
@@ -191,6 +195,10 @@ impl Price {
             Recompute => {
                 train.gradient_checkpointing = true;
                 note(&format!("{table}.train.gradient_checkpointing"), "true");
+            }
+            Pack if train.optim == Optim::Adamw => {
+                train.optim = Optim::Adamw8bit;
+                note(&format!("{table}.train.optim"), "adamw_8bit");
             }
             Adapter if lora.is_none() => {
                 *lora = Some(Lora::default());

@@ -11,16 +11,16 @@ use burn_cubecl::cubecl::prelude::*;
 
 /// The numbers of [`AdamW`] as the update uses them.
 #[derive(CubeLaunch, CubeType)]
-struct Numbers {
-    beta1: f32,
-    beta2: f32,
-    rest1: f32,
-    rest2: f32,
-    eps: f32,
-    rate: f32,
-    inverse_root: f32,
-    keep: f32,
-    grad_scale: f32,
+pub struct Numbers {
+    pub beta1: f32,
+    pub beta2: f32,
+    pub rest1: f32,
+    pub rest2: f32,
+    pub eps: f32,
+    pub rate: f32,
+    pub inverse_root: f32,
+    pub keep: f32,
+    pub grad_scale: f32,
 }
 
 #[cube(launch_unchecked)]
@@ -77,6 +77,22 @@ fn squares<F: Float>(
 /// Elements whose squares one cube adds up.
 const EACH: usize = 1 << 16;
 
+/// [`AdamW`] as the kernels take it.
+pub fn numbers(how: AdamW) -> NumbersLaunch {
+    let (rate, root) = how.corrections();
+    NumbersLaunch::new(
+        how.beta1 as f32,
+        how.beta2 as f32,
+        (1.0 - how.beta1) as f32,
+        (1.0 - how.beta2) as f32,
+        how.eps as f32,
+        rate as f32,
+        (1.0 / root) as f32,
+        (1.0 - how.lr * how.weight_decay) as f32,
+        how.grad_scale as f32,
+    )
+}
+
 impl AdamWOp for Cube {
     fn adamw(
         param: FloatTensor<Self>,
@@ -87,18 +103,6 @@ impl AdamWOp for Cube {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let grad = cube::dense(grad);
         let [param, first, second] = [param, first, second].map(cube::owned);
-        let (rate, root) = how.corrections();
-        let numbers = NumbersLaunch::new(
-            how.beta1 as f32,
-            how.beta2 as f32,
-            (1.0 - how.beta1) as f32,
-            (1.0 - how.beta2) as f32,
-            how.eps as f32,
-            rate as f32,
-            (1.0 / root) as f32,
-            (1.0 - how.lr * how.weight_decay) as f32,
-            how.grad_scale as f32,
-        );
         let (count, dim) = cube::by_element(&param, cube::count(&param));
         let (client, format) = (param.client.clone(), cube::format(&param));
         // SAFETY: a unit past the end touches nothing.
@@ -111,7 +115,7 @@ impl AdamWOp for Cube {
                 grad.into_buffer_arg(),
                 first.clone().into_buffer_arg(),
                 second.clone().into_buffer_arg(),
-                numbers,
+                numbers(how),
                 format,
             );
         }

@@ -2,7 +2,7 @@
 //! tensors, and the squared norm that gradient clipping needs.
 
 #[cfg(feature = "cube")]
-mod cube;
+pub(super) mod cube;
 
 use super::fused;
 use crate::clock::{self, Work};
@@ -33,7 +33,7 @@ pub struct AdamW {
 
 impl AdamW {
     /// `(lr / (1 - beta1^t), sqrt(1 - beta2^t))`.
-    fn corrections(&self) -> (f64, f64) {
+    pub(super) fn corrections(&self) -> (f64, f64) {
         let step = i32::try_from(self.step).unwrap_or(i32::MAX);
         let first = 1.0 - self.beta1.powi(step);
         let second = 1.0 - self.beta2.powi(step);

@@ -1,0 +1,215 @@
+//! AdamW with its two moments in 8 bits each (Dettmers et al. 2022, "8-bit optimizers via block-wise quantization"): a
+//! quarter of the memory.
+//!
+//! Every [`BLOCK`] elements share the largest moment as their scale. A code stands for `scale (c / 127)^2` of the first
+//! moment and `scale (c / 255)^4` of the second, so that small moments keep their relative precision, and codes are
+//! rounded up or down at random, in proportion: a second moment changes by a thousandth a step, which rounding to the
+//! nearest would swallow. A second moment above zero never becomes zero, as it divides.
+
+#[cfg(feature = "cube")]
+mod cube;
+
+use super::AdamW;
+use crate::clock::{self, Work};
+use crate::cpu;
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use rayon::prelude::*;
+
+/// Elements that share a scale.
+pub const BLOCK: usize = 256;
+
+/// Two elements lie in one word: first moment in the low byte of each half, second moment in the high byte.
+const PER_WORD: usize = 2;
+
+/// The moments of one parameter.
+#[derive(Debug, Clone)]
+pub struct Moments8bit {
+    /// Codes, `[blocks * BLOCK / 2]`.
+    words: Tensor<1, Int>,
+    /// Scales of the first and the second moments of each block, `[blocks * 2]`.
+    scales: Tensor<1>,
+}
+
+impl Moments8bit {
+    /// Of a parameter of `count` elements that was never updated.
+    pub fn zeros(count: usize, device: &Device) -> Self {
+        let blocks = count.div_ceil(BLOCK);
+        Self::new(&vec![[0; 2]; blocks * BLOCK], vec![0.0; 2 * blocks], device)
+    }
+
+    /// From the codes of both moments of each element, whole blocks, and the scales.
+    ///
+    /// # Panics
+    /// If there are not two scales to each block of codes.
+    pub fn new(codes: &[[u8; 2]], scales: Vec<f32>, device: &Device) -> Self {
+        assert_eq!(codes.len() / BLOCK * 2, scales.len(), "two scales a block");
+        let word =
+            |pair: &[[u8; 2]]| i32::from_le_bytes([pair[0][0], pair[0][1], pair[1][0], pair[1][1]]);
+        let words: Vec<i32> = codes.chunks_exact(PER_WORD).map(word).collect();
+        let (words_len, scales_len) = (words.len(), scales.len());
+        Self {
+            words: Tensor::from_data(TensorData::new(words, [words_len]), (device, DType::I32)),
+            scales: Tensor::from_data(TensorData::new(scales, [scales_len]), device),
+        }
+    }
+
+    /// The codes of both moments of each element, whole blocks, and the scales, on the host.
+    pub fn to_host(&self) -> (Vec<[u8; 2]>, Vec<f32>) {
+        let words: Vec<i32> = self.words.clone().into_data().iter::<i32>().collect();
+        let codes = words.iter().flat_map(|word| {
+            let [a, b, c, d] = word.to_le_bytes();
+            [[a, b], [c, d]]
+        });
+        let scales = self.scales.clone().into_data().iter::<f32>().collect();
+        (codes.collect(), scales)
+    }
+
+    /// What the codes of the first `count` elements stand for: first and second moments.
+    pub fn values(&self, count: usize) -> (Vec<f32>, Vec<f32>) {
+        let (codes, scales) = self.to_host();
+        let value = |(i, &codes): (usize, &[u8; 2])| {
+            let block = i / BLOCK * 2;
+            decoded(codes, scales[block], scales[block + 1])
+        };
+        codes[..count].iter().enumerate().map(value).unzip()
+    }
+}
+
+/// `(parameter, moments)` after the update; see [`super::adamw()`].
+///
+/// # Panics
+/// If no fused body serves the parameter: f32 on any device.
+pub fn adamw_8bit(
+    param: Tensor<1>,
+    grad: Tensor<1>,
+    moments: Moments8bit,
+    how: AdamW,
+) -> (Tensor<1>, Moments8bit) {
+    let (param, words, scales) = <Dispatch as AdamW8bit>::adamw_8bit(
+        param.into_dispatch(),
+        grad.into_dispatch(),
+        moments.words.into_dispatch(),
+        moments.scales.into_dispatch(),
+        how,
+    );
+    let moments = Moments8bit {
+        words: Tensor::from_dispatch(words),
+        scales: Tensor::from_dispatch(scales),
+    };
+    (Tensor::from_dispatch(param), moments)
+}
+
+/// The op on a backend's own tensors.
+#[backend_extension(Flex, Cube: cfg(feature = "cube"))]
+pub trait AdamW8bit: Backend {
+    /// See [`adamw_8bit`].
+    fn adamw_8bit(
+        param: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        how: AdamW,
+    ) -> (FloatTensor<Self>, IntTensor<Self>, FloatTensor<Self>);
+}
+
+fn decoded([first, second]: [u8; 2], first_scale: f32, second_scale: f32) -> (f32, f32) {
+    let m = f32::from(first.cast_signed()) / 127.0;
+    let v = f32::from(second) / 255.0;
+    (first_scale * m * m.abs(), second_scale * v * v * v * v)
+}
+
+/// `share` of the scale, 0 to 1, as a code: `m` and `v` are the shares under their roots.
+#[inline(always)]
+fn encoded(first: f32, second: f32, first_scale: f32, second_scale: f32, draw: u32) -> [u8; 2] {
+    let (up_first, up_second) = ((draw & 0xffff) as f32, (draw >> 16) as f32);
+    let share = |value: f32, scale: f32| if scale > 0.0 { value / scale } else { 0.0 };
+    let m = 127.0 * share(first.abs(), first_scale).sqrt() + up_first / 65_536.0;
+    let v = 255.0 * share(second, second_scale).sqrt().sqrt() + up_second / 65_536.0;
+    let m = m.min(127.0) as i8;
+    let v = (v.min(255.0) as u8).max(u8::from(second > 0.0));
+    [if first < 0.0 { -m } else { m }.cast_unsigned(), v]
+}
+
+/// Thirty-two bits for an element at a step, the same on every device ("lowbias32", Wellons 2018).
+#[inline(always)]
+fn draw(element: u32, step: u32) -> u32 {
+    let mut x = element ^ step.wrapping_mul(0x9e37_79b9);
+    x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
+    x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
+    x ^ (x >> 16)
+}
+
+impl AdamW8bit for Flex {
+    fn adamw_8bit(
+        param: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        how: AdamW,
+    ) -> (FloatTensor<Self>, IntTensor<Self>, FloatTensor<Self>) {
+        clock::measure(Work::Optimiser, || {
+            let grad = cpu::dense(grad);
+            let [mut param, mut words, mut scales] = [param, words, scales].map(cpu::owned);
+            cpu::slice_mut(&mut param)
+                .par_chunks_mut(BLOCK)
+                .zip(cpu::slice(&grad).par_chunks(BLOCK))
+                .zip(codes_mut(&mut words).par_chunks_mut(BLOCK / PER_WORD))
+                .zip(cpu::slice_mut(&mut scales).par_chunks_mut(2))
+                .enumerate()
+                .with_min_len(64)
+                .for_each(|(block, (((param, grad), words), scales))| {
+                    crate::simd::vectorize(|| update(block, param, grad, words, scales, how));
+                });
+            (param, words, scales)
+        })
+    }
+}
+
+fn codes_mut(words: &mut FlexTensor) -> &mut [i32] {
+    let elements = words.layout().num_elements();
+    &mut words.storage_mut::<i32>()[..elements]
+}
+
+/// One block: the moments out of their codes, the update, and back.
+#[inline(always)]
+fn update(
+    block: usize,
+    param: &mut [f32],
+    grad: &[f32],
+    words: &mut [i32],
+    scales: &mut [f32],
+    how: AdamW,
+) {
+    let (rate, root) = how.corrections();
+    let [rate, inverse_root] = [rate as f32, (1.0 / root) as f32];
+    let [beta1, beta2, eps] = [how.beta1 as f32, how.beta2 as f32, how.eps as f32];
+    let [rest1, rest2] = [(1.0 - how.beta1) as f32, (1.0 - how.beta2) as f32];
+    let keep = (1.0 - how.lr * how.weight_decay) as f32;
+    let scale = how.grad_scale as f32;
+    let (mut first, mut second) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+    let mut largest = [0.0f32; 2];
+    for i in 0..param.len() {
+        let bytes = words[i / PER_WORD].to_le_bytes();
+        let at = i % PER_WORD * 2;
+        let (m, v) = decoded([bytes[at], bytes[at + 1]], scales[0], scales[1]);
+        let g = grad[i] * scale;
+        first[i] = m * beta1 + g * rest1;
+        second[i] = v * beta2 + g * g * rest2;
+        let denominator = second[i].sqrt() * inverse_root + eps;
+        param[i] = param[i] * keep - first[i] / denominator * rate;
+        largest = [largest[0].max(first[i].abs()), largest[1].max(second[i])];
+    }
+    let start = (block * BLOCK) as u32;
+    for (w, word) in words.iter_mut().enumerate() {
+        let code = |i: usize| {
+            let draw = draw(start + i as u32, how.step as u32);
+            encoded(first[i], second[i], largest[0], largest[1], draw)
+        };
+        let ([a, b], [c, d]) = (code(w * PER_WORD), code(w * PER_WORD + 1));
+        *word = i32::from_le_bytes([a, b, c, d]);
+    }
+    scales.copy_from_slice(&largest);
+}
