@@ -20,23 +20,23 @@ fn draw(element: u32, step: u32) -> u32 {
     x ^ (x >> 16u32)
 }
 
-/// `value / scale`, or 0 where all of the block is 0.
+/// One over a scale, or 0 where all of the block is 0.
 #[cube]
-fn share(value: f32, scale: f32) -> f32 {
-    let mut share = 0.0f32;
+fn inverse(scale: f32) -> f32 {
+    let mut inverse = 0.0f32;
     if scale > 0.0 {
-        share = value / scale;
+        inverse = 1.0 / scale;
     }
-    share
+    inverse
 }
 
 /// Both codes of one element, in 16 bits.
 #[cube]
-fn encoded(first: f32, second: f32, first_scale: f32, second_scale: f32, draw: u32) -> u32 {
+fn encoded(first: f32, second: f32, inverse_first: f32, inverse_second: f32, draw: u32) -> u32 {
     let up_first = f32::cast_from(draw & 0xffffu32) / 65_536.0;
     let up_second = f32::cast_from(draw >> 16u32) / 65_536.0;
-    let m = 127.0 * share(first.abs(), first_scale).sqrt() + up_first;
-    let v = 255.0 * share(second, second_scale).sqrt().sqrt() + up_second;
+    let m = 127.0 * (first.abs() * inverse_first).sqrt() + up_first;
+    let v = 255.0 * (second * inverse_second).sqrt().sqrt() + up_second;
     let m = m.min(127.0);
     let v = v.min(255.0);
     let mut m = u32::cast_from(m.floor());
@@ -96,21 +96,23 @@ fn update(
         }
         let largest_first = cube::cube_max(largest_first, &mut shared, planes);
         let largest_second = cube::cube_max(largest_second, &mut shared, planes);
+        let inverse_first = inverse(largest_first);
+        let inverse_second = inverse(largest_second);
         #[unroll]
         for w in 0..OWN / PER_WORD {
             let at = (start + w * PER_WORD) as u32;
             let low = encoded(
                 first[w * PER_WORD],
                 second[w * PER_WORD],
-                largest_first,
-                largest_second,
+                inverse_first,
+                inverse_second,
                 draw(at, step),
             );
             let high = encoded(
                 first[w * PER_WORD + 1],
                 second[w * PER_WORD + 1],
-                largest_first,
-                largest_second,
+                inverse_first,
+                inverse_second,
                 draw(at + 1, step),
             );
             words[start / PER_WORD + w] = low | (high << 16u32);

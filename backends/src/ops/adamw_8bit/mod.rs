@@ -121,16 +121,15 @@ fn decoded([first, second]: [u8; 2], first_scale: f32, second_scale: f32) -> (f3
     (first_scale * m * m.abs(), second_scale * v * v * v * v)
 }
 
-/// `share` of the scale, 0 to 1, as a code: `m` and `v` are the shares under their roots.
+/// Both codes of one element, in 16 bits; `inverse` is one over each scale, or 0 where all of the block is 0.
 #[inline(always)]
-fn encoded(first: f32, second: f32, first_scale: f32, second_scale: f32, draw: u32) -> [u8; 2] {
-    let (up_first, up_second) = ((draw & 0xffff) as f32, (draw >> 16) as f32);
-    let share = |value: f32, scale: f32| if scale > 0.0 { value / scale } else { 0.0 };
-    let m = 127.0 * share(first.abs(), first_scale).sqrt() + up_first / 65_536.0;
-    let v = 255.0 * share(second, second_scale).sqrt().sqrt() + up_second / 65_536.0;
-    let m = m.min(127.0) as i8;
-    let v = (v.min(255.0) as u8).max(u8::from(second > 0.0));
-    [if first < 0.0 { -m } else { m }.cast_unsigned(), v]
+fn encoded(first: f32, second: f32, inverse: [f32; 2], draw: u32) -> u32 {
+    let up = [draw & 0xffff, draw >> 16].map(|bits| bits as f32 / 65_536.0);
+    let m = (127.0 * (first.abs() * inverse[0]).sqrt() + up[0]).min(127.0) as i32;
+    let v = (255.0 * (second * inverse[1]).sqrt().sqrt() + up[1]).min(255.0) as i32;
+    let m = if first < 0.0 { -m } else { m };
+    let v = v.max(i32::from(second > 0.0));
+    (m & 255 | v << 8).cast_unsigned()
 }
 
 /// Thirty-two bits for an element at a step, the same on every device ("lowbias32", Wellons 2018).
@@ -190,26 +189,35 @@ fn update(
     let keep = (1.0 - how.lr * how.weight_decay) as f32;
     let scale = how.grad_scale as f32;
     let (mut first, mut second) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
-    let mut largest = [0.0f32; 2];
-    for i in 0..param.len() {
-        let bytes = words[i / PER_WORD].to_le_bytes();
-        let at = i % PER_WORD * 2;
-        let (m, v) = decoded([bytes[at], bytes[at + 1]], scales[0], scales[1]);
-        let g = grad[i] * scale;
-        first[i] = m * beta1 + g * rest1;
-        second[i] = v * beta2 + g * g * rest2;
-        let denominator = second[i].sqrt() * inverse_root + eps;
-        param[i] = param[i] * keep - first[i] / denominator * rate;
-        largest = [largest[0].max(first[i].abs()), largest[1].max(second[i])];
+    // Loops of their own, so that each runs over whole vectors.
+    for (w, word) in words.iter().enumerate() {
+        let [a, b, c, d] = word.to_le_bytes();
+        let at = w * PER_WORD;
+        (first[at], second[at]) = (f32::from(a.cast_signed()), f32::from(b));
+        (first[at + 1], second[at + 1]) = (f32::from(c.cast_signed()), f32::from(d));
     }
+    let (mut largest_first, mut largest_second) = (0.0f32, 0.0f32);
+    let moments = first.iter_mut().zip(second.iter_mut());
+    for ((param, grad), (first, second)) in param.iter_mut().zip(grad).zip(moments) {
+        let (m, v) = (*first / 127.0, *second / 255.0);
+        let g = grad * scale;
+        *first = scales[0] * m * m.abs() * beta1 + g * rest1;
+        *second = scales[1] * v * v * v * v * beta2 + g * g * rest2;
+        let denominator = second.sqrt() * inverse_root + eps;
+        *param = *param * keep - *first / denominator * rate;
+        largest_first = largest_first.max(first.abs());
+        largest_second = largest_second.max(*second);
+    }
+    let largest = [largest_first, largest_second];
+    let inverse = largest.map(|scale| if scale > 0.0 { 1.0 / scale } else { 0.0 });
+    let mut codes = [0u32; BLOCK];
     let start = (block * BLOCK) as u32;
-    for (w, word) in words.iter_mut().enumerate() {
-        let code = |i: usize| {
-            let draw = draw(start + i as u32, how.step as u32);
-            encoded(first[i], second[i], largest[0], largest[1], draw)
-        };
-        let ([a, b], [c, d]) = (code(w * PER_WORD), code(w * PER_WORD + 1));
-        *word = i32::from_le_bytes([a, b, c, d]);
+    for (i, code) in codes.iter_mut().enumerate() {
+        let draw = draw(start + i as u32, how.step as u32);
+        *code = encoded(first[i], second[i], inverse, draw);
+    }
+    for (word, pair) in words.iter_mut().zip(codes.as_chunks::<PER_WORD>().0) {
+        *word = (pair[0] | pair[1] << 16).cast_signed();
     }
     scales.copy_from_slice(&largest);
 }
