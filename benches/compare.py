@@ -41,6 +41,7 @@ def main():
     options.add_argument("--data", required=True)
     options.add_argument("--gguf", help="the same weights in f32 for llama.cpp")
     options.add_argument("--gguf-q8", help="the same weights in q8_0 for llama.cpp")
+    options.add_argument("--backend", default="cpu", help="where duel computes; TRL takes the card it finds by itself")
     options.add_argument("--turns", type=int, default=2)
     options.add_argument("--steps", type=int, default=8)
     options.add_argument("--warm", type=int, default=2)
@@ -98,6 +99,7 @@ def row(kind, name, own, other):
 
 def ours(kind, asked):
     common = ["--model", asked.model, "--data", asked.data, "--max-length", str(MAX_LENGTH), "--json"]
+    common += ["--backend", asked.backend]
     if kind in TRAINED:
         steps, warm = counted(kind, asked)
         counts = ["--pairs", str(asked.pairs), "--steps", str(steps), "--warm", str(warm)]
@@ -128,7 +130,7 @@ def counted(kind, asked):
 def theirs(name, kind, asked):
     steps, warm = counted(kind, asked)
     words = ["--model", asked.model, "--data", asked.data, "--steps", str(steps), "--warm", str(warm)]
-    words += ["--launched", repr(time.time())]
+    words += ["--launched", repr(time.time()), "--backend", asked.backend]
     words += ["--pairs", str(asked.pairs)] + (["--gguf", gguf(kind, asked)] if gguf(kind, asked) else [])
     return run([sys.executable, __file__, "--peer", f"{name}: {kind}", *words])
 
@@ -184,7 +186,8 @@ def train(kind, asked):
         max_length=MAX_LENGTH,
         learning_rate=1e-5 if lora else 1e-6,
         lr_scheduler_type="constant",
-        use_cpu=True,
+        use_cpu=asked.backend == "cpu",
+        bf16=asked.backend != "cpu",
         bf16=False,
         gradient_checkpointing=False,
         save_strategy="no",

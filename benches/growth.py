@@ -33,6 +33,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--duel", required=True)
     options.add_argument("--out", required=True)
+    options.add_argument("--backend", default="cpu", help="where duel computes")
     options.add_argument("--only", default="", help="tables that begin with one of these, comma-separated")
     asked = options.parse_args()
     wanted = tuple(asked.only.split(","))
@@ -123,7 +124,7 @@ def grow(asked, title, points):
 
 
 def bench(asked, words, model, data):
-    command = [asked.duel, "bench", *words, "--model", model, "--data", data, "--json"]
+    command = [asked.duel, "bench", *words, "--model", model, "--data", data, "--backend", asked.backend, "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stderr[-2000:]}")

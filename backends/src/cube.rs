@@ -145,3 +145,54 @@ fn gather(value: f32, shared: &mut Shared<[f32]>, #[comptime] planes: bool) -> u
     sync_cube();
     parts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device;
+
+    const UNITS: usize = 64;
+
+    /// Sum and maximum of as many values as there are units.
+    #[cube(launch)]
+    fn reduce(values: &[f32], out: &mut [f32], #[comptime] planes: bool) {
+        let mut shared = Shared::<[f32]>::new_slice(UNITS);
+        let value = values[UNIT_POS as usize];
+        let sum = cube_sum(value, &mut shared, planes);
+        let max = cube_max(value, &mut shared, planes);
+        // The last unit writes: every one of them has the result.
+        if UNIT_POS as usize == UNITS - 1 {
+            out[0] = sum;
+            out[1] = max;
+        }
+    }
+
+    /// A card without plane operations takes the other way, which the cards at hand may never do by themselves.
+    #[test]
+    fn sums_with_planes_and_without_them_are_equal_on_each_device() {
+        for found in device::found() {
+            let device = device::open(found.backend, found.index).expect("it was found");
+            let DispatchDevice::Cube(device) = device.as_dispatch() else {
+                continue;
+            };
+            let client = device.client();
+            let values: Vec<f32> = (0..UNITS).map(|i| (i * 37 % 64) as f32 - 20.0).collect();
+            let with_planes = client.properties().features.plane.contains(Plane::Ops);
+            for planes in [false, with_planes] {
+                let out = client.create_from_slice(f32::as_bytes(&[0.0, 0.0]));
+                let input = client.create_from_slice(f32::as_bytes(&values));
+                // SAFETY: the handles hold as many numbers as is said.
+                let (input, output) = unsafe {
+                    (
+                        BufferArg::from_raw_parts(input, UNITS),
+                        BufferArg::from_raw_parts(out.clone(), 2),
+                    )
+                };
+                let (count, dim) = (CubeCount::Static(1, 1, 1), CubeDim::new_1d(UNITS as u32));
+                reduce::launch(&client, count, dim, input, output, planes);
+                let bytes = client.read_one(out).expect("the kernel runs");
+                assert_eq!(f32::from_bytes(&bytes), [736.0, 43.0], "planes: {planes}");
+            }
+        }
+    }
+}
