@@ -188,7 +188,6 @@ def train(kind, asked):
         lr_scheduler_type="constant",
         use_cpu=asked.backend == "cpu",
         bf16=asked.backend != "cpu",
-        bf16=False,
         gradient_checkpointing=False,
         save_strategy="no",
         report_to="none",

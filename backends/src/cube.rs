@@ -14,13 +14,13 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 
-/// Whether the kernels serve this tensor: on a graphics card, in a float format that kernels can read.
+/// Whether the kernels serve this tensor: on a graphics card, in f32, the only format they were tried in.
 pub fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
     let on_card = matches!(
         tensor.device().inner().as_dispatch(),
         DispatchDevice::Cube(_)
     );
-    on_card && matches!(tensor.dtype(), DType::F32 | DType::BF16 | DType::F16)
+    on_card && tensor.dtype() == DType::F32
 }
 
 /// The tensor with its elements in row-major order without gaps.
@@ -92,10 +92,17 @@ pub fn by_row(like: &CubeTensor, rows: usize, width: usize) -> (CubeCount, CubeD
     )
 }
 
-/// Whether the units of a plane can add without shared memory.
-pub fn adds_in_planes(like: &CubeTensor) -> bool {
+/// Whether cubes of `units` may reduce plane by plane: planes can, all have one size, and they divide a cube.
+pub fn adds_in_planes(like: &CubeTensor, units: u32) -> bool {
     let properties = like.client.properties();
+    let (least, most) = (
+        properties.hardware.plane_size_min,
+        properties.hardware.plane_size_max,
+    );
     properties.features.plane.contains(Plane::Ops)
+        && least == most
+        && least > 0
+        && units.is_multiple_of(least)
 }
 
 /// The sum of `value` over all units of the cube, given to each of them. `shared` has room for one number a unit.
@@ -177,7 +184,8 @@ mod tests {
             };
             let client = device.client();
             let values: Vec<f32> = (0..UNITS).map(|i| (i * 37 % 64) as f32 - 20.0).collect();
-            let with_planes = client.properties().features.plane.contains(Plane::Ops);
+            let with_planes = client.properties().features.plane.contains(Plane::Ops)
+                && client.properties().hardware.plane_size_max <= UNITS as u32;
             for planes in [false, with_planes] {
                 let out = client.create_from_slice(f32::as_bytes(&[0.0, 0.0]));
                 let input = client.create_from_slice(f32::as_bytes(&values));

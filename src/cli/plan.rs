@@ -1,7 +1,7 @@
 //! `duel plan`: what a recipe takes in memory before it runs, or what fits where before there is a recipe.
 
 use super::{Global, output};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pipeline::Until;
 use crate::pipeline::estimate::{
     Estimate, Known, Method, StageEstimate, Way, estimate, known, memory_of, ways,
@@ -36,6 +36,10 @@ impl Plan {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
         let Some(name) = &self.recipe else {
+            if !self.set.is_empty() {
+                return Err(Error::user("--set changes a recipe, and none was named")
+                    .hint("`duel recipe list` shows those that are shipped"));
+            }
             return match global.json {
                 true => self.known_json(),
                 false => output::print(&output::table(&header(), rows(&known(), self.max_length))),
@@ -113,7 +117,7 @@ pub fn markdown() -> String {
          `duel plan` without a recipe, at `--max-length {MAX_LENGTH}`: memory at the peak of a DPO step of one pair, its \
          prompt half of each\nrow, in f32 with AdamW, and the cards that have it. Longer batches are cut into \
          micro-batches, so that more pairs a step cost\ntime and no memory. `duel plan RECIPE` says it of a recipe, part \
-         by part; a run that surely does not fit is refused before it\nloads anything, with the three cheapest ways to \
+         by part; a new run that surely does not fit is refused before\nit loads anything, with the three cheapest ways to \
          make it fit.\n\n\
          The formula is checked against measured peaks of SmolLM2-135M on the CPU (within 10 %: a test in \
          src/model/memory.rs, and\nbenches/growth.py up to 1 billion parameters). On a graphics card it has not been \

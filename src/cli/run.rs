@@ -198,11 +198,9 @@ pub fn execute(loaded: &Loaded, global: &Global, until: Until, redo: bool) -> Re
         redo,
     };
     let chosen = setup::opened(backend);
-    let busy = DeviceInUse::mark(
-        chosen.split(' ').next().unwrap_or(backend),
-        recipe.device.index,
-    );
-    if busy.shared {
+    let found = duel_backends::device::find(backend, recipe.device.index);
+    let busy = found.map(|found| DeviceInUse::mark(found.backend, found.index));
+    if busy.as_ref().is_some_and(|busy| busy.shared) {
         tracing::warn!(
             "another process of duel computes on {chosen} too: they share its memory and its time"
         );

@@ -172,7 +172,12 @@ pub fn training(spec: &DecoderSpec, lora: Option<&LoraShape>, batch: Batch) -> T
     let activations = batch.tokens * kept + head(spec, batch.targets);
     let forward = activations + of_head;
     let backward = weights;
-    let saving = if batch.saved { 3 * weights } else { 0 };
+    let saving = match (batch.saved, batch.packed) {
+        (false, _) => 0,
+        (true, false) => 3 * weights,
+        // Both codes of a weight are written as one number.
+        (true, true) => 2 * weights,
+    };
     let moments = match batch.packed {
         // A code for each weight, and a scale for each block of them.
         true => 2 * weights / 4 + 2 * weights / BLOCK as u64,

@@ -49,6 +49,9 @@ pub struct StageEstimate {
     pub stage: String,
     /// Resident memory at its peak, bytes.
     pub peak_bytes: u64,
+    /// What it takes whatever the rows are like, bytes: less than the peak where their lengths are guessed.
+    #[serde(skip)]
+    pub sure_bytes: u64,
     /// The terms, where it trains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub training: Option<Training>,
@@ -111,6 +114,8 @@ struct Fit<'a> {
     references: f64,
     /// How often it happens (rounds).
     times: f64,
+    /// The rows are not there yet: their sizes are the largest that the limits allow.
+    guessed: bool,
 }
 
 struct Planner<'a> {
@@ -163,6 +168,7 @@ impl Planner<'_> {
             lora: table.lora.as_ref(),
             references: 0.0,
             times: 1.0,
+            guessed: false,
         };
         self.training(fit, sizes);
     }
@@ -190,6 +196,7 @@ impl Planner<'_> {
                 lora: table.lora.as_ref(),
                 references: 0.0,
                 times: 1.0,
+                guessed: false,
             };
             self.training(fit, sizes.clone());
         }
@@ -227,6 +234,7 @@ impl Planner<'_> {
             lora: table.lora.as_ref(),
             references: f64::from(u8::from(table.loss.needs_reference())),
             times: 1.0,
+            guessed: false,
         };
         self.training(fit, sizes);
     }
@@ -277,6 +285,7 @@ impl Planner<'_> {
             lora: table.lora.as_ref(),
             references: f64::from(u8::from(table.loss.needs_reference())),
             times: rounds,
+            guessed: true,
         };
         self.training(fit, Some(sizes));
     }
@@ -418,6 +427,10 @@ impl Planner<'_> {
         self.found.stages.push(StageEstimate {
             stage: fit.stage.to_owned(),
             peak_bytes: memory::resident(memory.peak),
+            sure_bytes: match fit.guessed || sizes.is_none() {
+                true => memory::resident(memory.start + memory.weights + memory.moments),
+                false => memory::resident(memory.peak),
+            },
             training: Some(memory),
             drawing: None,
             steps: plan.map(|plan| plan.steps),
@@ -450,6 +463,7 @@ impl Planner<'_> {
         self.found.stages.push(StageEstimate {
             stage: stage.to_owned(),
             peak_bytes: memory::resident(memory.peak),
+            sure_bytes: memory::resident(memory.weights + memory.served),
             training: None,
             drawing: Some(memory),
             steps: None,
@@ -471,6 +485,7 @@ impl Planner<'_> {
         self.found.stages.push(StageEstimate {
             stage: stage.to_owned(),
             peak_bytes: memory::resident(memory::scoring(spec, batch)),
+            sure_bytes: memory::resident(memory::scoring(spec, Batch::default())),
             training: None,
             drawing: None,
             steps: None,

@@ -92,11 +92,12 @@ fn toml_string(text: &str) -> String {
 }
 
 /// Keys that decide what is written while a stage runs and what is kept in memory, not what comes out of it.
-const WITHOUT_EFFECT: [&str; 4] = [
+const WITHOUT_EFFECT: [&str; 5] = [
     "logging_steps",
     "save_steps",
     "save_total_limit",
     "gradient_checkpointing",
+    "memory_gib",
 ];
 
 /// Whether the value of a dotted key, `dpo.train.save_steps`, changes nothing that comes out of a run.

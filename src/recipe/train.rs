@@ -39,6 +39,7 @@ pub struct Train {
     /// memory for activations, 15 to 30 % more time, the same bits.
     pub gradient_checkpointing: bool,
     /// How the optimiser keeps its moments.
+    #[serde(skip_serializing_if = "Optim::is_default")]
     pub optim: Optim,
     /// AdamW's decoupled weight decay.
     #[schemars(range(min = 0.0))]
@@ -115,6 +116,13 @@ pub enum Optim {
     /// AdamW with 8 bits for each moment: a quarter of their memory.
     #[serde(rename = "adamw_8bit")]
     Adamw8bit,
+}
+
+impl Optim {
+    /// Left out where it is written, so that a recipe from before the key is the same recipe.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What the learning rate does after its warm-up.

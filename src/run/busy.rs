@@ -28,7 +28,12 @@ impl DeviceInUse {
                 shared: false,
             };
         };
+        // Everybody holds a shared lock; who could have had it alone was the first.
         let shared = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        if !shared {
+            let _ = file.unlock();
+        }
+        let _ = file.try_lock_shared();
         Self {
             _file: Some(file),
             shared,
@@ -50,7 +55,12 @@ mod tests {
             [first.shared, second.shared, beside.shared],
             [false, true, false]
         );
-        drop((first, second));
+        drop(first);
+        assert!(
+            DeviceInUse::mark(&device, 0).shared,
+            "the second one is still there"
+        );
+        drop(second);
         assert!(!DeviceInUse::mark(&device, 0).shared);
         for index in 0..2 {
             let file = user_cache()

@@ -55,7 +55,10 @@ impl Moments {
             ],
             Self::Packed(moments) => {
                 let (codes, scales) = moments.to_host();
-                let codes = codes.into_iter().flatten().map(f32::from).collect();
+                let codes = codes
+                    .into_iter()
+                    .map(|codes| f32::from(u16::from_le_bytes(codes)));
+                let codes = codes.collect();
                 vec![(NAMES_8BIT[0], codes), (NAMES_8BIT[1], scales)]
             }
         }
@@ -75,11 +78,9 @@ impl Moments {
             }
             Optim::Adamw8bit => {
                 let blocks = count.div_ceil(ops::adamw_8bit::BLOCK);
-                let codes = read(NAMES_8BIT[0], 2 * blocks * ops::adamw_8bit::BLOCK)?;
-                let codes: Vec<[u8; 2]> = codes
-                    .chunks_exact(2)
-                    .map(|pair| [pair[0] as u8, pair[1] as u8])
-                    .collect();
+                let codes = read(NAMES_8BIT[0], blocks * ops::adamw_8bit::BLOCK)?;
+                let codes = codes.iter().map(|&codes| (codes as u16).to_le_bytes());
+                let codes: Vec<[u8; 2]> = codes.collect();
                 let scales = read(NAMES_8BIT[1], 2 * blocks)?;
                 Self::Packed(Moments8bit::new(&codes, scales, device))
             }
@@ -89,7 +90,7 @@ impl Moments {
 
 /// PyTorch's names of the moments.
 const NAMES: [&str; 2] = ["exp_avg", "exp_avg_sq"];
-/// The codes of both moments in turn, and the scales of both in turn.
+/// The codes of both moments of an element in one number, and the scales of both in turn.
 const NAMES_8BIT: [&str; 2] = ["moments_8bit", "scales_8bit"];
 
 /// AdamW's moments and settings.

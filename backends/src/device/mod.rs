@@ -157,6 +157,20 @@ pub fn found() -> Vec<Found> {
     found
 }
 
+/// The device that a name and a number mean, not yet opened; none where there is none.
+pub fn find(backend: &str, index: usize) -> Option<Found> {
+    let name = match (backend, std::env::consts::OS) {
+        ("auto", _) => return Some(choose().clone()),
+        // The platform's own API, as in `wgpu::api`.
+        ("webgpu", "macos" | "ios") => "metal",
+        ("webgpu", "windows") => "dx12",
+        ("webgpu", _) => "vulkan",
+        (name, _) => name,
+    };
+    let named = |found: &Found| found.backend == name && found.index == index;
+    found().into_iter().find(named)
+}
+
 /// What `auto` takes, measured once a process: see `fastest`.
 pub fn choose() -> &'static Found {
     static CHOSEN: OnceLock<Found> = OnceLock::new();
@@ -214,7 +228,7 @@ fn tried(found: &Found, chosen: bool) -> DeviceInfo {
                 (_, true) => {
                     "a processor that draws for a graphics card: right, but slow".to_owned()
                 }
-                (_, false) => "plain tensor ops by CubeCL".to_owned(),
+                (_, false) => "duel's fused ops by CubeCL".to_owned(),
             },
         ),
         Err(error) => (Vec::new(), None, error.message.clone()),
@@ -262,7 +276,8 @@ mod tests {
     #[test]
     fn a_backend_that_is_not_there_is_an_error_with_a_command() {
         let error = open("cuda", 0).unwrap_err();
-        assert!(error.message.contains("not compiled"), "{error}");
+        let compiled = cfg!(feature = "cuda");
+        assert_ne!(error.message.contains("not compiled"), compiled, "{error}");
         assert!(error.hint.contains("--backend cpu"), "{error}");
         assert!(open("gpu", 0).unwrap_err().hint.contains("vulkan"));
         assert!(open("cpu", 3).is_err());

@@ -37,6 +37,7 @@ const DRIVERS: &[Driver] = &[
         backend: "rocm",
         libraries: &[
             "libamdhip64.so",
+            "/opt/rocm/lib/libamdhip64.so",
             "libamdhip64.so.6",
             "libamdhip64.so.7",
             "amdhip64.dll",
@@ -65,6 +66,8 @@ impl Driver {
             .libraries
             .iter()
             .find_map(|name| unsafe { Library::new(*name) }.ok())?;
+        // A driver that runs threads of its own is never unloaded.
+        let library: &'static Library = Box::leak(Box::new(library));
         // SAFETY: these are the functions' types in the vendors' headers (cuda.h, hip_runtime_api.h).
         unsafe {
             let init: Symbol<Init> = library.get(self.init).ok()?;
@@ -125,7 +128,7 @@ pub fn open(backend: &str, index: usize) -> Option<Result<Device, DeviceError>> 
             "use one that `duel devices` lists, or --backend cpu".to_owned(),
         ),
         Some(_) => Some(
-            super::probe::guarded(|| (driver.open)(index)).ok_or_else(|| {
+            super::probe::guarded(|| computing((driver.open)(index))).ok_or_else(|| {
                 DeviceError::new(
                     format!("{backend} device {index} does not open"),
                     "update its driver, or use --backend cpu",
@@ -133,4 +136,11 @@ pub fn open(backend: &str, index: usize) -> Option<Result<Device, DeviceError>> 
             }),
         ),
     }
+}
+
+/// The device, once it has computed something: a compiler that is missing shows at the first kernel.
+fn computing(device: Device) -> Device {
+    let one = burn::tensor::Tensor::<1>::ones([1], &device) + 1.0;
+    let _ = one.into_data();
+    device
 }

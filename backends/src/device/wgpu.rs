@@ -92,9 +92,10 @@ pub fn found() -> Vec<Found> {
     NAMES.into_iter().flat_map(of_api).collect()
 }
 
-/// A card's own memory, where its driver tells the system (AMD on Linux).
+/// A card's own memory, where its driver tells the system (AMD on Linux). An integrated one takes more than its own.
 fn memory(info: &wgpu::AdapterInfo) -> Option<u64> {
-    if info.device_pci_bus_id.is_empty() {
+    let shares = info.device_type != wgpu::DeviceType::DiscreteGpu;
+    if shares || info.device_pci_bus_id.is_empty() {
         return None;
     }
     let file = format!(

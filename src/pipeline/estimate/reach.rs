@@ -45,6 +45,7 @@ mod tests {
         let stage = |name: &str, seconds: f64| StageEstimate {
             stage: name.to_owned(),
             peak_bytes: seconds as u64,
+            sure_bytes: seconds as u64,
             training: None,
             drawing: None,
             steps: None,

@@ -20,14 +20,7 @@ pub struct Way {
 
 /// The device that `recipe` names; none where there is no such device.
 fn device_of(recipe: &Recipe) -> Option<Found> {
-    let asked = &recipe.device;
-    match asked.backend.name() {
-        "auto" => Some(device::choose().clone()),
-        name => {
-            let named = |found: &Found| found.backend == name && found.index == asked.index;
-            device::found().into_iter().find(named)
-        }
-    }
+    device::find(recipe.device.backend.name(), recipe.device.index)
 }
 
 /// Whether that is a graphics card, with a memory of its own.
@@ -43,8 +36,8 @@ pub fn memory_of(recipe: &Recipe) -> Option<u64> {
     }
 }
 
-/// Stops a recipe whose stages up to `until` surely do not fit, before anything is loaded. An estimate may be a fifth
-/// too high, so one that is only a little over is tried.
+/// Stops a recipe whose stages up to `until` surely do not fit, before anything is loaded: lengths that are only guessed
+/// do not count, and as an estimate may be a fifth too high, one that is only a little over is tried.
 ///
 /// # Errors
 /// The stage, what it takes, what there is, and the three cheapest ways to make it fit.
@@ -52,23 +45,28 @@ pub fn refuse_too_large(recipe: &Recipe, until: Until) -> Result<()> {
     let Some(memory) = memory_of(recipe) else {
         return Ok(());
     };
+    let most = (memory as f64 / 0.8) as u64;
     let found = estimate(recipe, None).until(until);
-    let Some(largest) = found.stages.iter().max_by_key(|stage| stage.peak_bytes) else {
+    let Some(largest) = found.stages.iter().max_by_key(|stage| stage.sure_bytes) else {
         return Ok(());
     };
-    if largest.peak_bytes as f64 * 0.8 <= memory as f64 {
+    if largest.sure_bytes <= most {
         return Ok(());
     }
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let has = match recipe.device.memory_gib {
+        Some(_) => "device.memory_gib is",
+        None => "the device has",
+    };
     let fact = format!(
-        "stage {} takes about {:.2} GiB, the device has {:.2} GiB",
+        "stage {} takes about {:.2} GiB, {has} {:.2} GiB",
         largest.stage,
         gib(largest.peak_bytes),
         gib(memory)
     );
-    let ways = ways(recipe, until, memory);
+    let ways = ways(recipe, until, most);
     let hint = match ways.is_empty() {
-        true => "nothing in the recipe makes this model fit: take a smaller one".to_owned(),
+        true => "nothing that duel knows makes this model fit: take a smaller one".to_owned(),
         false => ways
             .iter()
             .map(|way| {
@@ -173,7 +171,7 @@ impl Price {
                         &SMALL.to_string(),
                     );
                 }
-                Serve => {
+                Serve if sampling.dtype == WeightDtype::F32 => {
                     sampling.dtype = WeightDtype::Bf16;
                     note(&format!("{table}.generate.dtype"), "bf16");
                 }
@@ -192,7 +190,7 @@ impl Price {
                     &SMALL.to_string(),
                 );
             }
-            Recompute => {
+            Recompute if !train.gradient_checkpointing => {
                 train.gradient_checkpointing = true;
                 note(&format!("{table}.train.gradient_checkpointing"), "true");
             }

@@ -12,7 +12,11 @@ fn a_run_that_does_not_fit_is_refused_with_ways_to_make_it_fit() {
     let said = duel(&folder, &[&DPO[..], &small].concat());
     assert_eq!(said.code, 1, "{}", said.err);
     assert!(said.err.contains("stage dpo takes about"), "{}", said.err);
-    assert!(said.err.contains("the device has 0.05 GiB"), "{}", said.err);
+    assert!(
+        said.err.contains("device.memory_gib is 0.05 GiB"),
+        "{}",
+        said.err
+    );
     assert!(!folder.path().join("runs").exists(), "nothing is written");
 }
 

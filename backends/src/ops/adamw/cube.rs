@@ -127,8 +127,8 @@ impl AdamWOp for Cube {
         let parts = cube::count(&tensor).div_ceil(EACH).max(1);
         let partial = cube::empty_of(&tensor, &[parts], burn::tensor::DType::F32);
         let (count, dim) = cube::by_row(&tensor, parts, EACH);
+        let planes = cube::adds_in_planes(&tensor, dim.num_elems());
         let (client, format) = (tensor.client.clone(), cube::format(&tensor));
-        let planes = cube::adds_in_planes(&tensor);
         // SAFETY: a cube past the last part touches nothing, nor does a unit past the end.
         unsafe {
             squares::launch_unchecked(

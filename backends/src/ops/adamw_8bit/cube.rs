@@ -11,6 +11,8 @@ use burn_cubecl::cubecl::prelude::*;
 
 /// Elements of one unit.
 const OWN: usize = 4;
+/// Units of a cube.
+const UNITS: u32 = (BLOCK / OWN) as u32;
 
 #[cube]
 fn draw(element: u32, step: u32) -> u32 {
@@ -35,12 +37,28 @@ fn inverse(scale: f32) -> f32 {
 fn encoded(first: f32, second: f32, inverse_first: f32, inverse_second: f32, draw: u32) -> u32 {
     let up_first = f32::cast_from(draw & 0xffffu32) / 65_536.0;
     let up_second = f32::cast_from(draw >> 16u32) / 65_536.0;
-    let m = 127.0 * (first.abs() * inverse_first).sqrt() + up_first;
-    let v = 255.0 * (second * inverse_second).sqrt().sqrt() + up_second;
+    let m = (127.0 * (first.abs() * inverse_first).sqrt())
+        .floor()
+        .min(127.0);
+    let v = (255.0 * (second * inverse_second).sqrt().sqrt())
+        .floor()
+        .min(255.0);
+    // What is left above the code below, as a share of the way to the code above.
+    let left_m = first.abs() * inverse_first * (127.0 * 127.0) - m * m;
+    let left_v = second * inverse_second * (255.0 * 255.0 * 255.0 * 255.0) - v * v * v * v;
+    let next = v + 1.0;
+    let mut m = m;
+    let mut v = v;
+    if left_m > up_first * (2.0 * m + 1.0) {
+        m += 1.0;
+    }
+    if left_v > up_second * (next * next * next * next - v * v * v * v) {
+        v += 1.0;
+    }
     let m = m.min(127.0);
     let v = v.min(255.0);
-    let mut m = u32::cast_from(m.floor());
-    let mut v = u32::cast_from(v.floor());
+    let mut m = u32::cast_from(m);
+    let mut v = u32::cast_from(v);
     if first < 0.0 {
         // Two's complement of a byte.
         m = (256u32 - m) & 255u32;
@@ -142,14 +160,14 @@ impl AdamW8bit for Cube {
             update::launch_unchecked(
                 &client,
                 count,
-                CubeDim::new_1d((BLOCK / OWN) as u32),
+                CubeDim::new_1d(UNITS),
                 param.clone().into_buffer_arg(),
                 grad.into_buffer_arg(),
                 words.clone().into_buffer_arg(),
                 scales.clone().into_buffer_arg(),
                 numbers(how),
                 how.step as u32,
-                cube::adds_in_planes(&param),
+                cube::adds_in_planes(&param, UNITS),
             );
         }
         (param, words, scales)

@@ -2,8 +2,8 @@
 //! quarter of the memory.
 //!
 //! Every [`BLOCK`] elements share the largest moment as their scale. A code stands for `scale (c / 127)^2` of the first
-//! moment and `scale (c / 255)^4` of the second, so that small moments keep their relative precision, and codes are
-//! rounded up or down at random, in proportion: a second moment changes by a thousandth a step, which rounding to the
+//! moment and `scale (c / 255)^4` of the second, so that small moments keep their relative precision, and values are
+//! rounded to the code above or below at random, in proportion, so that they stay what they are in the mean: a second moment changes by a thousandth a step, which rounding to the
 //! nearest would swallow. A second moment above zero never becomes zero, as it divides.
 
 #[cfg(feature = "cube")]
@@ -125,8 +125,15 @@ fn decoded([first, second]: [u8; 2], first_scale: f32, second_scale: f32) -> (f3
 #[inline(always)]
 fn encoded(first: f32, second: f32, inverse: [f32; 2], draw: u32) -> u32 {
     let up = [draw & 0xffff, draw >> 16].map(|bits| bits as f32 / 65_536.0);
-    let m = (127.0 * (first.abs() * inverse[0]).sqrt() + up[0]).min(127.0) as i32;
-    let v = (255.0 * (second * inverse[1]).sqrt().sqrt() + up[1]).min(255.0) as i32;
+    let shares = [first.abs() * inverse[0], second * inverse[1]];
+    let m = (127.0 * shares[0].sqrt()).floor().min(127.0);
+    let v = (255.0 * shares[1].sqrt().sqrt()).floor().min(255.0);
+    let fourth = |x: f32| x * x * x * x;
+    // What is left above the code below, as a share of the way to the code above.
+    let up_m = shares[0] * (127.0 * 127.0) - m * m > up[0] * (2.0 * m + 1.0);
+    let up_v = shares[1] * fourth(255.0) - fourth(v) > up[1] * (fourth(v + 1.0) - fourth(v));
+    let m = ((m + f32::from(u8::from(up_m))).min(127.0)) as i32;
+    let v = ((v + f32::from(u8::from(up_v))).min(255.0)) as i32;
     let m = if first < 0.0 { -m } else { m };
     let v = v.max(i32::from(second > 0.0));
     (m & 255 | v << 8).cast_unsigned()

@@ -121,8 +121,8 @@ impl RmsNorm for Cube {
         let shape = cube::dims2(&x);
         let out = cube::empty(&x, &shape);
         let (count, dim) = cube::by_row(&x, shape[0], shape[1]);
+        let planes = cube::adds_in_planes(&x, dim.num_elems());
         let (client, format) = (x.client.clone(), cube::format(&x));
-        let planes = cube::adds_in_planes(&x);
         // SAFETY: a cube past the last row and a unit past the width touch nothing.
         unsafe {
             forward::launch_unchecked(
@@ -154,8 +154,8 @@ impl RmsNormBackward for Cube {
         let dx = cube::empty(&x, &[rows, width]);
         let scales = cube::empty_of(&x, &[rows], DType::F32);
         let (client, format, dtype) = (x.client.clone(), cube::format(&x), x.dtype);
-        let planes = cube::adds_in_planes(&x);
         let (count, dim) = cube::by_row(&x, rows, width);
+        let planes = cube::adds_in_planes(&x, dim.num_elems());
         // SAFETY: a cube past the last row and a unit past the width touch nothing.
         unsafe {
             input_gradient::launch_unchecked(

@@ -156,13 +156,13 @@ impl TargetLogprobsOp for Cube {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let (count, vocab) = (cube::dims2(&hidden)[0], cube::dims2(&weight)[0]);
         let kept = cube::empty_of(&hidden, &[count, KEPT], DType::F32);
-        let planes = cube::adds_in_planes(&hidden);
         let client = hidden.client.clone();
         let chunk = chunk(count, vocab);
         for first in (0..vocab).step_by(chunk) {
             let size = chunk.min(vocab - first);
             let logits = logits(&hidden, &rows(&weight, first, size));
             let (cubes, dim) = cube::by_row(&hidden, count, size);
+            let planes = cube::adds_in_planes(&hidden, dim.num_elems());
             let format = cube::format(&logits);
             // SAFETY: a cube past the last row touches nothing, nor does a unit past the chunk.
             unsafe {
