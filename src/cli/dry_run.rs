@@ -3,7 +3,7 @@
 use super::{Global, output, setup};
 use crate::error::Result;
 use crate::pipeline::Until;
-use crate::pipeline::estimate::{Estimate, StageEstimate, estimate};
+use crate::pipeline::estimate::{Estimate, StageEstimate, estimate, memory_of};
 use crate::recipe::Loaded;
 use crate::run::available_mib;
 use serde_json::{Map, Value, json};
@@ -27,7 +27,7 @@ pub fn show(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
         return output::print(&format!(
             "{}\n{}",
             loaded.show().trim_end(),
-            text(&device, &found)
+            text(&device, &found, memory_of(&loaded.recipe))
         ));
     }
     let origins: Map<String, Value> = loaded
@@ -47,7 +47,7 @@ pub fn show(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
 const MIB: f64 = (1u64 << 20) as f64;
 
 /// Comments, so that the whole is still a recipe.
-fn text(device: &str, found: &Estimate) -> String {
+fn text(device: &str, found: &Estimate, memory: Option<u64>) -> String {
     let mut text = format!("\ndevice  {device}");
     let free = available_mib().map(|mib| mib * MIB);
     if let Some(peak) = found.peak_bytes {
@@ -55,7 +55,8 @@ fn text(device: &str, found: &Estimate) -> String {
         if let Some(free) = free {
             let _ = write!(text, "; {} are free now", bytes(free));
         }
-        if free.is_some_and(|free| peak as f64 > free) {
+        let over = memory.is_some_and(|memory| peak > memory);
+        if over || free.is_some_and(|free| peak as f64 > free) {
             text += "\n        too little: `duel plan` with the same recipe says what would make it fit";
         }
     }
@@ -148,7 +149,7 @@ mod tests {
             unknown: vec!["sft: the rows: cannot open a.jsonl".into()],
             ..Estimate::default()
         };
-        let text = text("cpu", &found);
+        let text = text("cpu", &found, None);
         assert!(text.lines().all(|line| line.starts_with('#')), "{text}");
         assert!(
             text.ends_with("# not known yet: sft: the rows: cannot open a.jsonl"),

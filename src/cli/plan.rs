@@ -22,7 +22,7 @@ pub struct Plan {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Without a recipe: tokens of prompt and response together
-    #[arg(long, value_name = "N", default_value_t = MAX_LENGTH)]
+    #[arg(long, value_name = "N", default_value_t = MAX_LENGTH, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
     max_length: u64,
 }
 
@@ -55,6 +55,13 @@ impl Plan {
         overrides.extend(self.set.iter().cloned());
         let recipe = Recipe::open(name, &overrides)?.recipe;
         let found = estimate(&recipe, None);
+        if let ([], [unknown, ..]) = (&found.stages[..], &found.unknown[..]) {
+            return Err(
+                Error::data(format!("nothing can be planned: {unknown}")).hint(
+                    "name a model that is on this machine: --set model.model_name_or_path=FOLDER",
+                ),
+            );
+        }
         let memory = memory_of(&recipe);
         let ways = memory.map_or_else(Vec::new, |memory| ways(&recipe, Until::End, memory));
         match global.json {
@@ -135,7 +142,6 @@ fn text(found: &Estimate, memory: Option<u64>, ways: &[Way]) -> String {
     let header = [
         "stage",
         "weights",
-        "trained",
         "gradients",
         "optimiser",
         "activations",
@@ -146,6 +152,13 @@ fn text(found: &Estimate, memory: Option<u64>, ways: &[Way]) -> String {
         true => String::new(),
         false => output::table(&header, found.stages.iter().map(parts).collect()),
     };
+    if let (Some(peak), None) = (found.peak_bytes, memory) {
+        let _ = write!(
+            text,
+            "\n{} at the peak; the device does not say what it has: --set device.memory_gib=N",
+            gib(peak)
+        );
+    }
     if let (Some(peak), Some(memory)) = (found.peak_bytes, memory) {
         let fits = if peak <= memory {
             "fits"
@@ -181,8 +194,7 @@ fn parts(stage: &StageEstimate) -> Vec<String> {
     let mut row = vec![stage.stage.clone()];
     match (&stage.training, &stage.drawing) {
         (Some(of), _) => row.extend([
-            gib(of.start),
-            gib(of.weights),
+            gib(of.start + of.weights),
             gib(of.gradients),
             gib(of.moments),
             gib(of.activations),
@@ -193,10 +205,9 @@ fn parts(stage: &StageEstimate) -> Vec<String> {
             none(),
             none(),
             none(),
-            none(),
             gib(of.cache + of.logits),
         ]),
-        (None, None) => row.extend([(); 6].map(|()| none())),
+        (None, None) => row.extend([(); 5].map(|()| none())),
     }
     row.push(gib(stage.peak_bytes));
     row

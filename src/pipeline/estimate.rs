@@ -136,6 +136,17 @@ impl Planner<'_> {
         self.rate.map(|rate| operations / rate)
     }
 
+    /// What a stage will show at its peak that holds `alive` bytes at once. A card sees nothing of the file that a model is
+    /// read from.
+    fn shown(&self, spec: &DecoderSpec, alive: u64) -> u64 {
+        let loading = if self.on_card {
+            0
+        } else {
+            memory::loading(spec)
+        };
+        memory::resident(alive).max(loading)
+    }
+
     fn stages(&mut self, base: &Base) {
         self.sft(base);
         self.reward(base);
@@ -426,7 +437,7 @@ impl Planner<'_> {
         });
         self.found.stages.push(StageEstimate {
             stage: fit.stage.to_owned(),
-            peak_bytes: memory::resident(memory.peak),
+            peak_bytes: self.shown(spec, memory.peak),
             sure_bytes: match fit.guessed || sizes.is_none() {
                 true => memory::resident(memory.start + memory.weights + memory.moments),
                 false => memory::resident(memory.peak),
@@ -462,7 +473,7 @@ impl Planner<'_> {
                 + drawn * memory::head_matrix(spec) as f64);
         self.found.stages.push(StageEstimate {
             stage: stage.to_owned(),
-            peak_bytes: memory::resident(memory.peak),
+            peak_bytes: self.shown(spec, memory.peak),
             sure_bytes: memory::resident(memory.weights + memory.served),
             training: None,
             drawing: Some(memory),
@@ -484,7 +495,7 @@ impl Planner<'_> {
             + targets as f64 * memory::head_matrix(spec) as f64;
         self.found.stages.push(StageEstimate {
             stage: stage.to_owned(),
-            peak_bytes: memory::resident(memory::scoring(spec, batch)),
+            peak_bytes: self.shown(spec, memory::scoring(spec, batch)),
             sure_bytes: memory::resident(memory::scoring(spec, Batch::default())),
             training: None,
             drawing: None,

@@ -57,18 +57,25 @@ pub fn dpo(cx: &mut Context, start: &Policy) -> Result<Policy> {
         let held_out = examples::pairs(&eval, &model.chat, &limits, true)?;
         let mut held_out = held_out.held_out("dpo", limits.max_length);
         if table.loss.needs_reference() {
-            let reference = reference.load(&cx.device)?;
-            examples::same_tokens(&model, &reference)?;
+            let other = (reference != *start).then(|| reference.load(&cx.device));
+            let reference = match &other.transpose()? {
+                Some(other) => {
+                    examples::same_tokens(&model, other)?;
+                    other.decoder.clone()
+                }
+                // One copy of the weights serves both.
+                None => model.decoder.clone(),
+            };
             let budget = table.train.max_tokens_per_batch;
             let file = |name: &str| root.join(name);
             pairs::reference(
-                &reference.decoder,
+                &reference,
                 &mut prepared.examples,
                 budget,
                 &file("reference.jsonl"),
             )?;
             pairs::reference(
-                &reference.decoder,
+                &reference,
                 &mut held_out,
                 budget,
                 &file("reference-eval.jsonl"),

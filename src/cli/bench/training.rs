@@ -31,7 +31,7 @@ pub fn measure(bench: &Bench, mut model: Model, global: &Global) -> Result<Value
         _ => 0.0,
     };
     let step_tokens: Vec<usize> = rows.chunks(per_step).skip(bench.warm).map(tokens).collect();
-    let decoder = trained(bench, &model)?;
+    let decoder = trained(bench, model)?;
     let parameters = decoder.parameter_counts().0;
     let prepared = began.elapsed().as_secs_f64();
     let seen = run(bench, decoder, rows, per_step)?;
@@ -120,8 +120,8 @@ fn refer(decoder: &Decoder, rows: &mut [Example]) -> Result<f64> {
 }
 
 /// The decoder with the weights tracked that are to be trained.
-fn trained(bench: &Bench, model: &Model) -> Result<Decoder> {
-    let mut decoder = model.decoder.clone();
+fn trained(bench: &Bench, model: Model) -> Result<Decoder> {
+    let mut decoder = model.decoder;
     if bench.lora {
         let shape = LoraShape {
             r: 16,
