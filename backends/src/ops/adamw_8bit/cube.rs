@@ -43,9 +43,9 @@ fn encoded(first: f32, second: f32, inverse_first: f32, inverse_second: f32, dra
     let v = (255.0 * (second * inverse_second).sqrt().sqrt())
         .floor()
         .min(255.0);
-    // What is left above the code below, as a share of the way to the code above.
-    let left_m = first.abs() * inverse_first * (127.0 * 127.0) - m * m;
-    let left_v = second * inverse_second * (255.0 * 255.0 * 255.0 * 255.0) - v * v * v * v;
+    // What is left above the code below, as a share of the way to the code above; 127 squared, 255 to the fourth.
+    let left_m = first.abs() * inverse_first * 16_129.0f32 - m * m;
+    let left_v = second * inverse_second * 4_228_250_625.0f32 - v * v * v * v;
     let next = v + 1.0;
     let mut m = m;
     let mut v = v;
