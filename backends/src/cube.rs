@@ -48,13 +48,14 @@ pub fn empty_of(like: &CubeTensor, shape: &[usize], dtype: DType) -> CubeTensor 
     empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape, dtype)
 }
 
-/// Numbers that a kernel reads beside `like`.
-pub fn uploaded(like: &CubeTensor, values: &[u32]) -> BufferArg {
+/// Numbers that kernels read beside `like`.
+pub fn uploaded(like: &CubeTensor, values: &[u32]) -> CubeTensor {
     // An empty buffer cannot be bound.
     let values = if values.is_empty() { &[0] } else { values };
     let handle = like.client.create_from_slice(u32::as_bytes(values));
-    // SAFETY: the handle holds exactly these values.
-    unsafe { BufferArg::from_raw_parts(handle, values.len()) }
+    let (client, device) = (like.client.clone(), like.device.clone());
+    let shape = Shape::from(vec![values.len()]);
+    CubeTensor::new_contiguous(client, device, shape, handle, DType::U32)
 }
 
 /// What a kernel is told of a tensor's format.

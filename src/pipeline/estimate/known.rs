@@ -1,8 +1,9 @@
 //! Models of common sizes, and what it takes to train them: an answer before there is a recipe.
 
+use crate::model::DecoderSpec;
 use crate::model::files::config::HfConfig;
 use crate::model::memory::{self, Batch};
-use crate::model::{DecoderSpec, LoraShape};
+use crate::pipeline::training::lora_shape;
 use crate::recipe::Lora;
 use serde_json::json;
 
@@ -60,12 +61,7 @@ impl Method {
 impl Known {
     /// Bytes at the peak of a DPO step on a graphics card: one pair, both rows of `max_length` tokens, half of them prompt.
     pub fn dpo_bytes(&self, method: Method, max_length: u64) -> u64 {
-        let lora = LoraShape {
-            r: 16,
-            alpha: 32.0,
-            rank_stabilised: false,
-            targets: Lora::MODULES.map(str::to_owned).to_vec(),
-        };
+        let lora = lora_shape(&Lora::default());
         let batch = Batch {
             // The prompt once.
             tokens: max_length / 2 * 3,

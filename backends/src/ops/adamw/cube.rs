@@ -9,7 +9,7 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
-/// The numbers of [`AdamW`] as the update uses them.
+/// [`super::Numbers`] inside a kernel.
 #[derive(CubeLaunch, CubeType)]
 pub struct Numbers {
     pub beta1: f32,
@@ -79,17 +79,17 @@ const EACH: usize = 1 << 16;
 
 /// [`AdamW`] as the kernels take it.
 pub fn numbers(how: AdamW) -> NumbersLaunch {
-    let (rate, root) = how.corrections();
+    let how = super::Numbers::from(how);
     NumbersLaunch::new(
-        how.beta1 as f32,
-        how.beta2 as f32,
-        (1.0 - how.beta1) as f32,
-        (1.0 - how.beta2) as f32,
-        how.eps as f32,
-        rate as f32,
-        (1.0 / root) as f32,
-        (1.0 - how.lr * how.weight_decay) as f32,
-        how.grad_scale as f32,
+        how.beta1,
+        how.beta2,
+        how.rest1,
+        how.rest2,
+        how.eps,
+        how.rate,
+        how.inverse_root,
+        how.keep,
+        how.grad_scale,
     )
 }
 

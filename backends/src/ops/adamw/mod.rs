@@ -33,11 +33,42 @@ pub struct AdamW {
 
 impl AdamW {
     /// `(lr / (1 - beta1^t), sqrt(1 - beta2^t))`.
-    pub(super) fn corrections(&self) -> (f64, f64) {
+    fn corrections(&self) -> (f64, f64) {
         let step = i32::try_from(self.step).unwrap_or(i32::MAX);
         let first = 1.0 - self.beta1.powi(step);
         let second = 1.0 - self.beta2.powi(step);
         (self.lr / first, second.sqrt())
+    }
+}
+
+/// An update's numbers in f32, made once for all elements.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers {
+    pub beta1: f32,
+    pub beta2: f32,
+    pub rest1: f32,
+    pub rest2: f32,
+    pub eps: f32,
+    pub rate: f32,
+    pub inverse_root: f32,
+    pub keep: f32,
+    pub grad_scale: f32,
+}
+
+impl From<AdamW> for Numbers {
+    fn from(how: AdamW) -> Self {
+        let (rate, root) = how.corrections();
+        Self {
+            beta1: how.beta1 as f32,
+            beta2: how.beta2 as f32,
+            rest1: (1.0 - how.beta1) as f32,
+            rest2: (1.0 - how.beta2) as f32,
+            eps: how.eps as f32,
+            rate: rate as f32,
+            inverse_root: (1.0 / root) as f32,
+            keep: (1.0 - how.lr * how.weight_decay) as f32,
+            grad_scale: how.grad_scale as f32,
+        }
     }
 }
 
@@ -122,12 +153,7 @@ impl AdamWOp for Flex {
             let grad = cpu::dense(grad);
             let (mut param, mut first, mut second) =
                 (cpu::owned(param), cpu::owned(first), cpu::owned(second));
-            let (rate, root) = how.corrections();
-            let [rate, inverse_root] = [rate as f32, (1.0 / root) as f32];
-            let [beta1, beta2, eps] = [how.beta1 as f32, how.beta2 as f32, how.eps as f32];
-            let [rest1, rest2] = [(1.0 - how.beta1) as f32, (1.0 - how.beta2) as f32];
-            let keep = (1.0 - how.lr * how.weight_decay) as f32;
-            let scale = how.grad_scale as f32;
+            let how = Numbers::from(how);
             cpu::slice_mut(&mut param)
                 .par_chunks_mut(TASK)
                 .zip(cpu::slice_mut(&mut first).par_chunks_mut(TASK))
@@ -136,11 +162,11 @@ impl AdamWOp for Flex {
                 .for_each(|(((param, first), second), grad)| {
                     simd::vectorize(|| {
                         for i in 0..param.len() {
-                            let g = grad[i] * scale;
-                            first[i] = first[i] * beta1 + g * rest1;
-                            second[i] = second[i] * beta2 + g * g * rest2;
-                            let denominator = second[i].sqrt() * inverse_root + eps;
-                            param[i] = param[i] * keep - first[i] / denominator * rate;
+                            let g = grad[i] * how.grad_scale;
+                            first[i] = first[i] * how.beta1 + g * how.rest1;
+                            second[i] = second[i] * how.beta2 + g * g * how.rest2;
+                            let denominator = second[i].sqrt() * how.inverse_root + how.eps;
+                            param[i] = param[i] * how.keep - first[i] / denominator * how.rate;
                         }
                     });
                 });

@@ -10,6 +10,7 @@
 mod cube;
 
 use super::AdamW;
+use super::adamw::Numbers;
 use crate::clock::{self, Work};
 use crate::cpu;
 use burn::backend::flex::FlexTensor;
@@ -157,6 +158,7 @@ impl AdamW8bit for Flex {
         how: AdamW,
     ) -> (FloatTensor<Self>, IntTensor<Self>, FloatTensor<Self>) {
         clock::measure(Work::Optimiser, || {
+            let (step, how) = (how.step as u32, Numbers::from(how));
             let grad = cpu::dense(grad);
             let [mut param, mut words, mut scales] = [param, words, scales].map(cpu::owned);
             cpu::slice_mut(&mut param)
@@ -167,7 +169,7 @@ impl AdamW8bit for Flex {
                 .enumerate()
                 .with_min_len(64)
                 .for_each(|(block, (((param, grad), words), scales))| {
-                    crate::simd::vectorize(|| update(block, param, grad, words, scales, how));
+                    crate::simd::vectorize(|| update(block, param, grad, words, scales, step, how));
                 });
             (param, words, scales)
         })
@@ -187,14 +189,9 @@ fn update(
     grad: &[f32],
     words: &mut [i32],
     scales: &mut [f32],
-    how: AdamW,
+    step: u32,
+    how: Numbers,
 ) {
-    let (rate, root) = how.corrections();
-    let [rate, inverse_root] = [rate as f32, (1.0 / root) as f32];
-    let [beta1, beta2, eps] = [how.beta1 as f32, how.beta2 as f32, how.eps as f32];
-    let [rest1, rest2] = [(1.0 - how.beta1) as f32, (1.0 - how.beta2) as f32];
-    let keep = (1.0 - how.lr * how.weight_decay) as f32;
-    let scale = how.grad_scale as f32;
     let (mut first, mut second) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
     // Loops of their own, so that each runs over whole vectors.
     for (w, word) in words.iter().enumerate() {
@@ -207,11 +204,11 @@ fn update(
     let moments = first.iter_mut().zip(second.iter_mut());
     for ((param, grad), (first, second)) in param.iter_mut().zip(grad).zip(moments) {
         let (m, v) = (*first / 127.0, *second / 255.0);
-        let g = grad * scale;
-        *first = scales[0] * m * m.abs() * beta1 + g * rest1;
-        *second = scales[1] * v * v * v * v * beta2 + g * g * rest2;
-        let denominator = second.sqrt() * inverse_root + eps;
-        *param = *param * keep - *first / denominator * rate;
+        let g = grad * how.grad_scale;
+        *first = scales[0] * m * m.abs() * how.beta1 + g * how.rest1;
+        *second = scales[1] * v * v * v * v * how.beta2 + g * g * how.rest2;
+        let denominator = second.sqrt() * how.inverse_root + how.eps;
+        *param = *param * how.keep - *first / denominator * how.rate;
         largest_first = largest_first.max(first.abs());
         largest_second = largest_second.max(*second);
     }
@@ -220,7 +217,7 @@ fn update(
     let mut codes = [0u32; BLOCK];
     let start = (block * BLOCK) as u32;
     for (i, code) in codes.iter_mut().enumerate() {
-        let draw = draw(start + i as u32, how.step as u32);
+        let draw = draw(start + i as u32, step);
         *code = encoded(first[i], second[i], inverse, draw);
     }
     for (word, pair) in words.iter_mut().zip(codes.as_chunks::<PER_WORD>().0) {

@@ -68,9 +68,9 @@ impl AddRows for Cube {
                 dim,
                 into.clone().into_buffer_arg(),
                 new.clone().into_buffer_arg(),
-                cube::uploaded(&new, &different),
-                cube::uploaded(&new, &starts),
-                cube::uploaded(&new, &places),
+                cube::uploaded(&new, &different).into_buffer_arg(),
+                cube::uploaded(&new, &starts).into_buffer_arg(),
+                cube::uploaded(&new, &places).into_buffer_arg(),
                 width,
                 format,
             );

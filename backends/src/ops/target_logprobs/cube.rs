@@ -1,7 +1,7 @@
 //! Target log-probs on graphics cards: the product by cubek, chunk of the vocabulary by chunk, and one kernel either way
 //! that takes a chunk's logits in before they are overwritten.
 
-use super::{Saved, TargetLogprobsBackward, TargetLogprobsOp};
+use super::{LOGITS, Saved, TargetLogprobsBackward, TargetLogprobsOp};
 use crate::cube;
 use burn::backend::Cube;
 use burn::backend::ops::FloatTensorOps;
@@ -125,9 +125,6 @@ fn spread<F: Float>(
     }
 }
 
-/// Logits in one buffer, 64 MiB of them: WebGPU promises 128 MiB to a buffer.
-const LOGITS: usize = 1 << 24;
-
 /// Tokens of a chunk for `rows` targets: as many as the buffer holds, in few different sizes.
 fn chunk(rows: usize, vocab: usize) -> usize {
     let most = (LOGITS / rows.max(1)).max(256);
@@ -157,6 +154,7 @@ impl TargetLogprobsOp for Cube {
         let (count, vocab) = (cube::dims2(&hidden)[0], cube::dims2(&weight)[0]);
         let kept = cube::empty_of(&hidden, &[count, KEPT], DType::F32);
         let client = hidden.client.clone();
+        let targets = cube::uploaded(&hidden, &targets);
         let chunk = chunk(count, vocab);
         for first in (0..vocab).step_by(chunk) {
             let size = chunk.min(vocab - first);
@@ -171,7 +169,7 @@ impl TargetLogprobsOp for Cube {
                     cubes,
                     dim,
                     logits.into_buffer_arg(),
-                    cube::uploaded(&hidden, &targets),
+                    targets.clone().into_buffer_arg(),
                     kept.clone().into_buffer_arg(),
                     first,
                     size,
@@ -211,6 +209,7 @@ impl TargetLogprobsBackward for Cube {
         let (hidden, weight, grad) = (&saved.hidden, &saved.weight, cube::dense(grad));
         let ([count, _], [vocab, width]) = (cube::dims2(hidden), cube::dims2(weight));
         let client = hidden.client.clone();
+        let targets = cube::uploaded(hidden, &saved.targets);
         let mut d_hidden: Option<CubeTensor> = None;
         let mut d_weight = weight_tracked.then(|| cube::empty(weight, &[vocab, width]));
         let chunk = chunk(count, vocab);
@@ -226,7 +225,7 @@ impl TargetLogprobsBackward for Cube {
                     cubes,
                     dim,
                     logits.clone().into_buffer_arg(),
-                    cube::uploaded(hidden, &saved.targets),
+                    targets.clone().into_buffer_arg(),
                     grad.clone().into_buffer_arg(),
                     saved.log_sums.clone().into_buffer_arg(),
                     first,

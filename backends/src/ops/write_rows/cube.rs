@@ -40,7 +40,7 @@ impl WriteRows for Cube {
                 dim,
                 into.clone().into_buffer_arg(),
                 new.clone().into_buffer_arg(),
-                cube::uploaded(&new, &rows),
+                cube::uploaded(&new, &rows).into_buffer_arg(),
                 cube::dims2(&into)[1],
                 format,
             );
