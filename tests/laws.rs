@@ -21,6 +21,8 @@ mod house;
 mod interchange;
 #[path = "laws/learning.rs"]
 mod learning;
+#[path = "laws/narrow.rs"]
+mod narrow;
 #[path = "laws/oracle.rs"]
 mod oracle;
 #[path = "laws/tiny.rs"]

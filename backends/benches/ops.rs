@@ -3,7 +3,7 @@
 
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use duel_backends::ops::{self, AdamW, KeySpan, Precision, QuerySegment, Served, Spans};
+use duel_backends::ops::{self, AdamW, KeySpan, Operands, Precision, QuerySegment, Served, Spans};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ fn linear(c: &mut Criterion) {
             let name = format!("{rows} x {width} x {outs}");
             group.throughput(Throughput::Elements((2 * rows * width * outs) as u64));
             group.bench_function(BenchmarkId::new("fused", &name), |b| {
-                b.iter(|| black_box(ops::linear(x.clone(), weight.clone())))
+                b.iter(|| black_box(ops::linear(x.clone(), weight.clone(), Operands::F32)))
             });
             group.bench_function(BenchmarkId::new("reference", &name), |b| {
                 b.iter(|| black_box(ops::linear::reference(x.clone(), weight.clone())))
@@ -75,7 +75,7 @@ fn linear(c: &mut Criterion) {
         c,
         "linear, both gradients",
         [matrix(TOKENS, HIDDEN), matrix(INTERMEDIATE, HIDDEN)],
-        |[x, w]| ops::linear(x, w),
+        |[x, w]| ops::linear(x, w, Operands::F32),
         |[x, w]| ops::linear::reference(x, w),
     );
 }
@@ -128,7 +128,7 @@ fn head(c: &mut Criterion) {
         "target_logprobs",
         [matrix(TARGETS, HIDDEN), matrix(VOCAB, HIDDEN)],
         |[hidden, weight]| {
-            ops::target_logprobs(hidden, weight, targets.clone())
+            ops::target_logprobs(hidden, weight, targets.clone(), Operands::F32)
                 .logps
                 .unsqueeze()
         },
@@ -248,7 +248,7 @@ fn decoding(c: &mut Criterion) {
     });
     let weight = matrix(VOCAB, HIDDEN);
     for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
-        let served = Served::new(weight.clone(), precision);
+        let served = Served::new(weight.clone(), precision, Operands::F32);
         let plain = ops::served::rounded(weight.clone(), precision);
         group.bench_function(format!("served {precision:?}, fused"), |b| {
             b.iter(|| black_box(served.linear(q.clone())))
@@ -269,7 +269,7 @@ fn low_rank(c: &mut Criterion) {
             matrix(16, HIDDEN),
             matrix(INTERMEDIATE, 16),
         ],
-        |[x, a, b]| ops::low_rank(x, frozen(), a, b, 2.0),
+        |[x, a, b]| ops::low_rank(x, frozen(), a, b, 2.0, Operands::F32),
         |[x, a, b]| ops::low_rank::reference(x, frozen(), a, b, 2.0),
     );
 }

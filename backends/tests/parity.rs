@@ -2,8 +2,13 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use duel_backends::device;
-use duel_backends::ops::{self, KeySpan, Moments8bit, Precision, QuerySegment, Served, Spans};
+use duel_backends::ops::{
+    self, KeySpan, Moments8bit, Operands, Precision, QuerySegment, Served, Spans,
+};
 use std::sync::{Arc, OnceLock};
+
+#[path = "parity/narrow.rs"]
+mod narrow;
 
 /// A small generator of its own, so that a failure names a seed and nothing else.
 struct Random(u64);
@@ -268,7 +273,7 @@ fn row_ops_equal_their_references() {
             seed,
             &[x, matrix],
             &weights,
-            |x| ops::linear(x[0].clone(), x[1].clone()),
+            |x| ops::linear(x[0].clone(), x[1].clone(), Operands::F32),
             |x| ops::linear::reference(x[0].clone(), x[1].clone()),
         );
     }
@@ -290,15 +295,16 @@ fn low_rank_equals_its_reference_with_a_trained_or_a_frozen_weight() {
         let a = random.matrix(r, width, &device);
         let b = random.matrix(out, r, &device);
         let weights = random.matrix(rows, out, &device);
-        let by = |f: fn(Tensor<2>, Tensor<2>, Tensor<2>, Tensor<2>, f64) -> Tensor<2>| {
+        let by = |f: fn([Tensor<2>; 4]) -> Tensor<2>| {
             let frozen = weight.clone();
             move |t: &[Tensor<2>]| {
                 let own = t.get(3).cloned().unwrap_or_else(|| beside(&t[0], &frozen));
-                f(t[0].clone(), own, t[1].clone(), t[2].clone(), 0.7)
+                f([t[0].clone(), own, t[1].clone(), t[2].clone()])
             }
         };
         let mut inputs = vec![x, a, b];
-        let (fused, plain) = (by(ops::low_rank), by(ops::low_rank::reference));
+        let fused = by(|[x, w, a, b]| ops::low_rank(x, w, a, b, 0.7, Operands::F32));
+        let plain = by(|[x, w, a, b]| ops::low_rank::reference(x, w, a, b, 0.7));
         same("low_rank, frozen", seed, &inputs, &weights, &fused, &plain);
         inputs.push(weight.clone());
         same("low_rank", seed, &inputs, &weights, &fused, &plain);
@@ -320,7 +326,7 @@ fn served_weights_multiply_as_the_rounded_weights_do() {
             .collect();
         let stacked = Tensor::cat(weights.clone(), 0);
         for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
-            let fused = Served::stacked(&weights, precision).linear(x.clone());
+            let fused = Served::stacked(&weights, precision, Operands::F32).linear(x.clone());
             let rounded = ops::served::rounded(stacked.clone(), precision);
             let plain = ops::linear::reference(x.clone(), rounded);
             close(&format!("served {precision:?}"), seed, &fused, &plain);
@@ -365,7 +371,8 @@ fn target_logprobs_equal_their_reference_across_vocabulary_chunks() {
             &inputs,
             &weights,
             |x| {
-                ops::target_logprobs(x[0].clone(), x[1].clone(), targets.clone())
+                let (h, w) = (x[0].clone(), x[1].clone());
+                ops::target_logprobs(h, w, targets.clone(), Operands::F32)
                     .logps
                     .unsqueeze()
             },
@@ -378,7 +385,7 @@ fn target_logprobs_equal_their_reference_across_vocabulary_chunks() {
         );
         for device in everywhere() {
             let [h, w] = inputs.clone().map(|x| x.to_device(&device));
-            let fused = ops::target_logprobs(h.clone(), w.clone(), targets.clone());
+            let fused = ops::target_logprobs(h.clone(), w.clone(), targets.clone(), Operands::F32);
             let plain = ops::target_logprobs::reference(h, w, targets.clone());
             close("notes", seed, &fused.notes, &plain.notes);
         }
@@ -392,8 +399,8 @@ fn a_frozen_weight_takes_no_gradient_and_changes_nothing_else() {
     let x = random.matrix(9, 6, &device).autodiff().require_grad();
     let w = random.matrix(11, 6, &device).autodiff();
     let targets = Arc::new(vec![3u32; 9]);
-    let logps = ops::target_logprobs(x.clone(), w.clone(), targets.clone()).logps;
-    let grads = (logps.sum() + ops::linear(x.clone(), w.clone()).sum()).backward();
+    let logps = ops::target_logprobs(x.clone(), w.clone(), targets.clone(), Operands::F32).logps;
+    let grads = (logps.sum() + ops::linear(x.clone(), w.clone(), Operands::F32).sum()).backward();
     assert!(w.grad(&grads).is_none());
     let fused = x.grad(&grads).expect("x is trained");
     let plain = {

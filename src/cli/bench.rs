@@ -3,10 +3,16 @@
 use super::reading::{Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::error::Result;
-use crate::recipe::WeightDtype;
+use crate::model::Model;
+use crate::model::build::Kept;
+use crate::pipeline::context;
+use crate::recipe::{Dtype, WeightDtype};
 use crate::run::peak_rss_mib;
+use burn::tensor::Device;
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use duel_backends::clock;
+use duel_backends::ops::Operands;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -56,6 +62,15 @@ pub struct Bench {
     /// 0 is greedy (generate)
     #[arg(long, default_value_t = 1.0, value_parser = numbers::not_negative)]
     temperature: f64,
+    /// What matrix products read; frozen weights are kept in it
+    #[arg(long, default_value = "f32")]
+    compute: Dtype,
+    /// Keep the weights under the adapters in 4 bits (with --lora)
+    #[arg(long, requires = "lora")]
+    load_in_4bit: bool,
+    /// What the device's maker promises for --compute, in 10^12 operations a second: shown is the share that is reached
+    #[arg(long)]
+    peak_tflops: Option<f64>,
     /// What the weights are rounded to (generate)
     #[arg(long, default_value = "f32")]
     dtype: WeightDtype,
@@ -71,11 +86,39 @@ enum Kind {
     Judge,
 }
 
+impl ValueEnum for Dtype {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::F32, Self::Auto, Self::Bf16, Self::F16]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
+}
+
 impl Bench {
+    /// What products read.
+    fn operands(&self, device: &Device) -> Operands {
+        context::operands(self.compute, device)
+    }
+
+    /// The model, kept as the work needs it.
+    fn load(&self, global: &Global) -> Result<Model> {
+        let device = setup::device(global)?;
+        context::check_dtype(self.compute, &device)?;
+        let only_read = matches!(self.kind, Kind::Generate | Kind::Judge);
+        let kept = Kept {
+            operands: self.operands(&device),
+            frozen: only_read || self.lora,
+            packed: self.load_in_4bit,
+        };
+        Model::load_kept(&setup::model_path(&self.model)?, &device, kept)
+    }
+
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
         let began = Instant::now();
-        let model = setup::model(&self.model, global)?;
+        let model = self.load(global)?;
         let loaded = began.elapsed().as_secs_f64();
         if !matches!(self.kind, Kind::Reward | Kind::Judge) {
             model.must_write(&self.model)?;

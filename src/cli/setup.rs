@@ -4,6 +4,7 @@ use super::{Global, stop};
 use crate::error::{Error, Result};
 use crate::model::{Model, files::hub};
 use crate::pipeline::embedded;
+use crate::run::user_cache;
 use crate::text::{Chat, Prompt, lacks_template};
 use burn::tensor::Device;
 use indicatif::ProgressStyle;
@@ -54,6 +55,7 @@ pub fn start(global: &Global, work: stop::Work) {
         .with(lines)
         .with(bars)
         .try_init();
+    duel_backends::device::keep_kernels_in(&user_cache().join("duel").join("kernels"));
     stop::listen(work);
 }
 

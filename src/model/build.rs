@@ -1,11 +1,12 @@
 //! A decoder from a spec and something that knows the values: a checkpoint's files or a seed.
 
 use super::decoder::{Block, Body, Decoder, Embedding, Mlp, Norm, SelfAttention};
-use super::linear::{Linear, Lora};
+use super::linear::{Linear, Lora, Packed, Weight};
 use super::spec::{DecoderSpec, Head};
 use crate::error::Result;
 use burn::module::Param;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use duel_backends::ops::{Nf4, Operands};
 use std::sync::Arc;
 
 /// Where values come from: row-major elements of the tensor of this name and shape.
@@ -64,6 +65,28 @@ impl Block {
 struct Builder<'a> {
     values: &'a mut dyn Values,
     device: Device,
+    kept: Kept,
+}
+
+/// How a decoder's matrices are kept and read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// What their products read.
+    pub operands: Operands,
+    /// Nothing but adapters will be trained.
+    pub frozen: bool,
+    /// Those of the blocks in 4 bits.
+    pub packed: bool,
+}
+
+impl Kept {
+    /// The same without 4 bits.
+    pub fn unpacked(self) -> Self {
+        Self {
+            packed: false,
+            ..self
+        }
+    }
 }
 
 impl Builder<'_> {
@@ -73,6 +96,29 @@ impl Builder<'_> {
         Ok(Param::from_tensor(Tensor::from_data(data, &self.device)).set_require_grad(false))
     }
 
+    /// A matrix that may be frozen: in the operands' format then.
+    fn kept_matrix(&mut self, name: &str, shape: [usize; 2]) -> Result<Param<Tensor<2>>> {
+        let values = self.values.values(name, &shape)?;
+        let dtype = match self.kept.frozen {
+            true => self.kept.operands.dtype(),
+            false => DType::F32,
+        };
+        let data = TensorData::new(values, shape).convert_dtype(dtype);
+        let tensor = Tensor::from_data(data, (&self.device, dtype));
+        Ok(Param::from_tensor(tensor).set_require_grad(false))
+    }
+
+    /// A layer's matrix.
+    fn weight(&mut self, name: &str, shape: [usize; 2]) -> Result<Weight> {
+        let in_block = name.starts_with("model.layers.");
+        if !(self.kept.packed && in_block) {
+            return self.kept_matrix(name, shape).map(Weight::Whole);
+        }
+        let values = self.values.values(name, &shape)?;
+        let codes = Arc::new(Nf4::new(&values, shape, &self.device));
+        Ok(Weight::Packed(Packed { codes }))
+    }
+
     fn vector(&mut self, name: &str, width: usize) -> Result<Param<Tensor<1>>> {
         let values = self.values.values(name, &[width])?;
         let data = TensorData::new(values, [width]);
@@ -80,15 +126,15 @@ impl Builder<'_> {
     }
 
     fn linear(&mut self, name: &str, out: usize, input: usize, bias: bool) -> Result<Linear> {
-        let weight = self.matrix(&format!("{name}.weight"), [out, input])?;
+        let weight = self.weight(&format!("{name}.weight"), [out, input])?;
         let bias = match bias {
             true => Some(self.vector(&format!("{name}.bias"), out)?),
             false => None,
         };
         Ok(Linear {
-            weight,
             bias,
-            lora: None,
+            operands: self.kept.operands,
+            ..Linear::new(weight)
         })
     }
 
@@ -135,17 +181,31 @@ impl Builder<'_> {
 }
 
 impl Decoder {
-    /// Builds the decoder of `spec` on `device`.
+    /// Builds the decoder of `spec` on `device`, in f32.
     ///
     /// # Errors
     /// Whatever `values` reports.
     pub fn build(spec: &DecoderSpec, values: &mut dyn Values, device: &Device) -> Result<Self> {
+        Self::build_kept(spec, values, device, Kept::default())
+    }
+
+    /// The same with its matrices kept as asked.
+    ///
+    /// # Errors
+    /// Whatever `values` reports.
+    pub fn build_kept(
+        spec: &DecoderSpec,
+        values: &mut dyn Values,
+        device: &Device,
+        kept: Kept,
+    ) -> Result<Self> {
         let mut builder = Builder {
             values,
             device: device.clone(),
+            kept,
         };
         let (vocab, hidden) = (spec.vocab_size, spec.hidden_size);
-        let weight = builder.matrix("model.embed_tokens.weight", [vocab, hidden])?;
+        let weight = builder.kept_matrix("model.embed_tokens.weight", [vocab, hidden])?;
         let mut layers = Vec::with_capacity(spec.num_hidden_layers);
         for i in 0..spec.num_hidden_layers {
             layers.push(builder.block(&format!("model.layers.{i}"), spec)?);
@@ -161,7 +221,9 @@ impl Decoder {
             false => None,
         };
         let score = match spec.head {
-            Head::Score => Some(builder.linear("score", 1, hidden, false)?),
+            Head::Score => Some(Linear::new(Weight::Whole(
+                builder.matrix("score.weight", [1, hidden])?,
+            ))),
             Head::LanguageModel => None,
         };
         Ok(Self {
@@ -169,6 +231,7 @@ impl Decoder {
             lm_head,
             score,
             spec: Arc::new(spec.clone()),
+            operands: kept.operands,
             tape: None,
         })
     }
@@ -177,11 +240,7 @@ impl Decoder {
     pub fn with_score(mut self, spec: DecoderSpec, values: Vec<f32>, device: &Device) -> Self {
         let data = TensorData::new(values, [1, spec.hidden_size]);
         let weight = Param::from_tensor(Tensor::from_data(data, device)).set_require_grad(false);
-        self.score = Some(Linear {
-            weight,
-            bias: None,
-            lora: None,
-        });
+        self.score = Some(Linear::new(Weight::Whole(weight)));
         self.lm_head = None;
         self.spec = Arc::new(spec);
         self
@@ -207,14 +266,19 @@ impl Decoder {
         values: &mut dyn Values,
     ) -> Result<Self> {
         let device = self.device();
-        let mut builder = Builder { values, device };
+        let kept = Kept::default();
+        let mut builder = Builder {
+            values,
+            device,
+            kept,
+        };
         for (i, block) in self.model.layers.iter_mut().enumerate() {
             for (name, layer) in block.linears() {
                 let name = format!("model.layers.{i}.{name}");
                 let Some((r, scale)) = shape_of(&name) else {
                     continue;
                 };
-                let [out, input] = layer.weight.val().dims();
+                let [out, input] = layer.weight.dims();
                 layer.lora = Some(Lora {
                     a: builder.matrix(&format!("{name}.lora_A"), [r, input])?,
                     b: builder.matrix(&format!("{name}.lora_B"), [out, r])?,

@@ -8,8 +8,8 @@ use super::spec::DecoderSpec;
 use super::tape::Tape;
 use crate::trie::{Trie, rounded_up};
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use duel_backends::ops::{self, Spans, TargetLogprobs};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use duel_backends::ops::{self, Operands, Spans, TargetLogprobs};
 use std::sync::Arc;
 
 /// A decoder with what sits on it: an output head (its own, or the tied embedding) or a score head.
@@ -24,6 +24,9 @@ pub struct Decoder {
     /// Sizes and switches.
     #[module(skip)]
     pub spec: Arc<DecoderSpec>,
+    /// How the products of the head are read.
+    #[module(skip)]
+    pub operands: Operands,
     /// What training keeps of its forward passes.
     #[module(skip)]
     pub(super) tape: Option<Tape>,
@@ -261,7 +264,7 @@ impl Decoder {
     /// The matrix that turns hidden states into logits, `[vocab, hidden]`.
     pub fn output_weight(&self) -> Tensor<2> {
         match &self.lm_head {
-            Some(head) => head.weight.val(),
+            Some(head) => head.weight.whole(),
             None => self.model.embed_tokens.weight.val(),
         }
     }
@@ -273,7 +276,7 @@ impl Decoder {
         let hidden = self.hidden(trie, &self.rounded_up(rows));
         let tokens = Arc::new(self.rounded_up(tokens));
         let TargetLogprobs { logps, notes } =
-            ops::target_logprobs(hidden, self.output_weight(), tokens);
+            ops::target_logprobs(hidden, self.output_weight(), tokens, self.operands);
         TargetLogprobs {
             logps: first(logps, trie.targets.len()),
             notes: first(notes, trie.targets.len()),
@@ -340,7 +343,7 @@ fn first<const D: usize>(x: Tensor<D>, count: usize) -> Tensor<D> {
 /// The rows `tokens` of a table of vectors.
 pub(super) fn embedded(table: Tensor<2>, tokens: &[u32]) -> Tensor<2> {
     let tokens = index(tokens, &table.device());
-    table.select(0, tokens)
+    table.select(0, tokens).cast(DType::F32)
 }
 
 /// Ids as an index tensor.

@@ -1,6 +1,6 @@
 //! A model as it lies on disk: weights, tokenizer and config together, in and out.
 
-use super::build::{LoraShape, Values};
+use super::build::{Kept, LoraShape, Values};
 use super::decoder::Decoder;
 use super::files::hub;
 use super::files::peft::{self, Adapter, AdapterConfig};
@@ -13,7 +13,7 @@ use super::spec::{DecoderSpec, Head};
 use crate::data::Key;
 use crate::error::{Error, Result};
 use crate::text::{Chat, TokenizerFiles};
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -112,13 +112,21 @@ impl Model {
         refuse_reward(self.decoder.spec.head, name)
     }
 
-    /// Reads a Hugging Face directory, a GGUF file, or a PEFT adapter with its base.
+    /// Reads a Hugging Face directory, a GGUF file, or a PEFT adapter with its base; in f32.
     ///
     /// # Errors
     /// What is missing or damaged, by file and tensor.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        Self::load_kept(path, device, Kept::default())
+    }
+
+    /// The same with its matrices kept as asked.
+    ///
+    /// # Errors
+    /// What is missing or damaged, by file and tensor.
+    pub fn load_kept(path: &Path, device: &Device, kept: Kept) -> Result<Self> {
         if path.join("adapter_config.json").exists() {
-            return Self::load_adapted(path, device);
+            return Self::load_adapted(path, device, kept);
         }
         let checkpoint = Checkpoint::open(path)?;
         let tokenizer = match checkpoint.tokenizer_files() {
@@ -136,7 +144,7 @@ impl Model {
             ))
             .hint("take tokenizer.json and the weights from the same model"));
         }
-        let decoder = Decoder::build(spec, &mut FromFiles(&checkpoint), device)?;
+        let decoder = Decoder::build_kept(spec, &mut FromFiles(&checkpoint), device, kept)?;
         Ok(Self {
             decoder,
             chat,
@@ -146,7 +154,7 @@ impl Model {
         })
     }
 
-    fn load_adapted(path: &Path, device: &Device) -> Result<Self> {
+    fn load_adapted(path: &Path, device: &Device, kept: Kept) -> Result<Self> {
         let adapter = peft::read_adapter(path)?;
         let base = adapter
             .config
@@ -161,7 +169,7 @@ impl Model {
             })?;
         let base = hub::resolve(&base, adapter.config.revision.as_deref(), false)
             .map_err(|e| e.at(path.display()))?;
-        let mut model = Self::load(&base, device)?;
+        let mut model = Self::load_kept(&base, device, kept)?;
         let has = |wanted: &str| adapter.tensors.iter().any(|(name, _, _)| name == wanted);
         if has("score.weight") {
             let score = FromAdapter(&adapter)
@@ -246,8 +254,8 @@ impl Model {
             .into_iter()
             .filter(|p| lora.is_none() || is_adapter(&p.name) || p.name == "score.weight")
             .map(|p| {
-                let values = p.values.into_data().try_into_vec();
-                (p.name, p.shape, values.expect("parameters are f32"))
+                let values = p.values.cast(DType::F32).into_data().try_into_vec();
+                (p.name, p.shape, values.expect("cast to f32"))
             })
             .collect();
         self.tokenizer.write(dir)?;

@@ -1,14 +1,16 @@
-//! What a decoder takes in memory, from its spec alone, term by term. Everything is f32, as duel computes.
+//! What a decoder takes in memory, from its spec alone, term by term. Everything is f32 but for frozen weights that are
+//! kept in another format.
 //!
 //! Letters: `h` hidden, `i` intermediate, `q` = heads x head width, `k` = key heads x head width, `V` vocabulary,
 //! `L` blocks, `P` parameters. The terms are those of the fused ops: a device that computes with the plain bodies
 //! holds more for attention and the head.
 
-use super::build::LoraShape;
+use super::build::{Kept, LoraShape};
 use super::cache::Cache;
 use super::files::parameters;
 use super::spec::{DecoderSpec, Head};
 use duel_backends::ops::adamw_8bit::BLOCK;
+use duel_backends::ops::nf4;
 use duel_backends::ops::target_logprobs::CHUNK;
 
 /// Bytes of a number.
@@ -26,9 +28,36 @@ pub fn resident(alive: u64) -> u64 {
     PROGRAM + (alive as f64 * HOLES) as u64
 }
 
-/// What a process will show while it loads a model: the weights, and the file that they are read from, in f32.
-pub fn loading(spec: &DecoderSpec) -> u64 {
-    PROGRAM + 2 * F32 * parameter_count(spec)
+/// What a process will show while it loads a model: the weights as they are kept, and the file that they are read from,
+/// in f32.
+pub fn loading(spec: &DecoderSpec, kept: Kept) -> u64 {
+    PROGRAM + weights(spec, kept) + F32 * parameter_count(spec)
+}
+
+/// Bytes of all weights as they are kept; those of norms and biases are f32 in any case.
+pub fn weights(spec: &DecoderSpec, kept: Kept) -> u64 {
+    let all = parameter_count(spec);
+    let blocks = block_matrices(spec);
+    let tied = spec.tie_word_embeddings || spec.head == Head::Score;
+    let tables = (spec.vocab_size * spec.hidden_size) as u64 * if tied { 1 } else { 2 };
+    let whole = match kept.frozen {
+        true => kept.operands.bytes() as u64,
+        false => F32,
+    };
+    let of_blocks = match kept.packed {
+        true => (blocks as f64 * nf4::BYTES_PER_WEIGHT) as u64,
+        false => blocks * whole,
+    };
+    of_blocks + tables * whole + (all - blocks - tables) * F32
+}
+
+/// Bytes of the largest matrix of a block, which a product makes whole out of 4 bits for as long as it runs.
+fn unpacked(spec: &DecoderSpec, kept: Kept) -> u64 {
+    let largest = matrices(spec).map(|(_, out, input)| out * input).max();
+    match kept.packed {
+        true => largest.unwrap_or_default() * kept.operands.bytes() as u64,
+        false => 0,
+    }
 }
 
 /// Numbers in all parameters: `P`.
@@ -136,7 +165,7 @@ pub struct Batch {
 /// Bytes of a training, by what they are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Training {
-    /// The frozen weights under an adapter: `4 P`.
+    /// The frozen weights under an adapter, as they are kept: `4 P` in f32.
     pub start: u64,
     /// What is trained: all weights, or an adapter.
     pub weights: u64,
@@ -155,9 +184,16 @@ pub struct Training {
 /// Start, weights and moments live through a step. Then the peak is the largest of three moments: the end of the
 /// forward pass (all activations, no gradient of this micro-batch yet), the end of the backward pass (the reverse),
 /// and a checkpoint being written (weights and moments once more on the host, activations and gradients gone).
-pub fn training(spec: &DecoderSpec, lora: Option<&LoraShape>, batch: Batch) -> Training {
-    let all = F32 * parameter_count(spec);
-    let start = if lora.is_some() { all } else { 0 };
+pub fn training(
+    spec: &DecoderSpec,
+    lora: Option<&LoraShape>,
+    batch: Batch,
+    kept: Kept,
+) -> Training {
+    let start = match lora {
+        Some(_) => weights(spec, kept),
+        None => 0,
+    };
     let embedding = F32 * (spec.vocab_size * spec.hidden_size) as u64;
     let score = if spec.head == Head::Score {
         spec.hidden_size as u64
@@ -166,16 +202,16 @@ pub fn training(spec: &DecoderSpec, lora: Option<&LoraShape>, batch: Batch) -> T
     };
     let weights = match lora {
         Some(lora) => F32 * (adapter_count(spec, lora) + score),
-        None => all,
+        None => F32 * parameter_count(spec),
     };
     let summed = if batch.accumulated { weights } else { 0 };
     let whole_head = lora.is_none() && spec.head == Head::LanguageModel;
     let of_head = if whole_head { embedding } else { 0 };
-    let kept = match batch.recomputed {
+    let a_token = match batch.recomputed {
         true => inputs_per_token(spec) + kept_per_token(spec, lora) / spec.num_hidden_layers as u64,
         false => kept_per_token(spec, lora),
     };
-    let activations = batch.tokens * kept + head(spec, batch.targets);
+    let activations = batch.tokens * a_token + head(spec, batch.targets) + unpacked(spec, kept);
     let forward = activations + of_head;
     let backward = weights;
     let saving = match (batch.saved, batch.packed) {
@@ -201,9 +237,9 @@ pub fn training(spec: &DecoderSpec, lora: Option<&LoraShape>, batch: Batch) -> T
 }
 
 /// Most bytes alive while a decoder computes a batch without gradients.
-pub fn scoring(spec: &DecoderSpec, batch: Batch) -> u64 {
+pub fn scoring(spec: &DecoderSpec, batch: Batch, kept: Kept) -> u64 {
     let activations = batch.tokens * passing_per_token(spec) + head(spec, batch.targets);
-    F32 * parameter_count(spec) + activations
+    weights(spec, kept) + unpacked(spec, kept) + activations
 }
 
 /// Bytes of drawing responses, by what they are for.
@@ -223,8 +259,14 @@ pub struct Drawing {
 
 /// What it takes to draw `live` responses together over a cache of `rows` tokens, with matrices of `bytes_per_weight`:
 /// the most is alive either while the output head is laid out or at the last token.
-pub fn drawing(spec: &DecoderSpec, rows: u64, live: u64, bytes_per_weight: f64) -> Drawing {
-    let weights = F32 * parameter_count(spec);
+pub fn drawing(
+    spec: &DecoderSpec,
+    rows: u64,
+    live: u64,
+    bytes_per_weight: f64,
+    kept: Kept,
+) -> Drawing {
+    let weights = weights(spec, kept);
     let served = ((block_matrices(spec) + head_matrix(spec)) as f64 * bytes_per_weight) as u64;
     let cache = Cache::bytes(spec, rows as usize) as u64;
     let logits = 2 * live * spec.vocab_size as u64 * F32;
@@ -299,7 +341,8 @@ mod tests {
                 targets,
                 ..Batch::default()
             };
-            let estimate = resident(training(spec, lora, batch).peak) as f64 / f64::from(1 << 20);
+            let estimate = resident(training(spec, lora, batch, Kept::default()).peak) as f64
+                / f64::from(1 << 20);
             assert!(
                 (estimate / mib - 1.0).abs() < 0.1,
                 "{tokens} tokens: {estimate:.0}, measured {mib} MiB"
@@ -316,8 +359,8 @@ mod tests {
             ..Batch::default()
         };
         let (all, lora) = (
-            training(&spec, None, batch),
-            training(&spec, Some(&adapter()), batch),
+            training(&spec, None, batch, Kept::default()),
+            training(&spec, Some(&adapter()), batch, Kept::default()),
         );
         assert!(lora.activations >= all.activations);
         assert_eq!(lora.moments, 2 * 4 * 4_884_480);
@@ -335,7 +378,7 @@ mod tests {
                 saved,
                 ..Batch::default()
             };
-            training(&spec, None, batch).peak
+            training(&spec, None, batch, Kept::default()).peak
         };
         let weights = 4 * parameter_count(&spec);
         assert_eq!(
@@ -364,7 +407,7 @@ mod tests {
                 recomputed,
                 ..Batch::default()
             };
-            training(&spec, None, batch).activations
+            training(&spec, None, batch, Kept::default()).activations
         };
         let block = kept_per_token(&spec, None) / 30;
         assert_eq!(activations(false), 1000 * 30 * block);

@@ -14,7 +14,7 @@ pub struct Parameter {
     pub name: String,
     /// Its real shape.
     pub shape: Vec<usize>,
-    /// Its elements in row-major order, `[product of shape]`.
+    /// Its elements in row-major order, `[product of shape]`, in the format they are kept in.
     pub values: Tensor<1>,
     /// Whether gradients are taken for it.
     pub trained: bool,
@@ -25,14 +25,18 @@ pub struct Parameter {
 pub struct Path(Vec<String>);
 
 impl Path {
-    /// Steps into a field.
-    pub fn enter(&mut self, name: &str) {
-        self.0.push(name.to_owned());
+    /// Steps into a field of `container`; the variants of an enum are no part of a name.
+    pub fn enter(&mut self, name: &str, container: &str) {
+        if !is_enum(container) {
+            self.0.push(name.to_owned());
+        }
     }
 
     /// Steps out again.
-    pub fn exit(&mut self) {
-        self.0.pop();
+    pub fn exit(&mut self, container: &str) {
+        if !is_enum(container) {
+            self.0.pop();
+        }
     }
 
     /// Hugging Face's (or PEFT's) name of the parameter here.
@@ -46,6 +50,11 @@ impl Path {
             },
         }
     }
+}
+
+/// How Burn marks the containers that are enums.
+fn is_enum(container: &str) -> bool {
+    container.starts_with("Enum:")
 }
 
 /// Whether a name is an adapter's.
@@ -65,12 +74,12 @@ struct Mapper<'a, R> {
 }
 
 impl<R: Remap> ModuleMapper for Mapper<'_, R> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.enter(name);
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.exit();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -85,12 +94,12 @@ struct Collect {
 }
 
 impl ModuleVisitor for Collect {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.enter(name);
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.exit();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

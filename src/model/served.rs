@@ -29,8 +29,11 @@ struct Stack<const N: usize> {
 
 impl<const N: usize> Stack<N> {
     fn new(layers: [&Linear; N], precision: Precision) -> Self {
+        let operands = layers[0].operands;
         let layers = layers.map(|layer| layer.clone().merged());
-        let weights = layers.each_ref().map(|layer| layer.weight.val());
+        let weights = layers
+            .each_ref()
+            .map(|layer| layer.weight.whole().cast(operands.dtype()));
         let outs = weights.each_ref().map(|weight| weight.dims()[0]);
         let bias = layers.iter().any(|layer| layer.bias.is_some()).then(|| {
             let device = weights[0].device();
@@ -41,7 +44,7 @@ impl<const N: usize> Stack<N> {
             Tensor::cat(layers.iter().zip(&outs).map(of).collect(), 0)
         });
         Self {
-            weight: ops::Served::stacked(&weights, precision),
+            weight: ops::Served::stacked(&weights, precision, operands),
             outs,
             bias,
         }
@@ -103,7 +106,7 @@ impl Decoder {
             blocks: blocks
                 .map(|block| ServedBlock::new(block, precision))
                 .collect(),
-            head: ops::Served::new(self.output_weight(), precision),
+            head: ops::Served::new(self.output_weight(), precision, self.operands),
         }
     }
 }

@@ -3,11 +3,14 @@
 use crate::data::{Key, Report};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::recipe::Recipe;
+use crate::model::build::Kept;
+use crate::recipe::{self, Dtype, Lora, Recipe};
 use crate::run::{self, Metrics, RunDir, StageDir};
 use crate::trainer::diagnose::{Diagnosis, Severity};
 use blake3::Hash;
 use burn::tensor::Device;
+use duel_backends::device::{computes, narrowest};
+use duel_backends::ops::Operands;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -63,13 +66,61 @@ impl Policy {
         }
     }
 
-    /// Reads it.
+    /// The same as `[model]` has it computed: in other numbers it is another model, as all that comes from it.
+    pub fn kept_as(self, model: &recipe::Model) -> Self {
+        if model.dtype == Dtype::F32 && !model.load_in_4bit {
+            return self;
+        }
+        let how = recipe::hash_of(&(model.dtype, model.load_in_4bit));
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.digest.as_bytes()).update(how.as_bytes());
+        Self {
+            digest: hasher.finalize(),
+            ..self
+        }
+    }
+
+    /// Reads it, its matrices kept as asked: see [`Context::frozen`] and [`Context::trained`].
     ///
     /// # Errors
     /// What is wrong with its files.
-    pub fn load(&self, device: &Device) -> Result<Model> {
-        Model::load(&self.path, device)
+    pub fn load(&self, device: &Device, kept: Kept) -> Result<Model> {
+        Model::load_kept(&self.path, device, kept)
     }
+}
+
+/// What products read where a recipe asks for `dtype`.
+pub fn operands(dtype: Dtype, device: &Device) -> Operands {
+    match dtype {
+        Dtype::Auto => narrowest(device),
+        Dtype::F32 => Operands::F32,
+        Dtype::Bf16 => Operands::Bf16,
+        Dtype::F16 => Operands::F16,
+    }
+}
+
+/// Refuses a type that the device does not compute in.
+///
+/// # Errors
+/// A device error.
+pub fn check_dtype(dtype: Dtype, device: &Device) -> Result<()> {
+    if computes(device, operands(dtype, device)) {
+        if operands(dtype, device) != Operands::F32 && narrowest(device) == Operands::F32 {
+            tracing::warn!(
+                "the CPU multiplies {} no faster than f32: it rounds what it multiplies, which costs time and saves the \
+                 memory of frozen weights alone; leave model.dtype out for f32",
+                dtype.name()
+            );
+        }
+        return Ok(());
+    }
+    Err(Error::device(format!(
+        "this device does not compute in {}: a small product in it fails or comes out wrong",
+        dtype.name()
+    ))
+    .hint(
+        "set model.dtype to \"auto\" or \"f32\"; `duel devices` lists what each device computes in",
+    ))
 }
 
 /// The files of a model, in a fixed order.
@@ -102,6 +153,27 @@ impl Context {
             key,
             said: BTreeSet::new(),
             told: RefCell::default(),
+        }
+    }
+
+    /// How a model is kept that is only read.
+    pub fn frozen(&self) -> Kept {
+        Kept {
+            operands: operands(self.recipe.model.dtype, &self.device),
+            frozen: true,
+            packed: self.recipe.model.load_in_4bit,
+        }
+    }
+
+    /// How a model is kept that is trained: whole and in f32, unless only an adapter over it learns.
+    pub fn trained(&self, lora: Option<&Lora>) -> Kept {
+        let frozen = self.frozen();
+        match lora {
+            Some(_) => frozen,
+            None => Kept {
+                operands: frozen.operands,
+                ..Kept::default()
+            },
         }
     }
 

@@ -23,12 +23,12 @@ pub fn kl(
     if policy.digest == start.digest {
         return Ok(0.0);
     }
-    let model = policy.load(&cx.device)?;
+    let model = policy.load(&cx.device, cx.frozen())?;
     let rows = examples(rows, &model.chat, &limits(&model))?;
     let rows: Vec<&Example> = rows.iter().collect();
     let own = sum(&model.decoder, &rows)?;
     drop(model);
-    let start = start.load(&cx.device)?;
+    let start = start.load(&cx.device, cx.frozen())?;
     Ok((own - sum(&start.decoder, &rows)?) / rows.len().max(1) as f64)
 }
 

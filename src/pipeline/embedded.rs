@@ -1,7 +1,9 @@
 //! The model and the data inside the binary, laid out as files when they are asked for.
 
 use crate::error::{Error, Result};
-use crate::run::{user_cache, write_folder_atomic};
+use crate::run::user_cache;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 macro_rules! file {
@@ -46,19 +48,36 @@ pub(super) fn holds(file: &Path) -> bool {
 /// The folder with the files in it: written once, whole or not at all.
 fn folder() -> Result<PathBuf> {
     let folder = place();
-    if folder.join(FILES[0].0).is_file() {
-        return Ok(folder);
-    }
-    if let Some(cache) = folder.parent() {
-        std::fs::create_dir_all(cache).map_err(|e| Error::io(cache, "write to", e))?;
-    }
-    write_folder_atomic(&folder, |folder| {
-        FILES.iter().try_for_each(|(name, content)| {
-            let path = folder.join(name);
-            std::fs::write(&path, content).map_err(|e| Error::io(&path, "write", e))
-        })
-    })?;
+    lay_out(&folder)?;
     Ok(folder)
+}
+
+/// Puts the files into `folder`, unless they are there. Of several programs that begin at once each writes a folder of its
+/// own, and the first one's stays.
+fn lay_out(folder: &Path) -> Result<()> {
+    let there = || folder.join(FILES[0].0).is_file();
+    if there() {
+        return Ok(());
+    }
+    let cache = folder.parent().unwrap_or(Path::new("."));
+    let failed = |e| Error::io(cache, "write to", e);
+    std::fs::create_dir_all(cache).map_err(failed)?;
+    let own = tempfile::Builder::new()
+        .prefix(".quickstart-")
+        .tempdir_in(cache)
+        .map_err(failed)?;
+    for (name, content) in FILES {
+        let path = own.path().join(name);
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        });
+        written.map_err(|e| Error::io(&path, "write", e))?;
+    }
+    match std::fs::rename(own.path(), folder) {
+        Err(error) if !there() => Err(Error::io(folder, "write", error)),
+        _ => Ok(()),
+    }
 }
 
 /// The folder of the embedded model.
@@ -86,4 +105,24 @@ pub fn data(name: &str) -> Result<PathBuf> {
         Error::user(format!("no sample inside the binary is called `{name}`"))
             .hint(format!("there are {}", known.join(", "))),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_that_begin_at_once_all_find_the_files_and_leave_nothing_else() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let folder = cache.path().join("quickstart");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    lay_out(&folder).expect("laid out");
+                    assert!(FILES.iter().all(|(name, _)| folder.join(name).is_file()));
+                });
+            }
+        });
+        assert_eq!(std::fs::read_dir(cache.path()).expect("there").count(), 1);
+    }
 }

@@ -11,19 +11,22 @@ mod ways;
 pub use known::{Known, Method, known};
 pub use ways::{Way, memory_of, refuse_too_large, ways};
 
+use super::context::operands;
 use super::examples::{self, Load, Prepared};
 use super::judges::TOKENS_PER_BATCH;
 use crate::data::{HasPrompt, Key};
 use crate::error::{Error, Result};
 use crate::generate::precision;
+use crate::model::build::Kept;
 use crate::model::memory::{self, Batch, Drawing, Training};
 use crate::model::{DecoderSpec, Head};
-use crate::recipe::{Data, History, Lora, Optim, Overlong, Recipe, Reward, Sampling, Train};
+use crate::recipe::{Data, Dtype, History, Lora, Optim, Overlong, Recipe, Reward, Sampling, Train};
 use crate::text::{Chat, Limits};
 use crate::trainer::Plan;
 use base::{Base, base, named};
 use burn::tensor::Device;
 use duel_backends::device::matrix_rate;
+use duel_backends::ops::Operands;
 use serde::Serialize;
 use sizes::{Sizes, sample};
 
@@ -73,7 +76,7 @@ pub struct StageEstimate {
 pub fn estimate(recipe: &Recipe, device: Option<&Device>) -> Estimate {
     let mut planner = Planner {
         recipe,
-        rate: device.map(matrix_rate),
+        rate: device.map(|device| matrix_rate(device, operands(recipe.model.dtype, device))),
         on_card: ways::on_card(recipe),
         found: Estimate::default(),
     };
@@ -136,13 +139,27 @@ impl Planner<'_> {
         self.rate.map(|rate| operations / rate)
     }
 
+    /// How a model is kept that is only read, or trained by an adapter over it.
+    fn kept(&self) -> Kept {
+        let model = &self.recipe.model;
+        Kept {
+            operands: match (model.dtype, self.on_card) {
+                (Dtype::F16, _) => Operands::F16,
+                (Dtype::Bf16, _) | (Dtype::Auto, true) => Operands::Bf16,
+                (Dtype::F32, _) | (Dtype::Auto, false) => Operands::F32,
+            },
+            frozen: true,
+            packed: model.load_in_4bit,
+        }
+    }
+
     /// What a stage will show at its peak that holds `alive` bytes at once. A card sees nothing of the file that a model is
     /// read from.
     fn shown(&self, spec: &DecoderSpec, alive: u64) -> u64 {
         let loading = if self.on_card {
             0
         } else {
-            memory::loading(spec)
+            memory::loading(spec, self.kept())
         };
         memory::resident(alive).max(loading)
     }
@@ -411,7 +428,7 @@ impl Planner<'_> {
             saved: batch.saved && !self.on_card,
             ..batch
         };
-        let memory = memory::training(spec, lora.as_ref(), batch);
+        let memory = memory::training(spec, lora.as_ref(), batch, self.kept());
         let counted = sizes.as_ref().zip(plan.as_ref()).map(|(sizes, plan)| {
             let rows = plan.epoch(plan.steps) * sizes.rows as f64;
             let tokens = sizes.mean() * rows * fit.times;
@@ -463,9 +480,14 @@ impl Planner<'_> {
         let k = how.num_generations;
         let one = length + k * how.max_new_tokens;
         let together = (how.max_tokens_per_batch / one.max(1)).clamp(1, prompts.max(1));
-        let bytes_per_weight = precision(how.dtype).bytes_per_weight();
+        let kept = self.kept();
+        let mut bytes_per_weight = precision(how.dtype).bytes_per_weight();
+        if self.on_card {
+            // A card keeps them as its products read them.
+            bytes_per_weight = kept.operands.bytes() as f64;
+        }
         let (rows, live) = ((together * one) as u64, (together * k) as u64);
-        let memory = memory::drawing(spec, rows, live, bytes_per_weight);
+        let memory = memory::drawing(spec, rows, live, bytes_per_weight, kept);
         let drawn = (prompts * k * how.max_new_tokens) as f64 * times;
         let tokens = (prompts * length) as f64 * times + drawn;
         let operations = 2.0
@@ -485,7 +507,7 @@ impl Planner<'_> {
 
     /// A stage that scores `tokens` tokens, `targets` of them under the head, `times` times.
     fn scoring(&mut self, stage: &str, spec: &DecoderSpec, tokens: u64, targets: u64, times: f64) {
-        let at_once = tokens.min(TOKENS_PER_BATCH as u64);
+        let (at_once, kept) = (tokens.min(TOKENS_PER_BATCH as u64), self.kept());
         let batch = Batch {
             tokens: at_once,
             targets: targets.min(at_once),
@@ -495,8 +517,8 @@ impl Planner<'_> {
             + targets as f64 * memory::head_matrix(spec) as f64;
         self.found.stages.push(StageEstimate {
             stage: stage.to_owned(),
-            peak_bytes: self.shown(spec, memory::scoring(spec, batch)),
-            sure_bytes: memory::resident(memory::scoring(spec, Batch::default())),
+            peak_bytes: self.shown(spec, memory::scoring(spec, batch, kept)),
+            sure_bytes: memory::resident(memory::scoring(spec, Batch::default(), kept)),
             training: None,
             drawing: None,
             steps: None,

@@ -255,7 +255,7 @@ impl Evaluation {
         policy: &Policy,
         file: &Path,
     ) -> Result<Vec<GroupRow>> {
-        let model = policy.load(&cx.device)?;
+        let model = policy.load(&cx.device, cx.frozen())?;
         tell_of_plain_prompts(cx, ["eval", "eval.prompts"], &model.chat, &self.prompts)?;
         let limits = limits(table, &model);
         let engine = Engine::new(&model.decoder, &model.chat, &table.generate);

@@ -74,7 +74,7 @@ impl Seat {
         match self {
             _ if known == rows.len() => {}
             Self::Reward(policy) => {
-                let model: Model = policy.load(&cx.device)?;
+                let model: Model = policy.load(&cx.device, cx.frozen().unpacked())?;
                 let mut judge = RewardJudge::new(&model, max_length, TOKENS_PER_BATCH)?;
                 score_from(&mut judge, rows, known, &mut keep)?;
             }

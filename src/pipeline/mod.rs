@@ -2,7 +2,7 @@
 //!
 //! [`run()`] is the whole; [`online`] is the recipe of "RLHF Workflow" in one screen.
 
-mod context;
+pub mod context;
 pub mod drift;
 pub mod embedded;
 pub mod estimate;
@@ -76,6 +76,7 @@ pub fn run(
     until: Until,
 ) -> Result<Outcome> {
     let began = Instant::now();
+    context::check_dtype(loaded.recipe.model.dtype, &device)?;
     match Layout::new(directory).recipe().exists() {
         // Its stages know what they read, and refuse what has changed.
         true => judges::check_rules(&loaded.recipe)?,

@@ -194,7 +194,7 @@ fn respond(
         .run
         .stage(&round.stage("responses"), stage_key(&part, &inputs)?)?;
     stage.complete(|_| {
-        let model = policy.load(&cx.device)?;
+        let model = policy.load(&cx.device, cx.frozen())?;
         tell_of_plain_prompts(cx, ["online", "online.prompts"], &model.chat, asked)?;
         let limits = limits(table, &model);
         explore::respond(cx, &model, asked, table, &limits, judge, round)
@@ -298,7 +298,7 @@ fn train(
             if !table.loss.needs_reference() {
                 return write_rows::<PairRow>(&round.reference(), &[]);
             }
-            let model = reference.load(&cx.device)?;
+            let model = reference.load(&cx.device, cx.frozen())?;
             let mut prepared = prepare(table, rows, &model)?;
             refer(table, &model, &mut prepared, round)
         })?;
@@ -308,7 +308,7 @@ fn train(
     )?;
     let out = round.checkpoint();
     let done = stage.complete(|stage| {
-        let model = begin.load(&cx.device)?;
+        let model = begin.load(&cx.device, cx.trained(table.lora.as_ref()))?;
         let mut prepared = prepare(table, rows, &model)?;
         if table.loss.needs_reference() {
             // Read back from the stage before; nothing is computed again.

@@ -48,7 +48,7 @@ pub fn dpo(cx: &mut Context, start: &Policy) -> Result<Policy> {
     let out = root.join("checkpoint");
     let done = stage.complete(|stage| {
         stage.folder()?;
-        let model = start.load(&cx.device)?;
+        let model = start.load(&cx.device, cx.trained(table.lora.as_ref()))?;
         let load = examples::preferences;
         let [rows, eval] = examples::read(cx, "dpo", load, &table.data, table.eval.as_ref())?;
         let limits = examples::limits(table.max_length, table.overlong, &model);
@@ -57,7 +57,7 @@ pub fn dpo(cx: &mut Context, start: &Policy) -> Result<Policy> {
         let held_out = examples::pairs(&eval, &model.chat, &limits, true)?;
         let mut held_out = held_out.held_out("dpo", limits.max_length);
         if table.loss.needs_reference() {
-            let other = (reference != *start).then(|| reference.load(&cx.device));
+            let other = (reference != *start).then(|| reference.load(&cx.device, cx.frozen()));
             let reference = match &other.transpose()? {
                 Some(other) => {
                     examples::same_tokens(&model, other)?;

@@ -109,7 +109,7 @@ fn one(cx: &mut Context, base: &Policy, table: &Reward, name: &str, seed: u64) -
     let out = cx.run.layout().root().join(name).join("checkpoint");
     let done = stage.complete(|stage| {
         let key = Key::new(seed).fold("reward");
-        let model = base.load(&cx.device)?;
+        let model = base.load(&cx.device, cx.trained(table.lora.as_ref()))?;
         let model = match model.decoder.score {
             Some(_) => model,
             None => model.with_score_head(key, &cx.device)?,
@@ -155,7 +155,7 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
     cx.run
         .measurement(&name_of_eval, stage_key(&table.max_length, &inputs)?)?
         .complete(|_| {
-            let model = policy.load(&cx.device)?;
+            let model = policy.load(&cx.device, cx.frozen())?;
             let [_, eval] = rows(cx, table)?;
             let limits = examples::limits(table.max_length, table.overlong, &model);
             let fitting = examples::pairs(&eval, &model.chat, &limits, false)?;

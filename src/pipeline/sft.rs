@@ -33,7 +33,7 @@ pub fn sft(cx: &mut Context, start: &Policy) -> Result<Policy> {
     )?;
     let out = cx.run.layout().root().join("sft/checkpoint");
     let done = stage.complete(|stage| {
-        let model = start.load(&cx.device)?;
+        let model = start.load(&cx.device, cx.trained(table.lora.as_ref()))?;
         let load = examples::conversations;
         let [rows, eval] = examples::read(cx, "sft", load, &table.data, table.eval.as_ref())?;
         let limits = examples::limits(table.max_length, table.overlong, &model);

@@ -2,7 +2,7 @@
 
 use super::complaint::{Complaint, closest};
 use super::layers::{FREE_TABLES, Node, Place, Table, find, join};
-use super::{Data, Dtype, Eval, Lora, NewModel, Online, PairLoss, Recipe, Rule, Sampling, schema};
+use super::{Data, Eval, Lora, NewModel, Online, PairLoss, Recipe, Rule, Sampling, schema};
 use std::path::Path;
 
 /// Every mistake of a recipe, with its place in `tree`.
@@ -85,12 +85,8 @@ impl Check<'_> {
 
     fn model(&mut self, recipe: &Recipe) {
         let model = &recipe.model;
-        if model.dtype != Dtype::F32 {
-            self.complain(
-                "model.dtype",
-                "training computes in f32 only, as yet",
-                "leave `dtype` out; `duel export --dtype bf16` writes half the bytes",
-            );
+        if model.load_in_4bit {
+            self.packed(recipe);
         }
         match (&model.model_name_or_path, &model.new) {
             (None, None) => self.complain(
@@ -144,6 +140,27 @@ impl Check<'_> {
                     &format!("{table}.{revision}"),
                     "a revision, but no model that it is of",
                     format!("name the model with `{table}.{name}`, or leave the revision out"),
+                );
+            }
+        }
+    }
+
+    /// 4 bits cannot be trained: what trains needs an adapter over them.
+    fn packed(&mut self, recipe: &Recipe) {
+        let trained = [
+            ("sft", recipe.sft.as_ref().map(|sft| &sft.lora)),
+            ("reward", recipe.reward.as_ref().map(|reward| &reward.lora)),
+            ("dpo", recipe.dpo.as_ref().map(|dpo| &dpo.lora)),
+            ("online", recipe.online.as_ref().map(|online| &online.lora)),
+        ];
+        for (stage, lora) in trained {
+            if lora.is_some_and(Option::is_none) {
+                self.complain(
+                    &format!("{stage}.lora"),
+                    format!(
+                        "`[{stage}]` trains every weight, but `model.load_in_4bit` freezes them"
+                    ),
+                    format!("add a `[{stage}.lora]` table, or leave `load_in_4bit` out"),
                 );
             }
         }

@@ -13,8 +13,13 @@ pub struct Model {
     /// Branch, tag or commit of a hub id; absent: the main branch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// The type the weights compute in; only f32, as yet.
+    /// The type that matrix products read. They add up in f32, weights that are trained stay f32, and so does everything
+    /// between two products; weights that are not trained are kept in this type.
     pub dtype: Dtype,
+    /// Keep the matrices of the blocks in 4 bits (NF4). They cannot be trained: every stage that trains needs an adapter
+    /// (`[..lora]`), as in QLoRA.
+    #[serde(skip_serializing_if = "is_false")]
+    pub load_in_4bit: bool,
     /// Begin with random weights of these sizes instead; `[sft]` is then pretraining.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<NewModel>,
@@ -93,6 +98,11 @@ pub struct NewModel {
     pub tokenizer: Option<String>,
 }
 
+/// Left out where it is written, so that a recipe from before the key is the same recipe.
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 fn default_positions() -> usize {
     512
 }
@@ -113,17 +123,31 @@ fn default_init() -> f64 {
     0.02
 }
 
-/// The type that weights and activations compute in.
+/// The type that matrix products read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
     /// 32-bit floats.
     #[default]
     F32,
+    /// What the device was seen to compute: bf16, or f16, or f32. On the CPU always f32.
+    Auto,
     /// bfloat16.
     Bf16,
     /// 16-bit IEEE floats.
     F16,
+}
+
+impl Dtype {
+    /// As recipes spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Auto => "auto",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
 }
 
 /// Where to compute.

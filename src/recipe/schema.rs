@@ -100,7 +100,7 @@ pub(super) fn properties(schema: &Value) -> Option<&Map<String, Value>> {
 }
 
 /// Keys other tools use for what is called otherwise here.
-const SYNONYMS: [(&str, &str); 24] = [
+const SYNONYMS: [(&str, &str); 25] = [
     ("k", "num_generations"),
     ("n", "num_generations"),
     ("num_return_sequences", "num_generations"),
@@ -123,6 +123,7 @@ const SYNONYMS: [(&str, &str); 24] = [
     ("model_name", "model_name_or_path"),
     ("name_or_path", "model_name_or_path"),
     ("torch_dtype", "dtype"),
+    ("quantization_bit", "load_in_4bit"),
     ("choose_type", "choose"),
     ("warmup", "warmup_ratio"),
 ];

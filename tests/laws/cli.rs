@@ -16,6 +16,8 @@ mod interrupted;
 mod killed;
 #[path = "cli/lines.rs"]
 mod lines;
+#[path = "cli/narrow.rs"]
+mod narrow;
 #[path = "cli/newcomer.rs"]
 mod newcomer;
 #[path = "cli/plan.rs"]

@@ -4,17 +4,20 @@
 // Which devices were compared is what a person wants to know of a parity test.
 #![allow(clippy::print_stdout)]
 
-use crate::fitting::{all, bradley_terry, dpo, fit, pairs, train};
+use crate::fitting::{adapted, all, bradley_terry, dpo, fit, pairs, train};
 use crate::tiny;
 use burn::tensor::Device;
 use duel::data::Key;
 use duel::generate::{Engine, Prompted};
+use duel::model::build::Kept;
+use duel::model::params::is_adapter;
 use duel::model::{Decoder, DecoderSpec, Head};
 use duel::objective::{Example, Objective, Sft};
 use duel::recipe::loss::LossType;
 use duel::recipe::{Sampling, Train};
 use duel::trie::{Sequence, Trie};
 use duel_backends::device;
+use duel_backends::ops::Operands;
 use std::process::Command;
 
 /// Runs `law` on each device beside the CPU.
@@ -37,11 +40,16 @@ fn on_each_device(law: impl Fn(&str, &Device)) {
 
 /// The model that has everything, with a head, on the CPU and on a device.
 fn both(head: Head, seed: u64, device: &Device) -> [Decoder; 2] {
+    both_kept(head, seed, device, Kept::default())
+}
+
+/// The same with its matrices kept as asked.
+fn both_kept(head: Head, seed: u64, device: &Device, kept: Kept) -> [Decoder; 2] {
     let spec = DecoderSpec {
         head,
         ..tiny::spec()
     };
-    [Device::flex(), device.clone()].map(|device| tiny::decoder_on(&spec, seed, &device))
+    [Device::flex(), device.clone()].map(|device| tiny::decoder_kept(&spec, seed, &device, kept))
 }
 
 /// Residuals are small, and they do not lean to one side: a systematic error in a kernel would.
@@ -135,6 +143,49 @@ fn twenty_steps_of_each_stage_take_the_curve_of_the_cpu() {
                 &cpu[1],
                 1e-2,
             );
+        }
+    });
+}
+
+/// In each type that a device computes in, and with an adapter over 4 bits: the CPU rounds as the device does.
+#[test]
+fn twenty_narrow_steps_take_the_curve_of_the_cpu() {
+    let kept = |operands, packed| Kept {
+        operands,
+        frozen: packed,
+        packed,
+    };
+    let ways = [
+        ("bf16", kept(Operands::Bf16, false)),
+        ("f16", kept(Operands::F16, false)),
+        ("4 bits in f32", kept(Operands::F32, true)),
+        ("4 bits in bf16", kept(Operands::Bf16, true)),
+        ("4 bits in f16", kept(Operands::F16, true)),
+    ];
+    on_each_device(|name, device| {
+        for (way, kept) in ways {
+            if !device::computes(device, kept.operands) {
+                println!("{name}: not in {way}");
+                continue;
+            }
+            let curves = both_kept(Head::LanguageModel, 45, device, kept).map(|decoder| {
+                let decoder = match kept.packed {
+                    true => adapted(&decoder).tracked(is_adapter),
+                    false => all(&decoder),
+                };
+                let trained = fit(decoder, dpo(LossType::Sigmoid), &pairs(8), &train(20), None);
+                let losses = trained
+                    .records
+                    .iter()
+                    .map(|record| record.get("loss").unwrap());
+                losses.collect::<Vec<f64>>()
+            });
+            let [cpu, other] = curves;
+            println!(
+                "{name}: in {way}: off by {:.1e}",
+                tiny::distance(&cpu, &other)
+            );
+            near(&format!("{name}: in {way}"), &other, &cpu, 5e-3);
         }
     });
 }

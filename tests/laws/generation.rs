@@ -10,7 +10,7 @@ use duel::model::{Decoder, DecoderSpec};
 use duel::recipe::Sampling;
 use duel::text::Chat;
 use duel::trie::{Sequence, Trie};
-use duel_backends::ops::linear;
+use duel_backends::ops::{Operands, linear};
 
 fn spec(chat: &Chat) -> DecoderSpec {
     DecoderSpec {
@@ -62,6 +62,7 @@ fn judged(decoder: &Decoder, prompt: &[u32], response: &[u32]) -> Vec<(f64, f64)
     let logits = tiny::numbers(linear(
         decoder.hidden(&trie, &rows),
         decoder.output_weight(),
+        Operands::F32,
     ));
     let vocab = decoder.spec.vocab_size;
     let of_token = |(i, &token): (usize, &u32)| {

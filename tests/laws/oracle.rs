@@ -13,7 +13,7 @@ use duel::recipe::{PairLoss, Sampling, Train};
 use duel::trainer::{Gradients, Optimizer, accumulate, global_norm};
 use duel::trie::{Sequence, Target, Trie};
 use duel_backends::device;
-use duel_backends::ops::Precision;
+use duel_backends::ops::{Operands, Precision, linear};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -338,7 +338,7 @@ fn logits_are_those_of_the_cpu_on_each_device() {
     let rows: Vec<u32> = (0..trie.len() as u32).collect();
     let logits = |decoder: &Decoder| {
         let hidden = decoder.hidden(&trie, &rows);
-        let logits = duel_backends::ops::linear(hidden, decoder.output_weight());
+        let logits = linear(hidden, decoder.output_weight(), Operands::F32);
         let logits: Vec<f64> = logits.into_data().iter::<f64>().collect();
         logits
     };

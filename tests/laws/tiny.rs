@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use duel::data::Key;
-use duel::model::build::Values;
+use duel::model::build::{Kept, Values};
 use duel::model::init::Random;
 use duel::model::{Architecture, Decoder, DecoderSpec, Head, Rope, RopeScaling};
 use duel::text::{Chat, SpecialTokens, TokenizerFiles, train_bpe};
@@ -66,8 +66,13 @@ pub fn decoder(spec: &DecoderSpec, seed: u64) -> Decoder {
 
 /// The same on a device.
 pub fn decoder_on(spec: &DecoderSpec, seed: u64, device: &Device) -> Decoder {
+    decoder_kept(spec, seed, device, Kept::default())
+}
+
+/// The same with its matrices kept as asked.
+pub fn decoder_kept(spec: &DecoderSpec, seed: u64, device: &Device, kept: Kept) -> Decoder {
     let mut noise = Noise(Random::new(Key::new(seed), 1.0));
-    Decoder::build(spec, &mut noise, device).unwrap()
+    Decoder::build_kept(spec, &mut noise, device, kept).unwrap()
 }
 
 /// A byte-level tokenizer whose only end marker is token 0.

@@ -9,7 +9,7 @@ use duel::recipe::PairLoss;
 use duel::trainer::evaluate;
 use duel::trie::{Segment, Sequence, Target, Trie};
 use duel_backends::ops::served::rounded;
-use duel_backends::ops::{KeySpan, Precision, QuerySegment, Spans, linear};
+use duel_backends::ops::{KeySpan, Operands, Precision, QuerySegment, Spans, linear};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -255,7 +255,7 @@ proptest! {
         let tokens = pieces.concat();
         let rows: Vec<u32> = (0..tokens.len() as u32).collect();
         let trie = Trie::new(&[Sequence::unscored(tokens.clone())]);
-        let full = tiny::numbers(linear(exact.hidden(&trie, &rows), head));
+        let full = tiny::numbers(linear(exact.hidden(&trie, &rows), head, Operands::F32));
 
         let mut cache = Cache::new(&decoder.spec, tokens.len() + 3, &Device::flex());
         let mut cached = Vec::new();

@@ -12,12 +12,14 @@ mod vendor;
 #[cfg(feature = "webgpu")]
 mod wgpu;
 
-pub use probe::matrix_rate;
+pub use probe::{computes, matrix_rate, narrowest};
 
+use crate::ops::Operands;
 use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 use serde::Serialize;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// Why a device cannot be opened, and what to do instead.
@@ -117,6 +119,8 @@ pub fn open(backend: &str, index: usize) -> Result<Device, DeviceError> {
 }
 
 fn graphics(backend: &str, index: usize) -> Result<Device, DeviceError> {
+    #[cfg(feature = "cube")]
+    crate::cube::settle(KERNELS.get().map(PathBuf::as_path));
     #[cfg(any(feature = "cuda", feature = "rocm"))]
     if let Some(opened) = vendor::open(backend, index) {
         return opened;
@@ -145,6 +149,14 @@ pub fn row_multiple(device: &Device) -> usize {
         _ => 64,
     }
 }
+
+/// Keeps what is found out about kernels on this machine (which of several is the fastest) in `folder`; said before the
+/// first device is opened. Otherwise it is kept in the folder for temporary files.
+pub fn keep_kernels_in(folder: &Path) {
+    KERNELS.get_or_init(|| folder.to_owned());
+}
+
+static KERNELS: OnceLock<PathBuf> = OnceLock::new();
 
 /// Every device of the backends that are compiled in, not yet opened: the CPU first.
 pub fn found() -> Vec<Found> {
@@ -188,7 +200,7 @@ fn fastest() -> Found {
     }
     let speed = |found: &Found| {
         let device = open(found.backend, found.index).ok()?;
-        probe::guarded(|| matrix_rate(&device))
+        probe::guarded(|| matrix_rate(&device, Operands::F32))
     };
     let mut best = (speed(&cpu).unwrap_or_default(), cpu);
     for card in cards {
@@ -222,7 +234,7 @@ fn tried(found: &Found, chosen: bool) -> DeviceInfo {
     let (dtypes, rate, note) = match &opened {
         Ok(device) => (
             probe::computing_dtypes(device),
-            probe::guarded(|| matrix_rate(device)),
+            probe::guarded(|| matrix_rate(device, Operands::F32)),
             match (found.backend, found.software) {
                 ("cpu", _) => "Burn's flex with duel's fused ops".to_owned(),
                 (_, true) => {

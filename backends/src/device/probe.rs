@@ -1,6 +1,7 @@
 //! What a device really computes, and how fast: tried, not asked.
 
-use crate::ops;
+use crate::ops::{self, Operands};
+use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Device, Tensor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -13,14 +14,13 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
 /// The formats in which a small matrix product comes out right.
 pub fn computing_dtypes(device: &Device) -> Vec<&'static str> {
     let formats = [
-        ("f32", DType::F32),
-        ("bf16", DType::BF16),
-        ("f16", DType::F16),
+        ("f32", Operands::F32),
+        ("bf16", Operands::Bf16),
+        ("f16", Operands::F16),
     ];
     formats
         .into_iter()
-        .filter(|(_, dtype)| device.supports_dtype(*dtype))
-        .filter(|(_, dtype)| guarded(|| multiplies(device, *dtype)).unwrap_or_default())
+        .filter(|(_, operands)| computes(device, *operands))
         .map(|(name, _)| name)
         .collect()
 }
@@ -33,24 +33,57 @@ fn multiplies(device: &Device, dtype: DType) -> bool {
         .is_ok_and(|values| values == [7.0, 10.0, 15.0, 22.0])
 }
 
-/// Floating-point operations a second of an f32 matrix product on `device`, over about a tenth of a second.
-pub fn matrix_rate(device: &Device) -> f64 {
-    const ROWS: usize = 512;
-    const WIDTH: usize = 1024;
-    let x = Tensor::<2>::ones([ROWS, WIDTH], device);
-    let weight = Tensor::<2>::ones([WIDTH, WIDTH], device);
-    // Reading one number back waits for the device.
-    let product = || {
-        ops::linear(x.clone(), weight.clone())
-            .slice([0..1, 0..1])
-            .into_data()
-    };
-    product();
-    let began = Instant::now();
-    let mut products = 0;
-    while began.elapsed() < Duration::from_millis(100) {
-        product();
-        products += 1;
+/// Whether products on `device` can read `operands`, tried once for each.
+pub fn computes(device: &Device, operands: Operands) -> bool {
+    let dtype = operands.dtype();
+    device.supports_dtype(dtype) && guarded(|| multiplies(device, dtype)).unwrap_or_default()
+}
+
+/// The narrowest operands that a card computes with, of two equally narrow ones that with f32's range. The CPU has no
+/// narrow products worth having.
+pub fn narrowest(device: &Device) -> Operands {
+    let on_cpu = matches!(
+        device.clone().inner().as_dispatch(),
+        DispatchDevice::Flex(_)
+    );
+    let formats = [Operands::Bf16, Operands::F16];
+    match on_cpu {
+        true => Operands::F32,
+        false => formats
+            .into_iter()
+            .find(|&operands| computes(device, operands))
+            .unwrap_or_default(),
     }
-    (products * 2 * ROWS * WIDTH * WIDTH) as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Floating-point operations a second of a matrix product on `device` that reads `operands`, over about a tenth of a
+/// second. The product grows until it takes long enough for the way to the device not to count.
+pub fn matrix_rate(device: &Device, operands: Operands) -> f64 {
+    const LONG_ENOUGH: Duration = Duration::from_millis(2);
+    const LARGEST: usize = 8192;
+    let mut size = 1024;
+    loop {
+        let x = Tensor::<2>::ones([size / 2, size], device);
+        let weight = Tensor::<2>::ones([size, size], device);
+        // Reading one number back waits for the device.
+        let product = || {
+            ops::linear(x.clone(), weight.clone(), operands)
+                .slice([0..1, 0..1])
+                .into_data()
+        };
+        product();
+        let began = Instant::now();
+        product();
+        if began.elapsed() < LONG_ENOUGH && size < LARGEST {
+            size *= 2;
+            continue;
+        }
+        let began = Instant::now();
+        let mut products = 0;
+        while began.elapsed() < Duration::from_millis(100) {
+            product();
+            products += 1;
+        }
+        return (products * size * size * size) as f64 / began.elapsed().as_secs_f64();
+    }
 }

@@ -4,7 +4,7 @@
 //! weight, and its gradient onto the gradient of `x`, without a pass of its own over either. The effective weight
 //! `W + s B A` is never made, and a frozen `W` costs no gradient product.
 
-use super::linear::{dots, input_gradient, weight_gradient};
+use super::linear::{Operands, dots, input_gradient, linear, weight_gradient};
 use crate::clock::{self, Work};
 use crate::cpu::{self, Write};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -13,7 +13,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 /// `x W^T + scale (x A^T) B^T` for `x [n, in]`, `weight [out, in]`, `a [r, in]` and `b [out, r]`: `[n, out]`.
 pub fn low_rank(
@@ -22,9 +22,11 @@ pub fn low_rank(
     a: Tensor<2>,
     b: Tensor<2>,
     scale: f64,
+    operands: Operands,
 ) -> Tensor<2> {
-    if !cpu::serves(&x) {
-        return reference(x, weight, a, b, scale);
+    if !cpu::serves(&x) || operands != Operands::F32 || weight.dtype() != DType::F32 {
+        let y = linear(x.clone(), weight, operands);
+        return y + update(x, a, b, scale, operands);
     }
     let (out, _) = <Dispatch as LowRank>::low_rank(
         x.into_dispatch(),
@@ -34,6 +36,17 @@ pub fn low_rank(
         scale,
     );
     Tensor::from_dispatch(out)
+}
+
+/// The adapter's part alone, to be added to what another layer gives: `scale (x A^T) B^T`.
+pub fn update(
+    x: Tensor<2>,
+    a: Tensor<2>,
+    b: Tensor<2>,
+    scale: f64,
+    operands: Operands,
+) -> Tensor<2> {
+    linear(linear(x, a, operands), b, operands) * scale
 }
 
 /// The same in plain tensor ops.

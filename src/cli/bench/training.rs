@@ -3,6 +3,7 @@
 use super::{Bench, Global, Kind, setup, where_it_went};
 use crate::data::{Key, has_pairs, load_preferences, load_sft};
 use crate::error::{Error, Result};
+use crate::model::memory::parameter_count;
 use crate::model::{Decoder, LoraShape, Model, init::Random, params::is_adapter};
 use crate::objective::{BradleyTerry, Example, Objective, Preference, Sft};
 use crate::pipeline::{examples, pairs};
@@ -31,15 +32,19 @@ pub fn measure(bench: &Bench, mut model: Model, global: &Global) -> Result<Value
         _ => 0.0,
     };
     let step_tokens: Vec<usize> = rows.chunks(per_step).skip(bench.warm).map(tokens).collect();
+    let parameters = parameter_count(&model.decoder.spec);
     let decoder = trained(bench, model)?;
-    let parameters = decoder.parameter_counts().0;
     let prepared = began.elapsed().as_secs_f64();
     let seen = run(bench, decoder, rows, per_step)?;
     let shares = clock::stop();
-    let rate = matrix_rate(&device);
+    let rate = matrix_rate(&device, bench.operands(&device));
     let alone: f64 = seen.seconds.iter().sum();
     let steps: Vec<f64> = seen.seconds.iter().map(|s| s + reference_seconds).collect();
     let total: f64 = steps.iter().sum();
+    // 6 operations a parameter and token, 4 where the weights are frozen (Chowdhery et al. 2022, appendix B, without
+    // attention), of the tokens that were computed.
+    let per_token = if bench.lora { 4.0 } else { 6.0 } * parameters as f64;
+    let reached = per_token * seen.tokens / alone;
     Ok(json!({
         "kind": format!("{:?}", bench.kind).to_lowercase(),
         "lora": bench.lora,
@@ -56,8 +61,12 @@ pub fn measure(bench: &Bench, mut model: Model, global: &Global) -> Result<Value
         "pairs_per_second": (bench.kind != Kind::Sft).then(|| (bench.steps * bench.pairs) as f64 / total),
         "tokens_per_second": step_tokens.iter().sum::<usize>() as f64 / total,
         "trie_tokens_per_second": seen.tokens / total,
-        // The least time of a step: 6 flops a parameter and token at the rate that one matrix product reaches here.
+        "compute": bench.compute,
+        "load_in_4bit": bench.load_in_4bit,
+        // The least time of a step: that many at the rate that one matrix product reaches here.
         "share_of_bound": 6.0 * parameters as f64 * seen.tokens / rate / alone,
+        "model_gflops": reached * 1e-9,
+        "model_flops_utilisation": bench.peak_tflops.map(|peak| reached * 1e-12 / peak),
         "matmul_gflops": rate * 1e-9,
         "where": where_it_went(shares, alone),
         "first_loss": seen.first_loss,

@@ -127,9 +127,10 @@ enum Price {
     Serve,
     Pack,
     Adapter,
+    Quarter,
 }
 
-use Price::{Adapter, Batch, Pack, Recompute, Serve};
+use Price::{Adapter, Batch, Pack, Quarter, Recompute, Serve};
 
 const PRICES: &[&[Price]] = &[
     &[Batch],
@@ -141,6 +142,7 @@ const PRICES: &[&[Price]] = &[
     &[Adapter],
     &[Adapter, Batch],
     &[Adapter, Batch, Recompute, Serve],
+    &[Adapter, Batch, Recompute, Serve, Quarter],
 ];
 
 impl Price {
@@ -151,6 +153,7 @@ impl Price {
             Serve => "responses drawn from bf16 weights",
             Pack => "AdamW's moments in 8 bits",
             Adapter => "an adapter is trained, not the weights",
+            Quarter => "the weights under it are rounded to 4 bits",
         }
     }
 
@@ -162,6 +165,13 @@ impl Price {
                 set.push(change);
             }
         };
+        if let Quarter = self {
+            if !recipe.model.load_in_4bit && all_adapters(recipe) {
+                recipe.model.load_in_4bit = true;
+                note("model.load_in_4bit", "true");
+            }
+            return;
+        }
         if let Some((table, sampling)) = drawing(recipe, stage) {
             match self {
                 Batch if sampling.max_tokens_per_batch > SMALL => {
@@ -209,6 +219,17 @@ impl Price {
 
 /// Tokens of a small micro-batch: rows that are longer still go alone.
 const SMALL: usize = 1024;
+
+/// Whether nothing but adapters is trained.
+fn all_adapters(recipe: &Recipe) -> bool {
+    let tables = [
+        recipe.sft.as_ref().map(|table| &table.lora),
+        recipe.reward.as_ref().map(|table| &table.lora),
+        recipe.dpo.as_ref().map(|table| &table.lora),
+        recipe.online.as_ref().map(|table| &table.lora),
+    ];
+    tables.into_iter().flatten().all(Option::is_some)
+}
 
 /// The table of a stage that draws responses.
 fn drawing<'a>(recipe: &'a mut Recipe, stage: &str) -> Option<(&'static str, &'a mut Sampling)> {

@@ -57,7 +57,7 @@ fn without_a_recipe_a_plan_says_what_fits_where() {
     let folder = folder(&[]);
     let said = duel(&folder, &["plan", "--json"]);
     let rows = said.json();
-    assert_eq!(rows.len(), 20);
+    assert_eq!(rows.len(), 24);
     let longer = duel(&folder, &["plan", "--json", "--max-length", "8192"]).json();
     assert!(longer[0]["peak_bytes"].as_u64() > rows[0]["peak_bytes"].as_u64());
 }

@@ -6,10 +6,14 @@
 #[cfg(feature = "cube")]
 mod cube;
 mod dots;
+mod product;
 
 pub(super) use dots::{dots, tile};
+#[cfg(feature = "cube")]
+pub(super) use product::Operand;
+pub use product::Operands;
+pub(super) use product::Product;
 
-use crate::clock::{self, Work};
 use crate::cpu::{self, Write};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -51,18 +55,20 @@ pub(super) fn weight_gradient(
     );
 }
 
-/// `x W^T` for `x [n, in]` and `weight [out, in]`: `[n, out]`.
-pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+/// `x W^T` for `x [n, in]` and `weight [out, in]`, read as `operands` says: `[n, out]`, in f32. A weight that is not trained
+/// may be kept in the operands' format.
+pub fn linear(x: Tensor<2>, weight: Tensor<2>, operands: Operands) -> Tensor<2> {
     if !super::fused(&x) {
         return reference(x, weight);
     }
     Tensor::from_dispatch(<Dispatch as Linear>::linear(
         x.into_dispatch(),
         weight.into_dispatch(),
+        operands,
     ))
 }
 
-/// The same in plain tensor ops.
+/// The same in plain tensor ops, for operands as they are.
 pub fn reference(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     x.matmul(weight.transpose())
 }
@@ -71,53 +77,77 @@ pub fn reference(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
 #[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub trait Linear: Backend {
     /// See [`linear`].
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::float_matmul(x, Self::float_transpose(weight))
-    }
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        operands: Operands,
+    ) -> FloatTensor<Self>;
 }
 
 impl Linear for Flex {
-    /// By dot products for any number of rows: as fast as a packed product (`cargo bench`), and a row's result does not
-    /// depend on the rows beside it.
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (x, weight) = (cpu::dense(x), cpu::dense(weight));
-        let ([rows, own], [outs, width]) = (cpu::dims2(&x), cpu::dims2(&weight));
-        assert_eq!(own, width, "x [n, in] and weight [out, in] share `in`");
-        let mut out = vec![0.0; rows * outs];
-        clock::measure(Work::Matmul, || {
-            dots(cpu::slice(&x), cpu::slice(&weight), width, &mut out);
-        });
-        cpu::tensor(out, &[rows, outs])
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        operands: Operands,
+    ) -> FloatTensor<Self> {
+        forward::<Self>(x, weight, operands)
     }
 }
 
-impl<B: Linear, C: CheckpointStrategy> Linear for Autodiff<B, C> {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+/// `x W^T`.
+pub(super) fn forward<B: Product>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    operands: Operands,
+) -> FloatTensor<B> {
+    B::product_of_rows(B::operand(x, operands), B::weight(weight, operands))
+}
+
+/// What the backward pass needs: the layer's input where the weight is trained, the weight where the input's gradient is
+/// wanted. They are kept as they came, not as they were read: layers share them, and the optimiser holds the weight.
+#[derive(Debug, Clone)]
+struct Saved<B: Backend> {
+    x: Option<FloatTensor<B>>,
+    weight: Option<FloatTensor<B>>,
+    operands: Operands,
+}
+
+impl<B: Linear + Product, C: CheckpointStrategy> Linear for Autodiff<B, C> {
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        operands: Operands,
+    ) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct LinearBackward;
 
-        impl<B: Backend> Backward<B, 2> for LinearBackward {
-            type State = (Option<FloatTensor<B>>, Option<FloatTensor<B>>);
+        impl<B: Product> Backward<B, 2> for LinearBackward {
+            type State = Saved<B>;
 
+            /// `dx = g W`, `dW = g^T x`.
             fn backward(
                 self,
                 ops: Ops<Self::State, 2>,
                 grads: &mut Gradients,
                 _checkpointer: &mut Checkpointer,
             ) {
-                let (x, weight) = ops.state;
+                let Saved {
+                    x,
+                    weight,
+                    operands,
+                } = ops.state;
                 binary::<B, _, _>(
                     ops.parents,
                     ops.node,
                     grads,
                     |grad| {
                         let weight = weight.expect("kept, as x is tracked");
-                        clock::measure(Work::Matmul, || B::float_matmul(grad, weight))
+                        B::product(B::operand(grad, operands), B::weight(weight, operands))
                     },
                     |grad| {
                         let x = x.expect("kept, as the weight is tracked");
-                        let grad = B::float_transpose(grad);
-                        clock::measure(Work::Matmul, || B::float_matmul(grad, x))
+                        let grad = B::operand(grad, operands).transposed();
+                        B::product(grad, B::operand(x, operands))
                     },
                 );
             }
@@ -132,13 +162,14 @@ impl<B: Linear, C: CheckpointStrategy> Linear for Autodiff<B, C> {
             .stateful()
         {
             OpsKind::Tracked(prep) => {
-                let state = (
-                    weight_tracked.then(|| x.clone()),
-                    x_tracked.then(|| weight.clone()),
-                );
-                prep.finish(state, <B as Linear>::linear(x, weight))
+                let saved = Saved {
+                    x: weight_tracked.then(|| x.clone()),
+                    weight: x_tracked.then(|| weight.clone()),
+                    operands,
+                };
+                prep.finish(saved, forward::<B>(x, weight, operands))
             }
-            OpsKind::UnTracked(prep) => prep.finish(<B as Linear>::linear(x, weight)),
+            OpsKind::UnTracked(prep) => prep.finish(forward::<B>(x, weight, operands)),
         }
     }
 }

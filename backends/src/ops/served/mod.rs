@@ -6,6 +6,7 @@
 
 mod panels;
 
+use super::linear::Operands;
 use crate::clock::{self, Work};
 use crate::cpu;
 use burn::tensor::{DType, Tensor, TensorData};
@@ -45,40 +46,44 @@ pub struct Served {
 
 enum Body {
     Panels(Panels),
-    /// Where no CPU body serves: the rounded values.
-    Plain(Tensor<2>),
+    /// On a card: the rounded values, and how they are multiplied.
+    Plain(Tensor<2>, Operands),
 }
 
 impl Served {
-    /// Several weights `[out, in]` of one input, stacked into one.
+    /// Several weights `[out, in]` of one input, stacked into one. A card multiplies it as `operands` says, and keeps it
+    /// in their format.
     ///
     /// # Panics
     /// If there is none, or their inputs differ.
-    pub fn stacked(weights: &[Tensor<2>], precision: Precision) -> Self {
+    pub fn stacked(weights: &[Tensor<2>], precision: Precision, operands: Operands) -> Self {
         let weight = match weights {
             [weight] => weight.clone(),
             several => Tensor::cat(several.to_vec(), 0),
         };
+        let weight = weight.cast(operands.dtype());
         let [outs, width] = weight.dims();
-        let body = match cpu::serves(&weight) {
-            true => {
-                let values: Vec<f32> = host(weight);
-                Body::Panels(Panels::new(&values, width, precision))
-            }
-            false => Body::Plain(rounded(weight, precision)),
+        let whole = weight.clone().cast(DType::F32);
+        let body = match (cpu::serves(&whole), precision) {
+            (true, _) => Body::Panels(Panels::new(&host(whole), width, precision)),
+            (false, Precision::F32) => Body::Plain(weight, operands),
+            (false, _) => Body::Plain(rounded(whole, precision).cast(operands.dtype()), operands),
         };
         Self { body, outs }
     }
 
     /// One weight.
-    pub fn new(weight: Tensor<2>, precision: Precision) -> Self {
-        Self::stacked(&[weight], precision)
+    pub fn new(weight: Tensor<2>, precision: Precision, operands: Operands) -> Self {
+        Self::stacked(&[weight], precision, operands)
     }
 
     /// `x [n, in]` to `[n, out]`. A row's result does not depend on the rows beside it.
     pub fn linear(&self, x: Tensor<2>) -> Tensor<2> {
         match &self.body {
-            Body::Plain(weight) => super::linear::reference(x, weight.clone()),
+            Body::Plain(weight, operands) => {
+                let (rows, x) = (x.dims()[0], in_few_sizes(x));
+                super::linear(x, weight.clone(), *operands).narrow(0, 0, rows)
+            }
             Body::Panels(panels) => {
                 let (rows, device) = (x.dims()[0], x.device());
                 let x = host(x);
@@ -92,7 +97,9 @@ impl Served {
     /// Bytes of the weight as it is kept.
     pub fn bytes(&self) -> usize {
         match &self.body {
-            Body::Plain(weight) => 4 * weight.dims().iter().product::<usize>(),
+            Body::Plain(weight, _) => {
+                weight.dtype().size() * weight.dims().iter().product::<usize>()
+            }
             Body::Panels(panels) => panels.bytes(),
         }
     }
@@ -116,6 +123,23 @@ pub fn rounded(weight: Tensor<2>, precision: Precision) -> Tensor<2> {
             (steps * scale)
                 .reshape([outs, groups * GROUP])
                 .narrow(1, 0, width)
+        }
+    }
+}
+
+/// Rows of zeros below, up to a power of two or a multiple of 64: as responses end, a card would else get a kernel for
+/// every number of them.
+fn in_few_sizes(x: Tensor<2>) -> Tensor<2> {
+    let [rows, width] = x.dims();
+    let size = match rows {
+        ..=64 => rows.next_power_of_two(),
+        _ => rows.next_multiple_of(64),
+    };
+    match size - rows {
+        0 => x,
+        missing => {
+            let zeros = Tensor::zeros([missing, width], &x.device());
+            Tensor::cat(vec![x, zeros], 0)
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{LOGITS, Saved, TargetLogprobsBackward, TargetLogprobsOp};
 use crate::cube;
+use crate::ops::linear::{Operands, Product};
 use burn::backend::Cube;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
@@ -140,9 +141,10 @@ fn rows(matrix: &CubeTensor, first: usize, size: usize) -> CubeTensor {
 }
 
 /// `hidden weight^T` for a chunk of the weight's rows.
-fn logits(hidden: &CubeTensor, weight: &CubeTensor) -> CubeTensor {
-    let weight = Cube::float_transpose(weight.clone());
-    cube::dense(Cube::float_matmul(hidden.clone(), weight))
+fn logits(hidden: &CubeTensor, weight: &CubeTensor, operands: Operands) -> CubeTensor {
+    let hidden = Cube::operand(hidden.clone(), operands);
+    let weight = Cube::weight(weight.clone(), operands);
+    cube::dense(Cube::product_of_rows(hidden, weight))
 }
 
 impl TargetLogprobsOp for Cube {
@@ -150,6 +152,7 @@ impl TargetLogprobsOp for Cube {
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: Arc<Vec<u32>>,
+        operands: Operands,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let (count, vocab) = (cube::dims2(&hidden)[0], cube::dims2(&weight)[0]);
         let kept = cube::empty_of(&hidden, &[count, KEPT], DType::F32);
@@ -158,7 +161,7 @@ impl TargetLogprobsOp for Cube {
         let chunk = chunk(count, vocab);
         for first in (0..vocab).step_by(chunk) {
             let size = chunk.min(vocab - first);
-            let logits = logits(&hidden, &rows(&weight, first, size));
+            let logits = logits(&hidden, &rows(&weight, first, size), operands);
             let (cubes, dim) = cube::by_row(&hidden, count, size);
             let planes = cube::adds_in_planes(&hidden, dim.num_elems());
             let format = cube::format(&logits);
@@ -208,15 +211,16 @@ impl TargetLogprobsBackward for Cube {
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
         let (hidden, weight, grad) = (&saved.hidden, &saved.weight, cube::dense(grad));
         let ([count, _], [vocab, width]) = (cube::dims2(hidden), cube::dims2(weight));
-        let client = hidden.client.clone();
+        let (client, operands) = (hidden.client.clone(), saved.operands);
         let targets = cube::uploaded(hidden, &saved.targets);
         let mut d_hidden: Option<CubeTensor> = None;
-        let mut d_weight = weight_tracked.then(|| cube::empty(weight, &[vocab, width]));
+        let mut d_weight =
+            weight_tracked.then(|| cube::empty_of(weight, &[vocab, width], DType::F32));
         let chunk = chunk(count, vocab);
         for first in (0..vocab).step_by(chunk) {
             let size = chunk.min(vocab - first);
             let weight = rows(weight, first, size);
-            let logits = logits(hidden, &weight);
+            let logits = logits(hidden, &weight, operands);
             let (cubes, dim) = cube::by_element(&logits, count * size);
             // SAFETY: a unit past the end touches nothing.
             unsafe {
@@ -233,13 +237,15 @@ impl TargetLogprobsBackward for Cube {
                     cube::format(&logits),
                 );
             }
-            let part = Self::float_matmul(logits.clone(), weight);
+            let logits = || Self::operand(logits.clone(), operands);
+            let part = Self::product(logits(), Self::weight(weight, operands));
             d_hidden = Some(match d_hidden {
                 Some(sum) => Self::float_add(sum, part),
                 None => part,
             });
             d_weight = d_weight.map(|all| {
-                let part = Self::float_matmul(Self::float_transpose(logits), hidden.clone());
+                let hidden = Self::operand(hidden.clone(), operands);
+                let part = Self::product(logits().transposed(), hidden);
                 let at = [Slice::from(first..first + size), Slice::full()];
                 Self::float_slice_assign(all, &at, part)
             });

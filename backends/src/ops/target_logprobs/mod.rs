@@ -8,7 +8,7 @@
 mod cube;
 
 use super::fused;
-use super::linear::dots;
+use super::linear::{Operands, Product, dots};
 use crate::clock::{self, Work};
 use crate::cpu::{self, Write};
 use crate::simd;
@@ -16,6 +16,7 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Int, Tensor, TensorData, activation};
@@ -32,11 +33,12 @@ pub struct TargetLogprobs {
 }
 
 /// Log-probs of `targets` (ids below `vocab`) under `softmax(hidden weight^T)`, for `hidden
-/// [targets, width]` and `weight [vocab, width]`.
+/// [targets, width]` and `weight [vocab, width]`, which are multiplied as `operands` says.
 pub fn target_logprobs(
     hidden: Tensor<2>,
     weight: Tensor<2>,
     targets: Arc<Vec<u32>>,
+    operands: Operands,
 ) -> TargetLogprobs {
     if !fused(&hidden) {
         return in_chunks(hidden, weight, &targets);
@@ -45,6 +47,7 @@ pub fn target_logprobs(
         hidden.into_dispatch(),
         weight.into_dispatch(),
         targets,
+        operands,
     );
     TargetLogprobs {
         logps: Tensor::from_dispatch(logps),
@@ -98,6 +101,7 @@ pub trait TargetLogprobsOp: Backend {
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: Arc<Vec<u32>>,
+        operands: Operands,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
@@ -118,6 +122,7 @@ pub struct Saved<B: Backend> {
     weight: FloatTensor<B>,
     targets: Arc<Vec<u32>>,
     log_sums: FloatTensor<B>,
+    operands: Operands,
 }
 
 impl<B: Backend> Clone for Saved<B> {
@@ -127,6 +132,7 @@ impl<B: Backend> Clone for Saved<B> {
             weight: self.weight.clone(),
             targets: self.targets.clone(),
             log_sums: self.log_sums.clone(),
+            operands: self.operands,
         }
     }
 }
@@ -194,9 +200,10 @@ impl TargetLogprobsOp for Flex {
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: Arc<Vec<u32>>,
+        operands: Operands,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         clock::measure(Work::Head, || {
-            let (hidden, weight) = (cpu::dense(hidden), cpu::dense(weight));
+            let (hidden, weight) = (operand(hidden, operands), kept(weight, operands));
             let [rows, width] = cpu::dims2(&hidden);
             let vocab = cpu::dims2(&weight)[0];
             let mut running = vec![Running::START; rows];
@@ -235,11 +242,19 @@ impl TargetLogprobsOp for Flex {
     }
 }
 
+fn operand(x: FlexTensor, operands: Operands) -> FlexTensor {
+    cpu::dense(Flex::operand(x, operands).values)
+}
+
+fn kept(weight: FlexTensor, operands: Operands) -> FlexTensor {
+    cpu::dense(Flex::weight(weight, operands).values)
+}
+
 /// `logits[row][i] = hidden[row] . weight[first + i]`, rows `size` apart.
 fn chunk_logits(
     logits: &mut [f32],
-    hidden: &<Flex as burn::backend::BackendTypes>::FloatTensorPrimitive,
-    weight: &<Flex as burn::backend::BackendTypes>::FloatTensorPrimitive,
+    hidden: &FlexTensor,
+    weight: &FlexTensor,
     first: usize,
     size: usize,
 ) {
@@ -261,8 +276,9 @@ impl TargetLogprobsBackward for Flex {
         weight_tracked: bool,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
         clock::measure(Work::Head, || {
-            let [hidden, weight] = [&saved.hidden, &saved.weight].map(|t| cpu::dense(t.clone()));
-            let (hidden, weight) = (&hidden, &weight);
+            let operands = saved.operands;
+            let hidden = &operand(saved.hidden.clone(), operands);
+            let weight = &kept(saved.weight.clone(), operands);
             let [rows, width] = cpu::dims2(hidden);
             let vocab = cpu::dims2(weight)[0];
             let grad = cpu::dense(grad);
@@ -288,6 +304,11 @@ impl TargetLogprobsBackward for Flex {
                             logits[target - first] += g;
                         }
                     });
+                if operands != Operands::F32 {
+                    let chunk = cpu::tensor(logits[..rows * size].to_vec(), &[rows, size]);
+                    let chunk = operand(chunk, operands);
+                    logits[..rows * size].copy_from_slice(cpu::slice(&chunk));
+                }
                 cpu::gemm(
                     [rows, width, size],
                     (&mut d_hidden, width, 1),
@@ -318,6 +339,7 @@ impl<B: TargetLogprobsBackward, C: CheckpointStrategy> TargetLogprobsOp for Auto
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: Arc<Vec<u32>>,
+        operands: Operands,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         #[derive(Debug)]
         struct Score;
@@ -348,7 +370,7 @@ impl<B: TargetLogprobsBackward, C: CheckpointStrategy> TargetLogprobsOp for Auto
         let (hidden, weight) = (hidden.into_primitive(), weight.into_primitive());
         let kind = Score.prepare::<C>(nodes).compute_bound().stateful();
         let (logps, notes, log_sums) =
-            B::target_logprobs(hidden.clone(), weight.clone(), targets.clone());
+            B::target_logprobs(hidden.clone(), weight.clone(), targets.clone(), operands);
         let beside = [&notes, &log_sums].map(|t| Self::from_inner(t.clone()));
         let logps = match kind {
             OpsKind::Tracked(prep) => {
@@ -357,6 +379,7 @@ impl<B: TargetLogprobsBackward, C: CheckpointStrategy> TargetLogprobsOp for Auto
                     weight,
                     targets,
                     log_sums,
+                    operands,
                 };
                 prep.finish(saved, logps)
             }

@@ -8,6 +8,7 @@
 
 mod kernels;
 mod tile;
+mod tuned;
 
 use super::tiles::Tiles;
 use super::{Attention, AttentionBackward, Saved, Spans};
@@ -32,24 +33,14 @@ struct Call {
 }
 
 impl Call {
-    fn new(q: &CubeTensor, k: &CubeTensor, head_dim: usize, spans: &Spans) -> Self {
+    fn new(q: &CubeTensor, k: &CubeTensor, shape: Shape, spans: &Spans) -> Self {
         let (width, [keys, kv_width]) = (cube::dims2(q)[1], cube::dims2(k));
-        let group = width / kv_width;
-        let shape = |tile| Shape { tile, head_dim };
-        let hardware = &q.client.properties().hardware;
-        let fits = |shape: Shape| {
-            shape.shared_bytes() <= hardware.max_shared_memory_size
-                && shape.units() <= hardware.max_units_per_cube as usize
-        };
-        // Segments that fill no large tile waste less of a small one.
-        let longest = spans.segments.iter().map(|segment| segment.rows.len());
-        let large = longest.max().unwrap_or(0) * group > SMALL && fits(shape(LARGE));
         Self {
-            shape: shape(if large { LARGE } else { SMALL }),
+            shape,
             keys,
-            kv_heads: kv_width / head_dim,
-            group,
-            scale: 1.0 / (head_dim as f32).sqrt(),
+            kv_heads: kv_width / shape.head_dim,
+            group: width / kv_width,
+            scale: 1.0 / (shape.head_dim as f32).sqrt(),
             window: spans.window.map_or(0, |window| window as u32),
         }
     }
@@ -67,9 +58,50 @@ impl Call {
     }
 }
 
-/// Sides of a tile.
-const LARGE: usize = 64;
-const SMALL: usize = 32;
+/// What goes into a forward pass, and the room for what comes out.
+#[derive(Clone)]
+struct Forward {
+    q: CubeTensor,
+    k: CubeTensor,
+    v: CubeTensor,
+    out: CubeTensor,
+    log_sums: CubeTensor,
+    head_dim: usize,
+    spans: Arc<Spans>,
+}
+
+impl Forward {
+    /// Runs it with tiles of this shape.
+    fn run(self, shape: Shape) {
+        let Self { q, k, v, .. } = self;
+        let call = Call::new(&q, &k, shape, &self.spans);
+        let tiles = Tiles::new(&self.spans, shape.tile, call.group);
+        let (entries, starts) = tiles.by_query();
+        let (client, format) = (q.client.clone(), cube::format(&q));
+        let [entries, starts_there] = [&entries, &starts].map(|list| cube::uploaded(&q, list));
+        // SAFETY: rows and keys past the ends of a tile are neither read nor written.
+        unsafe {
+            forward::launch_unchecked(
+                &client,
+                call.count(starts.len() - 1),
+                call.dim(),
+                q.into_buffer_arg(),
+                k.into_buffer_arg(),
+                v.into_buffer_arg(),
+                self.out.into_buffer_arg(),
+                self.log_sums.into_buffer_arg(),
+                entries.into_buffer_arg(),
+                starts_there.into_buffer_arg(),
+                call.keys,
+                call.heads(),
+                call.scale,
+                call.window,
+                shape,
+                format,
+            );
+        }
+    }
+}
 
 impl Attention for Cube {
     fn attention(
@@ -81,34 +113,91 @@ impl Attention for Cube {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [q, k, v] = [q, k, v].map(cube::dense);
         let [queries, width] = cube::dims2(&q);
-        let call = Call::new(&q, &k, head_dim, &spans);
-        let tiles = Tiles::new(&spans, call.shape.tile, call.group);
         let out = cube::empty(&q, &[queries, width]);
         let log_sums = cube::empty_of(&q, &[queries, width / head_dim], DType::F32);
-        let (entries, starts) = tiles.by_query();
+        let result = (out.clone(), log_sums.clone());
+        tuned::forward(Forward {
+            q,
+            k,
+            v,
+            out,
+            log_sums,
+            head_dim,
+            spans,
+        });
+        result
+    }
+}
+
+/// What goes into a backward pass, and the room for what comes out.
+#[derive(Clone)]
+struct Gradients {
+    q: CubeTensor,
+    k: CubeTensor,
+    v: CubeTensor,
+    grad: CubeTensor,
+    log_sums: CubeTensor,
+    deltas: CubeTensor,
+    dq: CubeTensor,
+    dk: CubeTensor,
+    dv: CubeTensor,
+    head_dim: usize,
+    spans: Arc<Spans>,
+}
+
+impl Gradients {
+    /// Runs it with tiles of this shape.
+    fn run(self, shape: Shape) {
+        let Self { q, k, v, .. } = self;
+        let call = Call::new(&q, &k, shape, &self.spans);
+        let tiles = Tiles::new(&self.spans, shape.tile, call.group);
         let (client, format) = (q.client.clone(), cube::format(&q));
+        let (by_query, query_starts) = tiles.by_query();
+        let (by_key, key_starts) = tiles.by_key(call.keys);
         // SAFETY: rows and keys past the ends of a tile are neither read nor written.
         unsafe {
-            forward::launch_unchecked(
+            query_gradient::launch_unchecked(
                 &client,
-                call.count(starts.len() - 1),
+                call.count(query_starts.len() - 1),
                 call.dim(),
                 q.clone().into_buffer_arg(),
-                k.into_buffer_arg(),
-                v.into_buffer_arg(),
-                out.clone().into_buffer_arg(),
-                log_sums.clone().into_buffer_arg(),
-                cube::uploaded(&q, &entries).into_buffer_arg(),
-                cube::uploaded(&q, &starts).into_buffer_arg(),
+                k.clone().into_buffer_arg(),
+                v.clone().into_buffer_arg(),
+                self.grad.clone().into_buffer_arg(),
+                self.log_sums.clone().into_buffer_arg(),
+                self.deltas.clone().into_buffer_arg(),
+                self.dq.into_buffer_arg(),
+                cube::uploaded(&q, &by_query).into_buffer_arg(),
+                cube::uploaded(&q, &query_starts).into_buffer_arg(),
                 call.keys,
                 call.heads(),
                 call.scale,
                 call.window,
-                call.shape,
+                shape,
+                format,
+            );
+            key_gradients::launch_unchecked(
+                &client,
+                call.count(key_starts.len() - 1),
+                call.dim(),
+                q.clone().into_buffer_arg(),
+                k.into_buffer_arg(),
+                v.into_buffer_arg(),
+                self.grad.into_buffer_arg(),
+                self.log_sums.into_buffer_arg(),
+                self.deltas.into_buffer_arg(),
+                self.dk.into_buffer_arg(),
+                self.dv.into_buffer_arg(),
+                cube::uploaded(&q, &by_key).into_buffer_arg(),
+                cube::uploaded(&q, &key_starts).into_buffer_arg(),
+                call.keys,
+                call.heads(),
+                call.scale,
+                call.window,
+                shape,
                 format,
             );
         }
-        (out, log_sums)
     }
 }
 
@@ -125,16 +214,11 @@ impl AttentionBackward for Cube {
         } = saved;
         let [q, k, v, out, grad] = [q, k, v, out, grad].map(cube::dense);
         let [queries, width] = cube::dims2(&q);
-        let call = Call::new(&q, &k, head_dim, &spans);
-        let tiles = Tiles::new(&spans, call.shape.tile, call.group);
         let deltas = cube::empty_of(&q, &[queries, width / head_dim], DType::F32);
         let [dq, dk, dv] = [&q, &k, &v].map(|x| cube::empty(x, &cube::dims2(x)));
         let (client, format) = (q.client.clone(), cube::format(&q));
         let (cubes, dim) = cube::by_element(&q, cube::count(&deltas));
-        let (by_query, query_starts) = tiles.by_query();
-        let (by_key, key_starts) = tiles.by_key(call.keys);
-        // SAFETY: a unit past the last head touches nothing; rows and keys past the ends of a tile are neither read nor
-        // written.
+        // SAFETY: a unit past the last head touches nothing.
         unsafe {
             row_deltas::launch_unchecked(
                 &client,
@@ -146,48 +230,21 @@ impl AttentionBackward for Cube {
                 head_dim,
                 format,
             );
-            query_gradient::launch_unchecked(
-                &client,
-                call.count(query_starts.len() - 1),
-                call.dim(),
-                q.clone().into_buffer_arg(),
-                k.clone().into_buffer_arg(),
-                v.clone().into_buffer_arg(),
-                grad.clone().into_buffer_arg(),
-                log_sums.clone().into_buffer_arg(),
-                deltas.clone().into_buffer_arg(),
-                dq.clone().into_buffer_arg(),
-                cube::uploaded(&q, &by_query).into_buffer_arg(),
-                cube::uploaded(&q, &query_starts).into_buffer_arg(),
-                call.keys,
-                call.heads(),
-                call.scale,
-                call.window,
-                call.shape,
-                format,
-            );
-            key_gradients::launch_unchecked(
-                &client,
-                call.count(key_starts.len() - 1),
-                call.dim(),
-                q.clone().into_buffer_arg(),
-                k.into_buffer_arg(),
-                v.into_buffer_arg(),
-                grad.into_buffer_arg(),
-                log_sums.into_buffer_arg(),
-                deltas.into_buffer_arg(),
-                dk.clone().into_buffer_arg(),
-                dv.clone().into_buffer_arg(),
-                cube::uploaded(&q, &by_key).into_buffer_arg(),
-                cube::uploaded(&q, &key_starts).into_buffer_arg(),
-                call.keys,
-                call.heads(),
-                call.scale,
-                call.window,
-                call.shape,
-                format,
-            );
         }
-        [dq, dk, dv]
+        let result = [dq.clone(), dk.clone(), dv.clone()];
+        tuned::backward(Gradients {
+            q,
+            k,
+            v,
+            grad,
+            log_sums,
+            deltas,
+            dq,
+            dk,
+            dv,
+            head_dim,
+            spans,
+        });
+        result
     }
 }
