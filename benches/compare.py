@@ -42,6 +42,8 @@ def main():
     options.add_argument("--gguf", help="the same weights in f32 for llama.cpp")
     options.add_argument("--gguf-q8", help="the same weights in q8_0 for llama.cpp")
     options.add_argument("--backend", default="cpu", help="where duel computes; TRL takes the card it finds by itself")
+    options.add_argument("--compute", help="what duel's products read; left out: f32 on the CPU, and on a card auto, as TRL takes bf16 there")
+    options.add_argument("--peak-tflops", type=float, help="what the card's maker promises: prints the share of it that training reaches")
     options.add_argument("--turns", type=int, default=2)
     options.add_argument("--steps", type=int, default=8)
     options.add_argument("--warm", type=int, default=2)
@@ -100,11 +102,16 @@ def row(kind, name, own, other):
 def ours(kind, asked):
     common = ["--model", asked.model, "--data", asked.data, "--max-length", str(MAX_LENGTH), "--json"]
     common += ["--backend", asked.backend]
+    common += ["--compute", asked.compute or ("f32" if asked.backend == "cpu" else "auto")]
+    if asked.peak_tflops:
+        common += ["--peak-tflops", str(asked.peak_tflops)]
     if kind in TRAINED:
         steps, warm = counted(kind, asked)
         counts = ["--pairs", str(asked.pairs), "--steps", str(steps), "--warm", str(warm)]
         launched = time.time()
         said = run([asked.duel, "bench", *TRAINED[kind], *counts, *common])
+        if asked.peak_tflops:
+            print(f"{kind}: {100 * said['model_flops_utilisation']:.1f} % of the promised operations", file=sys.stderr)
         if kind.startswith("start"):
             return {"values": [said["first_step_unix"] - launched], "unit": "s", "peak_rss_mib": said["peak_rss_mib"]}
         if kind == "sft, packed":

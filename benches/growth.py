@@ -34,6 +34,7 @@ def main():
     options.add_argument("--duel", required=True)
     options.add_argument("--out", required=True)
     options.add_argument("--backend", default="cpu", help="where duel computes")
+    options.add_argument("--compute", default="f32", help="what duel's products read: f32, auto, bf16 or f16")
     options.add_argument("--only", default="", help="tables that begin with one of these, comma-separated")
     asked = options.parse_args()
     wanted = tuple(asked.only.split(","))
@@ -124,7 +125,7 @@ def grow(asked, title, points):
 
 
 def bench(asked, words, model, data):
-    command = [asked.duel, "bench", *words, "--model", model, "--data", data, "--backend", asked.backend, "--json"]
+    command = [asked.duel, "bench", *words, "--model", model, "--data", data, "--backend", asked.backend, "--compute", asked.compute, "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stderr[-2000:]}")

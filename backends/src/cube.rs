@@ -5,33 +5,16 @@
 
 use burn::backend::DispatchDevice;
 use burn::backend::cubecl::dtype_to_storage_type;
+#[cfg(test)]
+use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind};
 use burn::tensor::{DType, Shape, Tensor};
-use burn_cubecl::CubeDevice;
-use burn_cubecl::cubecl::config::cache::CacheConfig;
-use burn_cubecl::cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
-use burn_cubecl::cubecl::device::WgpuDeviceKind;
 use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::ir::features::Plane;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::cubecl::{self, calculate_cube_count_elemwise};
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::kernel::matmul::MatmulStrategy;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
-use std::path::Path;
-use std::sync::Once;
-
-/// Where the runtime keeps what it found out, settled before it is asked for a device.
-pub fn settle(folder: Option<&Path>) {
-    static SETTLED: Once = Once::new();
-    SETTLED.call_once(|| {
-        let folder =
-            folder.map_or_else(|| std::env::temp_dir().join("duel-kernels"), Path::to_owned);
-        let mut config = CubeClRuntimeConfig::default().override_from_env();
-        config.environment.path = CacheConfig::Directory(folder);
-        CubeClRuntimeConfig::try_set(config);
-    });
-}
 
 /// Whether the kernels serve this tensor: on a graphics card, in f32, the only format they were tried in.
 pub fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -85,23 +68,27 @@ pub fn uploaded_floats(like: &CubeTensor, values: &[f32]) -> CubeTensor {
     CubeTensor::new_contiguous(client, device, shape, handle, DType::F32)
 }
 
-/// Whether kernels of one purpose are tried against each other on the device of `like`, once for each kind of call, and
-/// the fastest is remembered. A processor that stands in for a card would try for longer than it computes.
-pub fn tries(like: &CubeTensor) -> bool {
-    !matches!(&like.device, CubeDevice::Wgpu(device) if device.kind == WgpuDeviceKind::Cpu)
-}
-
-/// How products on the device of `like` find their kernel.
-pub fn products(like: &CubeTensor) -> MatmulStrategy {
-    match tries(like) {
-        true => MatmulStrategy::Autotune,
-        false => MatmulStrategy::Cube,
-    }
-}
-
 /// What a kernel is told of a tensor's format.
 pub fn format(tensor: &CubeTensor) -> ElemType {
     dtype_to_storage_type(tensor.dtype)
+}
+
+/// The tensor of a card behind a [`Tensor`], for tests of what stands below the ops.
+#[cfg(test)]
+pub fn primitive(tensor: Tensor<2>) -> CubeTensor {
+    match tensor.into_dispatch().kind {
+        DispatchTensorKind::Cube(BackendTensor::Float(tensor)) => tensor,
+        _ => panic!("a tensor of floats on a card"),
+    }
+}
+
+/// The way back.
+#[cfg(test)]
+pub fn tensor(tensor: CubeTensor) -> Tensor<2> {
+    Tensor::from_dispatch(DispatchTensor {
+        kind: DispatchTensorKind::Cube(BackendTensor::Float(tensor)),
+        autodiff: DispatchAutodiffContext::Disabled,
+    })
 }
 
 /// The sizes of a matrix `[rows, columns]`.

@@ -14,3 +14,5 @@ mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
 mod simd;
+#[cfg(feature = "cube")]
+mod tried;

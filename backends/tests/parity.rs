@@ -7,6 +7,8 @@ use duel_backends::ops::{
 };
 use std::sync::{Arc, OnceLock};
 
+#[path = "parity/drawing.rs"]
+mod drawing;
 #[path = "parity/narrow.rs"]
 mod narrow;
 

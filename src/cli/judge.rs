@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::judge::{Judge as Rank, RewardJudge, Rule, RuleJudge};
 use crate::model::Model;
 use crate::pipeline::examples;
-use crate::pipeline::judges::score_with;
+use crate::pipeline::judges::{self, score_with};
 use crate::pipeline::responses::{self, GroupRow};
 use crate::recipe::Overlong;
 use crate::text::Fit;
@@ -31,6 +31,22 @@ pub struct Judge {
     /// A rule instead: sentence, no_repeats, feelings, polite, length:WORDS, contains:PHRASE, or a weighted sum
     #[arg(long, conflicts_with = "model")]
     rule: Option<String>,
+    /// A program instead, with its arguments as one text: it reads JSON lines with `prompt` and `responses` and answers each
+    /// with a line `{"rewards": [...]}`
+    #[arg(long, conflicts_with_all = ["model", "rule"])]
+    command: Option<String>,
+    /// A model behind an OpenAI-compatible endpoint instead: its address up to /chat/completions
+    #[arg(long, value_name = "URL", conflicts_with_all = ["model", "rule", "command"], requires = "remote_model")]
+    remote: Option<String>,
+    /// The model's name there
+    #[arg(long, value_name = "NAME", requires = "remote")]
+    remote_model: Option<String>,
+    /// The environment variable that holds its API key
+    #[arg(long, value_name = "NAME", requires = "remote")]
+    api_key_env: Option<String>,
+    /// Ask it for a grade of each response, not which of two is the better
+    #[arg(long, requires = "remote")]
+    grades: bool,
     /// Rows with `responses`, or `chosen` and `rejected`
     #[arg(long, value_parser = file)]
     data: PathBuf,
@@ -66,6 +82,9 @@ impl Judge {
         let rows = answered(rows, &mut faults)?;
         match (&self.model, &self.rule) {
             (_, Some(rule)) => self.judge(&mut RuleJudge(rule.parse::<Rule>()?), &rows, faults),
+            (None, None) if self.command.is_some() || self.remote.is_some() => {
+                self.judge(&mut *self.elsewhere()?, &rows, faults)
+            }
             (Some(name), None) => {
                 let model = setup::model(name, global)?;
                 setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
@@ -74,10 +93,29 @@ impl Judge {
                 let rows = self.fitting(rows, &model, &mut faults)?;
                 self.judge(&mut judge, &rows, faults)
             }
-            (None, None) => {
-                Err(Error::user("no judge was named").hint("give --model MODEL, or --rule FORMULA"))
-            }
+            (None, None) => Err(Error::user("no judge was named")
+                .hint("give --model MODEL, --rule FORMULA, --command PROGRAM or --remote URL")),
         }
+    }
+
+    /// A judge that is no part of duel.
+    fn elsewhere(&self) -> Result<Box<dyn Rank>> {
+        let table = match (&self.command, &self.remote) {
+            (Some(program), _) => {
+                let program: Vec<&str> = program.split_whitespace().collect();
+                let table = serde_json::from_value(json!({"program": program}));
+                let table = table.map_err(|error| Error::internal(error.to_string()))?;
+                return Ok(Box::new(judges::command(&table)));
+            }
+            (None, remote) => json!({
+                "base_url": remote,
+                "model": self.remote_model,
+                "api_key_env": self.api_key_env,
+                "ask": if self.grades { "grades" } else { "pairs" },
+            }),
+        };
+        let table = serde_json::from_value(table);
+        judges::remote(&table.map_err(|error| Error::internal(error.to_string()))?)
     }
 
     /// The rows whose responses the model can read whole; the others are faults.

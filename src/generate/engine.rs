@@ -10,8 +10,9 @@ use crate::recipe::{Sampling, WeightDtype};
 use crate::run::interrupt;
 use crate::text::Chat;
 use crate::trie::{Sequence, Trie, pack};
+use burn::tensor::Tensor;
 use duel_backends::clock::{self, Work};
-use duel_backends::ops::{KeySpan, Precision, QuerySegment, Spans};
+use duel_backends::ops::{self, Draw, KeySpan, Precision, QuerySegment, Spans};
 use rayon::prelude::*;
 use std::cell::OnceCell;
 
@@ -158,7 +159,7 @@ impl<'a> Engine<'a> {
 
         let logits = self.prefill(&trie, &mut cache);
         let of_prompt: Vec<usize> = live.iter().map(|l| l.prompt).collect();
-        self.draw(&mut live, &logits, &of_prompt, prompts)?;
+        self.draw(&mut live, logits, &of_prompt, prompts)?;
         loop {
             // A batch may take minutes: what it began is drawn again, what earlier batches drew is kept.
             if interrupt::requested() {
@@ -170,7 +171,7 @@ impl<'a> Engine<'a> {
             }
             let logits = self.decode(&live, prompts, &trie, &mut cache);
             let own: Vec<usize> = (0..live.len()).collect();
-            self.draw(&mut live, &logits, &own, prompts)?;
+            self.draw(&mut live, logits, &own, prompts)?;
         }
         let whole = |drawn: Vec<Option<Drawn>>| drawn.into_iter().flatten().collect();
         Ok(finished.into_iter().map(whole).collect())
@@ -194,28 +195,28 @@ impl<'a> Engine<'a> {
         live
     }
 
-    /// Runs all prompts and returns the logits after each: `[prompts, vocab]`, flat.
-    fn prefill(&self, trie: &Trie, cache: &mut Cache) -> Vec<f32> {
+    /// Runs all prompts and returns the logits after each: `[prompts, vocab]`.
+    fn prefill(&self, trie: &Trie, cache: &mut Cache) -> Tensor<2> {
         cache.place((0..trie.len() as u32).collect());
         let spans = trie.spans(self.decoder.spec.sliding_window);
-        host(self.decoder.cached_logits(
+        self.decoder.cached_logits(
             self.served(),
             &trie.tokens,
             &trie.positions,
             spans,
             cache,
             &trie.last,
-        ))
+        )
     }
 
-    /// Runs the newest token of every live response: `[live, vocab]`, flat.
+    /// Runs the newest token of every live response: `[live, vocab]`.
     fn decode(
         &self,
         live: &[Live],
         prompts: &[Prompted],
         trie: &Trie,
         cache: &mut Cache,
-    ) -> Vec<f32> {
+    ) -> Tensor<2> {
         let mut tokens = Vec::with_capacity(live.len());
         let mut positions = Vec::with_capacity(live.len());
         let mut segments = Vec::with_capacity(live.len());
@@ -243,42 +244,39 @@ impl<'a> Engine<'a> {
             window: self.decoder.spec.sliding_window,
         };
         let all: Vec<u32> = (0..live.len() as u32).collect();
-        host(
-            self.decoder
-                .cached_logits(self.served(), &tokens, &positions, spans, cache, &all),
-        )
+        self.decoder
+            .cached_logits(self.served(), &tokens, &positions, spans, cache, &all)
     }
 
-    /// Draws one token for every live response from row `row_of[i]` of the logits.
+    /// Draws one token for every live response from row `row_of[i]` of the logits: where they lie, if it can be said
+    /// without them how.
     fn draw(
         &self,
         live: &mut [Live],
-        logits: &[f32],
+        logits: Tensor<2>,
         row_of: &[usize],
         prompts: &[Prompted],
     ) -> Result<()> {
-        let vocab = self.decoder.spec.vocab_size;
-        let one = |(response, &row): (&mut Live, &usize)| {
-            let logits = &logits[row * vocab..(row + 1) * vocab];
-            let prompt = &prompts[response.prompt];
-            if !logits.iter().all(|logit| logit.is_finite()) {
+        let blind = live.iter_mut().zip(row_of);
+        let blind: Option<Vec<Draw>> = blind.map(|(l, &row)| l.sampler.blind(row)).collect();
+        let tokens = match blind {
+            Some(draws) => ops::draw(logits, draws),
+            None => draw_on_the_host(live, logits, row_of, prompts),
+        };
+        for (response, token) in live.iter_mut().zip(tokens) {
+            let Some(token) = token else {
                 return Err(Error::data(format!(
                     "prompt {}: the model's logits are not finite after {} response tokens",
-                    prompt.id,
+                    prompts[response.prompt].id,
                     response.tokens.len()
                 ))
                 .hint(
                     "its weights are damaged or its training ran away: take an earlier checkpoint",
                 ));
-            }
-            let seen = [&prompt.tokens[..], &response.tokens[..]];
-            let token = response.sampler.draw(logits, &seen);
+            };
             response.tokens.push(token);
-            Ok(())
-        };
-        clock::measure(Work::Sampling, || {
-            live.par_iter_mut().zip(row_of).try_for_each(one)
-        })
+        }
+        Ok(())
     }
 
     /// Takes finished responses out of the batch.
@@ -336,7 +334,22 @@ impl<'a> Engine<'a> {
     }
 }
 
-/// A matrix on the host, row by row.
-fn host(logits: burn::tensor::Tensor<2>) -> Vec<f32> {
-    logits.into_data().try_into_vec().expect("logits are f32")
+/// A token for each live response, none where its logits are not finite.
+fn draw_on_the_host(
+    live: &mut [Live],
+    logits: Tensor<2>,
+    row_of: &[usize],
+    prompts: &[Prompted],
+) -> Vec<Option<u32>> {
+    let vocab = logits.dims()[1];
+    let logits: Vec<f32> = logits.into_data().try_into_vec().expect("logits are f32");
+    let one = |(response, &row): (&mut Live, &usize)| {
+        let logits = &logits[row * vocab..(row + 1) * vocab];
+        let seen = [&prompts[response.prompt].tokens[..], &response.tokens[..]];
+        let finite = logits.iter().all(|logit| logit.is_finite());
+        finite.then(|| response.sampler.draw(logits, &seen))
+    };
+    clock::measure(Work::Sampling, || {
+        live.par_iter_mut().zip(row_of).map(one).collect()
+    })
 }

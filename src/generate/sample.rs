@@ -2,6 +2,8 @@
 
 use crate::data::key::Key;
 use crate::recipe::Sampling;
+use duel_backends::ops::Draw;
+use duel_backends::ops::draw::{at_share, largest};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -49,8 +51,26 @@ impl Sampler {
         self.pick(&logits)
     }
 
+    /// How the next token is drawn from row `row`, where it can be said without the logits: no top-k, top-p or
+    /// repetition penalty. It uses the randomness up that [`Sampler::draw`] would.
+    pub fn blind(&mut self, row: usize) -> Option<Draw> {
+        let plain = self.repetition_penalty == 1.0 && self.top_k == 0 && self.top_p >= 1.0;
+        plain.then(|| Draw {
+            row: row as u32,
+            temperature: self.temperature,
+            uniform: match self.temperature > 0.0 {
+                true => self.random.random(),
+                false => 0.0,
+            },
+            cut: match self.min_p > 0.0 {
+                true => -(self.min_p.ln() * self.temperature) as f32,
+                false => f32::INFINITY,
+            },
+        })
+    }
+
     fn pick(&mut self, logits: &[f32]) -> u32 {
-        let (best, max) = argmax(logits);
+        let (best, max) = largest(logits);
         if self.temperature <= 0.0 {
             return best;
         }
@@ -58,17 +78,7 @@ impl Sampler {
         let weight = |logit: f32| f64::from(((logit - max) * scale).exp());
         let uniform: f64 = self.random.random();
         let floor = self.floor(logits, max, &weight);
-        let kept = || logits.iter().enumerate().filter(|(_, l)| **l >= floor);
-        let total: f64 = kept().map(|(_, &l)| weight(l)).sum();
-        let mut left = uniform * total;
-        for (id, &logit) in kept() {
-            left -= weight(logit);
-            if left <= 0.0 {
-                return id as u32;
-            }
-        }
-        // Rounding may leave a last crumb.
-        best
+        at_share(logits, max, floor, self.temperature, uniform).unwrap_or(best)
     }
 
     /// The smallest logit that top-k, top-p and min-p all keep.
@@ -109,17 +119,6 @@ fn nucleus(mut kept: Vec<f32>, wanted: f64, weight: &dyn Fn(f32) -> f64) -> Opti
         sorted += count;
     }
     None
-}
-
-/// The first largest logit.
-fn argmax(logits: &[f32]) -> (u32, f32) {
-    let mut best = (0, f32::NEG_INFINITY);
-    for (id, &logit) in logits.iter().enumerate() {
-        if logit > best.1 {
-            best = (id as u32, logit);
-        }
-    }
-    best
 }
 
 #[cfg(test)]

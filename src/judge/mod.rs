@@ -1,14 +1,20 @@
 //! Whatever ranks responses, and the pairs made of it.
 
 pub mod audit;
+mod command;
 #[allow(clippy::module_inception)]
 mod judge;
 pub mod pairs;
+mod remote;
 pub mod rules;
 pub mod scored;
+mod tournament;
 
 pub use audit::Audit;
+pub use command::CommandJudge;
 pub use judge::{Group, Judge, RewardJudge, RuleJudge};
 pub use pairs::{Chosen, Dropped, PairCounts, PairRule};
+pub use remote::{RemoteGrades, RemotePairs};
 pub use rules::{Opinion, Rule};
 pub use scored::Scored;
+pub use tournament::{Compare, Match, Tournament};

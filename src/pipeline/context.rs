@@ -66,12 +66,13 @@ impl Policy {
         }
     }
 
-    /// The same as `[model]` has it computed: in other numbers it is another model, as all that comes from it.
-    pub fn kept_as(self, model: &recipe::Model) -> Self {
-        if model.dtype == Dtype::F32 && !model.load_in_4bit {
+    /// The same as `[model]` has it computed here: in other numbers it is another model, as all that comes from it.
+    pub fn kept_as(self, cx: &Context) -> Self {
+        let kept = cx.frozen();
+        if kept.operands == Operands::F32 && !kept.packed {
             return self;
         }
-        let how = recipe::hash_of(&(model.dtype, model.load_in_4bit));
+        let how = recipe::hash_of(&(kept.operands.name(), kept.packed));
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.digest.as_bytes()).update(how.as_bytes());
         Self {

@@ -75,7 +75,10 @@ fn lay_out(folder: &Path) -> Result<()> {
         written.map_err(|e| Error::io(&path, "write", e))?;
     }
     match std::fs::rename(own.path(), folder) {
-        Err(error) if !there() => Err(Error::io(folder, "write", error)),
+        Err(error) if !there() => {
+            let hint = format!("delete what is left of it: {}", folder.display());
+            Err(Error::io(folder, "write", error).hint(hint))
+        }
         _ => Ok(()),
     }
 }

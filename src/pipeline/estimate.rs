@@ -25,7 +25,7 @@ use crate::text::{Chat, Limits};
 use crate::trainer::Plan;
 use base::{Base, base, named};
 use burn::tensor::Device;
-use duel_backends::device::matrix_rate;
+use duel_backends::device::{computes, matrix_rate};
 use duel_backends::ops::Operands;
 use serde::Serialize;
 use sizes::{Sizes, sample};
@@ -76,7 +76,10 @@ pub struct StageEstimate {
 pub fn estimate(recipe: &Recipe, device: Option<&Device>) -> Estimate {
     let mut planner = Planner {
         recipe,
-        rate: device.map(|device| matrix_rate(device, operands(recipe.model.dtype, device))),
+        rate: device.and_then(|device| {
+            let operands = operands(recipe.model.dtype, device);
+            computes(device, operands).then(|| matrix_rate(device, operands))
+        }),
         on_card: ways::on_card(recipe),
         found: Estimate::default(),
     };
@@ -155,11 +158,11 @@ impl Planner<'_> {
 
     /// What a stage will show at its peak that holds `alive` bytes at once. A card sees nothing of the file that a model is
     /// read from.
-    fn shown(&self, spec: &DecoderSpec, alive: u64) -> u64 {
+    fn shown(&self, spec: &DecoderSpec, alive: u64, kept: Kept) -> u64 {
         let loading = if self.on_card {
             0
         } else {
-            memory::loading(spec, self.kept())
+            memory::loading(spec, kept)
         };
         memory::resident(alive).max(loading)
     }
@@ -294,8 +297,21 @@ impl Planner<'_> {
             .max_new_tokens
             .min(table.max_length.saturating_sub(prompt).max(1));
         let judged = (prompts * (prompt + table.generate.num_generations * response)) as u64;
-        if table.judge.rule.is_none() {
-            self.scoring("round-*/scores", &scored(&base.spec), judged, 0, rounds);
+        if matches!(table.judge.named()[..], [] | ["reward"]) {
+            let named = table.judge.reward.as_ref();
+            let whole = named.is_some_and(|judge| judge.model_name_or_path.is_some());
+            let kept = if whole {
+                self.kept().unpacked()
+            } else {
+                self.kept()
+            };
+            self.scoring(
+                "round-*/scores",
+                &scored(&base.spec),
+                [judged, 0],
+                rounds,
+                kept,
+            );
         }
         let pairs = match table.history {
             History::Newest => prompts,
@@ -351,7 +367,13 @@ impl Planner<'_> {
         let how = &table.generate;
         let responses = (rows * how.num_generations * how.max_new_tokens) as u64;
         let tokens = (rows * prompt) as u64 + responses;
-        self.scoring("eval", &base.spec, tokens, responses, 2.0 * rounds);
+        self.scoring(
+            "eval",
+            &base.spec,
+            [tokens, responses],
+            2.0 * rounds,
+            self.kept(),
+        );
     }
 
     /// The mean length of a prompt in tokens; where the rows are not there yet, the longest that leaves room.
@@ -407,6 +429,10 @@ impl Planner<'_> {
     fn training(&mut self, fit: Fit, sizes: Option<Sizes>) {
         let Fit { spec, train, .. } = fit;
         let lora = fit.lora.map(super::training::lora_shape);
+        let kept = match lora {
+            Some(_) => self.kept(),
+            None => Kept::default(),
+        };
         let budget = train.max_tokens_per_batch as u64;
         let full = Batch {
             tokens: budget,
@@ -428,7 +454,7 @@ impl Planner<'_> {
             saved: batch.saved && !self.on_card,
             ..batch
         };
-        let memory = memory::training(spec, lora.as_ref(), batch, self.kept());
+        let memory = memory::training(spec, lora.as_ref(), batch, kept);
         let counted = sizes.as_ref().zip(plan.as_ref()).map(|(sizes, plan)| {
             let rows = plan.epoch(plan.steps) * sizes.rows as f64;
             let tokens = sizes.mean() * rows * fit.times;
@@ -454,7 +480,7 @@ impl Planner<'_> {
         });
         self.found.stages.push(StageEstimate {
             stage: fit.stage.to_owned(),
-            peak_bytes: self.shown(spec, memory.peak),
+            peak_bytes: self.shown(spec, memory.peak, kept),
             sure_bytes: match fit.guessed || sizes.is_none() {
                 true => memory::resident(memory.start + memory.weights + memory.moments),
                 false => memory::resident(memory.peak),
@@ -495,7 +521,7 @@ impl Planner<'_> {
                 + drawn * memory::head_matrix(spec) as f64);
         self.found.stages.push(StageEstimate {
             stage: stage.to_owned(),
-            peak_bytes: self.shown(spec, memory.peak),
+            peak_bytes: self.shown(spec, memory.peak, kept),
             sure_bytes: memory::resident(memory.weights + memory.served),
             training: None,
             drawing: Some(memory),
@@ -506,8 +532,15 @@ impl Planner<'_> {
     }
 
     /// A stage that scores `tokens` tokens, `targets` of them under the head, `times` times.
-    fn scoring(&mut self, stage: &str, spec: &DecoderSpec, tokens: u64, targets: u64, times: f64) {
-        let (at_once, kept) = (tokens.min(TOKENS_PER_BATCH as u64), self.kept());
+    fn scoring(
+        &mut self,
+        stage: &str,
+        spec: &DecoderSpec,
+        [tokens, targets]: [u64; 2],
+        times: f64,
+        kept: Kept,
+    ) {
+        let at_once = tokens.min(TOKENS_PER_BATCH as u64);
         let batch = Batch {
             tokens: at_once,
             targets: targets.min(at_once),
@@ -517,7 +550,7 @@ impl Planner<'_> {
             + targets as f64 * memory::head_matrix(spec) as f64;
         self.found.stages.push(StageEstimate {
             stage: stage.to_owned(),
-            peak_bytes: self.shown(spec, memory::scoring(spec, batch, kept)),
+            peak_bytes: self.shown(spec, memory::scoring(spec, batch, kept), kept),
             sure_bytes: memory::resident(memory::scoring(spec, Batch::default(), kept)),
             training: None,
             drawing: None,

@@ -56,8 +56,14 @@ impl Evaluation {
             if let Some(rule) = &table.rule {
                 judges.push(("rule".to_owned(), Seat::Rule(rule.clone())));
             }
+            if let Some(command) = &table.command {
+                judges.push(("command".to_owned(), Seat::Command(command.clone())));
+            }
+            if let Some(remote) = &table.remote {
+                judges.push(("remote".to_owned(), Seat::Remote(remote.clone())));
+            }
             for (name, policy) in ["reward", "reward-second"].iter().zip(rewards) {
-                judges.push(((*name).to_owned(), Seat::Reward(policy.clone())));
+                judges.push(((*name).to_owned(), Seat::Own(policy.clone())));
             }
             // The loop's own judge has a say even where the run did not train it.
             let own = cx.recipe.online.as_ref().map(|online| &online.judge);

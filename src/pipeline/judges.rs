@@ -4,25 +4,47 @@ use super::context::{Context, Policy};
 use super::embedded;
 use super::responses::GroupRow;
 use crate::error::{Error, Result};
-use crate::judge::{Group, Judge, RewardJudge, Rule, RuleJudge};
+use crate::judge::{
+    CommandJudge, Group, Judge, RemoteGrades, RemotePairs, RewardJudge, Rule, RuleJudge, Tournament,
+};
 use crate::model::{Model, files::hub};
-use crate::recipe::{self, RewardJudge as RewardTable};
+use crate::recipe::{self, Ask, RewardJudge as RewardTable};
 use crate::run::Journal;
 use blake3::Hash;
 use std::path::Path;
+use std::time::Duration;
 use tracing::info_span;
 use tracing_indicatif::span_ext::IndicatifSpanExt;
 
 /// A judge by its files, before anything is loaded.
 #[derive(Debug, Clone)]
 pub enum Seat {
-    /// A reward model.
+    /// A reward model that the run trained: it judges over the base that it was trained over.
+    Own(Policy),
+    /// A reward model from elsewhere, whole.
     Reward(Policy),
     /// A rule.
     Rule(recipe::Rule),
+    /// A program.
+    Command(recipe::CommandJudge),
+    /// A model behind an endpoint.
+    Remote(recipe::RemoteJudge),
 }
 
 impl Seat {
+    /// The judge of the online loop.
+    ///
+    /// # Errors
+    /// A reward model that is not there.
+    pub fn of(table: &recipe::Judge, own: &[Policy]) -> Result<Self> {
+        match (&table.rule, &table.command, &table.remote) {
+            (Some(rule), ..) => Ok(Self::Rule(rule.clone())),
+            (_, Some(command), _) => Ok(Self::Command(command.clone())),
+            (.., Some(remote)) => Ok(Self::Remote(remote.clone())),
+            _ => Self::reward(&table.reward.clone().unwrap_or_default(), own),
+        }
+    }
+
     /// The reward model of a table: its own, or the run's.
     ///
     /// # Errors
@@ -37,7 +59,7 @@ impl Seat {
                 table.revision.as_deref(),
                 false,
             )?)?)),
-            (None, Some(own)) => Ok(Self::Reward(own.clone())),
+            (None, Some(own)) => Ok(Self::Own(own.clone())),
             (None, None) => Err(Error::user("the recipe names no judge and trains no reward model").hint(
                 "add a [reward] table, or set `online.judge.reward.model_name_or_path` to a reward model",
             )),
@@ -47,8 +69,10 @@ impl Seat {
     /// For the key of a stage.
     pub fn digest(&self) -> Hash {
         match self {
-            Self::Reward(model) => model.digest,
+            Self::Own(model) | Self::Reward(model) => model.digest,
             Self::Rule(rule) => recipe::hash_of(rule),
+            Self::Command(command) => recipe::hash_of(&command.identity()),
+            Self::Remote(remote) => recipe::hash_of(&remote.identity()),
         }
     }
 
@@ -73,8 +97,12 @@ impl Seat {
         };
         match self {
             _ if known == rows.len() => {}
-            Self::Reward(policy) => {
-                let model: Model = policy.load(&cx.device, cx.frozen().unpacked())?;
+            Self::Own(policy) | Self::Reward(policy) => {
+                let kept = match self {
+                    Self::Own(_) => cx.frozen(),
+                    _ => cx.frozen().unpacked(),
+                };
+                let model: Model = policy.load(&cx.device, kept)?;
                 let mut judge = RewardJudge::new(&model, max_length, TOKENS_PER_BATCH)?;
                 score_from(&mut judge, rows, known, &mut keep)?;
             }
@@ -82,22 +110,65 @@ impl Seat {
                 let rule: Rule = rule.formula.parse()?;
                 score_from(&mut RuleJudge(rule), rows, known, &mut keep)?;
             }
+            Self::Command(table) => {
+                score_from(&mut command(table), rows, known, &mut keep)?;
+            }
+            Self::Remote(table) => {
+                score_from(&mut *remote(table)?, rows, known, &mut keep)?;
+            }
         }
         journal.finish()?;
         Ok(scored)
     }
 }
 
-/// Parses every rule of a recipe, so that a mistake is found before anything is computed.
+/// A program as the judge.
+pub fn command(table: &recipe::CommandJudge) -> CommandJudge {
+    CommandJudge {
+        program: table.program.clone(),
+        timeout: Duration::from_secs_f64(table.timeout_seconds),
+    }
+}
+
+/// A model behind an endpoint as the judge.
 ///
 /// # Errors
-/// The first formula that is none.
-pub fn check_rules(recipe: &recipe::Recipe) -> Result<()> {
+/// A key that is not in the environment, a template that is none.
+pub fn remote(table: &recipe::RemoteJudge) -> Result<Box<dyn Judge>> {
+    if let Some(fault) = table.fault() {
+        return Err(Error::user(format!(
+            "{:?} is no address to ask: {fault}",
+            table.base_url
+        ))
+        .hint("write it as http://localhost:8000/v1"));
+    }
+    Ok(match table.ask {
+        Ask::Grades => Box::new(RemoteGrades::new(table)?),
+        Ask::Pairs => Box::new(Tournament {
+            compare: RemotePairs::new(table)?,
+            rounds: table.rounds,
+        }),
+    })
+}
+
+/// Parses every rule and template of a recipe and looks for the keys of judges elsewhere, so that a mistake is found
+/// before anything is computed.
+///
+/// # Errors
+/// The first formula or template that is none, or a key that is not in the environment.
+pub fn check(recipe: &recipe::Recipe) -> Result<()> {
     let online = recipe
         .online
         .as_ref()
         .and_then(|online| online.judge.rule.as_ref());
     let eval = recipe.eval.as_ref().and_then(|eval| eval.rule.as_ref());
+    let judges = [
+        recipe.online.as_ref().and_then(|t| t.judge.remote.as_ref()),
+        recipe.eval.as_ref().and_then(|t| t.remote.as_ref()),
+    ];
+    for table in judges.into_iter().flatten() {
+        remote(table)?;
+    }
     let rules = [
         ("online.judge.rule.formula", online),
         ("eval.rule.formula", eval),

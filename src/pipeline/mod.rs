@@ -79,7 +79,7 @@ pub fn run(
     context::check_dtype(loaded.recipe.model.dtype, &device)?;
     match Layout::new(directory).recipe().exists() {
         // Its stages know what they read, and refuse what has changed.
-        true => judges::check_rules(&loaded.recipe)?,
+        true => judges::check(&loaded.recipe)?,
         false => preflight::check(&loaded.recipe)?,
     }
     let mut run = RunDir::create(directory, &loaded.text)?;

@@ -34,10 +34,7 @@ pub fn online(cx: &mut Context, start: &Policy, rewards: &[Policy]) -> Result<Po
     let Some(table) = cx.recipe.online.clone() else {
         return Ok(start.clone());
     };
-    let judge = match &table.judge.rule {
-        Some(rule) => Seat::Rule(rule.clone()),
-        None => Seat::reward(&table.judge.reward.clone().unwrap_or_default(), rewards)?,
-    };
+    let judge = Seat::of(&table.judge, rewards)?;
     let prompts = order(cx, &table)?;
     let fixed = fixed(cx, &table)?;
     let mut evaluation = Evaluation::new(cx, start, rewards)?;

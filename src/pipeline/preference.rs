@@ -28,7 +28,7 @@ pub fn dpo(cx: &mut Context, start: &Policy) -> Result<Policy> {
         Some(name) => {
             let path = hub::resolve(name, table.ref_model_revision.as_deref(), false)?;
             must_write(&path)?;
-            Policy::at(&path)?
+            Policy::at(&path)?.kept_as(cx)
         }
         None => start.clone(),
     };

@@ -11,7 +11,7 @@ use crate::recipe::{Data, Recipe};
 /// # Errors
 /// The first mistake, with its file and line.
 pub fn check(recipe: &Recipe) -> Result<()> {
-    judges::check_rules(recipe)?;
+    judges::check(recipe)?;
     if let Some(sft) = &recipe.sft {
         all(&sft.data, sft.eval.as_ref(), examples::conversations)?;
     }

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::eval::{AccuracyReport, ScoredPair};
 use crate::judge::RewardJudge;
 use crate::model::Model;
+use crate::model::files::hub;
 use crate::objective::{BradleyTerry, Example};
 use crate::recipe::{Overlong, Reward};
 use crate::run::{stage_key, stages, write_atomic};
@@ -24,7 +25,7 @@ pub fn reward(cx: &mut Context, start: &Policy) -> Result<Vec<Policy>> {
     let Some(table) = cx.recipe.reward.clone() else {
         return Ok(Vec::new());
     };
-    let base = base(start, &table)?;
+    let base = base(cx, start, &table)?;
     let mut models = Vec::new();
     for (name, seed) in seeds(cx, &table) {
         models.push(one(cx, &base, &table, name, seed)?);
@@ -45,6 +46,8 @@ pub fn wanted_by_eval(cx: &Context, start: &Policy) -> Result<bool> {
     let online = online.and_then(|online| online.judge.reward.as_ref());
     let others = eval.rule.is_some()
         || eval.reward.is_some()
+        || eval.command.is_some()
+        || eval.remote.is_some()
         || online.is_some_and(|judge| judge.model_name_or_path.is_some());
     let done = done(cx, start, table)?;
     if !done && !others {
@@ -64,7 +67,7 @@ fn done(cx: &Context, start: &Policy, table: &Reward) -> Result<bool> {
     if seeds.iter().any(|(name, _)| finished(name).is_none()) {
         return Ok(false);
     }
-    let base = base(start, table)?;
+    let base = base(cx, start, table)?;
     for (name, seed) in seeds {
         let key = key(&base, table, seed)?.to_string();
         if finished(name).is_none_or(|record| record.key != key) {
@@ -75,13 +78,12 @@ fn done(cx: &Context, start: &Policy, table: &Reward) -> Result<bool> {
 }
 
 /// The model that the reward models begin with.
-fn base(start: &Policy, table: &Reward) -> Result<Policy> {
+fn base(cx: &Context, start: &Policy, table: &Reward) -> Result<Policy> {
     match &table.model_name_or_path {
-        Some(name) => Policy::at(&crate::model::files::hub::resolve(
-            name,
-            table.revision.as_deref(),
-            false,
-        )?),
+        Some(name) => {
+            let path = hub::resolve(name, table.revision.as_deref(), false)?;
+            Ok(Policy::at(&path)?.kept_as(cx))
+        }
         None => Ok(start.clone()),
     }
 }

@@ -2,7 +2,10 @@
 
 use super::complaint::{Complaint, closest};
 use super::layers::{FREE_TABLES, Node, Place, Table, find, join};
-use super::{Data, Eval, Lora, NewModel, Online, PairLoss, Recipe, Rule, Sampling, schema};
+use super::{
+    Ask, CommandJudge, Data, Eval, Lora, NewModel, Online, PairLoss, Recipe, RemoteJudge, Rule,
+    Sampling, schema,
+};
 use std::path::Path;
 
 /// Every mistake of a recipe, with its place in `tree`.
@@ -351,20 +354,56 @@ impl Check<'_> {
                 "use 1.0, or a mix such as [1.0, 0.7]",
             );
         }
-        match (&online.judge.reward, &online.judge.rule) {
-            (Some(_), Some(_)) => self.complain(
+        let judge = &online.judge;
+        self.judges(
+            "online.judge",
+            judge.rule.as_ref(),
+            judge.command.as_ref(),
+            judge.remote.as_ref(),
+        );
+        let own = judge
+            .reward
+            .as_ref()
+            .and_then(|table| table.model_name_or_path.as_ref());
+        match judge.named()[..] {
+            [one, other, ..] => self.complain(
                 "online.judge",
-                "two judges: `[online.judge.reward]` and `[online.judge.rule]`",
-                "keep the one that ranks the responses; `[eval]` may have both",
+                format!("two judges: `[online.judge.{one}]` and `[online.judge.{other}]`"),
+                "keep the one that ranks the responses; `[eval]` may have several",
             ),
-            (None, Some(rule)) => self.rule("online.judge.rule", rule),
-            (Some(judge), None) if judge.model_name_or_path.is_some() => {}
-            _ if recipe.reward.is_some() => {}
-            _ => self.complain(
+            ["reward"] | [] if own.is_none() && recipe.reward.is_none() => self.complain(
                 "online.judge",
                 "nobody ranks the responses: there is no reward model",
                 "add a `[reward]` table, or name one with `online.judge.reward.model_name_or_path`",
             ),
+            _ => {}
+        }
+    }
+
+    /// The judges that are no models of duel's.
+    fn judges(
+        &mut self,
+        table: &str,
+        rule: Option<&Rule>,
+        command: Option<&CommandJudge>,
+        remote: Option<&RemoteJudge>,
+    ) {
+        if let Some(rule) = rule {
+            self.rule(&format!("{table}.rule"), rule);
+        }
+        if command.is_some_and(|command| command.program.iter().all(String::is_empty)) {
+            self.complain(
+                &format!("{table}.command.program"),
+                "the judge's command is empty",
+                "write the program and its arguments, for example `[\"python3\", \"judge.py\"]`",
+            );
+        }
+        if let Some(fault) = remote.and_then(RemoteJudge::fault) {
+            self.complain(
+                &format!("{table}.remote.base_url"),
+                format!("`base_url` is no address to ask: {fault}"),
+                "write it as `http://localhost:8000/v1`",
+            );
         }
     }
 
@@ -381,11 +420,29 @@ impl Check<'_> {
 
     fn eval(&mut self, recipe: &Recipe, eval: &Eval) {
         self.data("eval.prompts", &eval.prompts);
-        if let Some(rule) = &eval.rule {
-            self.rule("eval.rule", rule);
-        }
+        self.judges(
+            "eval",
+            eval.rule.as_ref(),
+            eval.command.as_ref(),
+            eval.remote.as_ref(),
+        );
         self.sampling("eval", &eval.generate, eval.max_length);
-        if recipe.reward.is_none() && eval.reward.is_none() && eval.rule.is_none() {
+        if eval
+            .remote
+            .as_ref()
+            .is_some_and(|remote| remote.ask == Ask::Pairs)
+        {
+            self.complain(
+                "eval.remote.ask",
+                "`[eval.remote]` compares responses of one model, but `[eval]` compares two models",
+                "set `eval.remote.ask` to \"grades\"",
+            );
+        }
+        let judged = eval.reward.is_some()
+            || eval.rule.is_some()
+            || eval.command.is_some()
+            || eval.remote.is_some();
+        if recipe.reward.is_none() && !judged {
             self.complain(
                 "eval",
                 "`[eval]` has no judge: the run trains no reward model",

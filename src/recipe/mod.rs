@@ -4,7 +4,7 @@
 //! `[reward]`, `[dpo]`, `[online]`, `[eval]`). A table that is absent is a stage that does not run. A choice is a
 //! table name (`[online.judge.reward]` or `[online.judge.rule]`), never a tag: that keeps every error's caret.
 //!
-//! Read in this order: the tables (`model`, `data`, `train`, `sampling`, `stages`, `online`), then how a file
+//! Read in this order: the tables (`model`, `data`, `train`, `sampling`, `stages`, `judge`, `online`), then how a file
 //! becomes one: [`load`](Recipe::load) reads the layers (`source`, `layers`, `set`), checks them against the schema
 //! (`schema`, `check`), and keeps the place of every value for errors (`complaint`) and for `show`.
 
@@ -12,6 +12,7 @@ mod catalogue;
 mod check;
 mod complaint;
 mod data;
+mod judge;
 mod layers;
 mod load;
 pub mod loss;
@@ -31,10 +32,11 @@ mod train;
 
 pub use catalogue::{SHIPPED, Shipped, catalogue};
 pub use data::{Data, Overlong};
+pub use judge::{Ask, CommandJudge, Judge, RemoteJudge, RewardJudge, Rounds, Rule};
 pub use load::{Loaded, Origin};
 pub use loss::{FDivergence, LossType, PairLoss};
 pub use model::{Backend, Device, Dtype, Lora, Model, ModelSource, NewModel};
-pub use online::{Choose, History, Judge, Online, Pairs, Reference, RewardJudge, Rule};
+pub use online::{Choose, History, Online, Pairs, Reference};
 pub use reference::reference_markdown;
 pub use sampling::{Sampling, WeightDtype};
 pub use schema::schema;

@@ -1,7 +1,7 @@
 //! `[online]`: rounds of generate, judge, pair, train.
 
 use super::stages::default_max_length;
-use super::{Data, Lora, Overlong, PairLoss, Sampling, Train};
+use super::{Data, Judge, Lora, Overlong, PairLoss, Sampling, Train};
 use crate::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -80,39 +80,6 @@ fn default_best_of_n() -> usize {
 
 fn default_warm_start() -> bool {
     true
-}
-
-/// Who ranks the responses: exactly one of the tables. A later layer's choice replaces an earlier one's.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Judge {
-    /// A reward model.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reward: Option<RewardJudge>,
-    /// A rule over the text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<Rule>,
-}
-
-/// A reward model as the judge.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RewardJudge {
-    /// A folder or hub id with a one-label `*ForSequenceClassification`; absent: the model that `[reward]` trains.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model_name_or_path: Option<String>,
-    /// Branch, tag or commit of a hub id; absent: the main branch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub revision: Option<String>,
-}
-
-/// A score from the text alone.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    /// A rule or a weighted sum of rules: `0.5*sentence + 0.5*length:40`. The rules are `sentence`, `no_repeats`,
-    /// `feelings`, `polite`, `length:WORDS` and `contains:PHRASE`.
-    pub formula: String,
 }
 
 /// Which two responses make a pair. Equal rewards and identical texts never do.

@@ -1,6 +1,8 @@
 //! `[sft]`, `[reward]`, `[dpo]` and `[eval]`: the stages around the online loop.
 
-use super::{Data, Lora, Overlong, PairLoss, RewardJudge, Rule, Sampling, Train};
+use super::{
+    CommandJudge, Data, Lora, Overlong, PairLoss, RemoteJudge, RewardJudge, Rule, Sampling, Train,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +136,12 @@ pub struct Eval {
     /// Judge with a rule, too (the gold rule of the quickstart).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Rule>,
+    /// Judge with a program, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandJudge>,
+    /// Judge with a model behind an endpoint, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteJudge>,
 }
 
 pub(super) fn default_max_length() -> usize {

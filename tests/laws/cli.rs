@@ -12,6 +12,8 @@ mod export;
 #[cfg(unix)]
 #[path = "cli/interrupted.rs"]
 mod interrupted;
+#[path = "cli/judges.rs"]
+mod judges;
 #[path = "cli/killed.rs"]
 mod killed;
 #[path = "cli/lines.rs"]

@@ -19,7 +19,7 @@ use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 use serde::Serialize;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// Why a device cannot be opened, and what to do instead.
@@ -119,8 +119,6 @@ pub fn open(backend: &str, index: usize) -> Result<Device, DeviceError> {
 }
 
 fn graphics(backend: &str, index: usize) -> Result<Device, DeviceError> {
-    #[cfg(feature = "cube")]
-    crate::cube::settle(KERNELS.get().map(PathBuf::as_path));
     #[cfg(any(feature = "cuda", feature = "rocm"))]
     if let Some(opened) = vendor::open(backend, index) {
         return opened;
@@ -150,13 +148,13 @@ pub fn row_multiple(device: &Device) -> usize {
     }
 }
 
-/// Keeps what is found out about kernels on this machine (which of several is the fastest) in `folder`; said before the
-/// first device is opened. Otherwise it is kept in the folder for temporary files.
+/// Keeps what is found out about kernels on this machine (which of several is the fastest) in `folder`, if it is said before
+/// anything is computed; otherwise only as long as the process runs.
 pub fn keep_kernels_in(folder: &Path) {
-    KERNELS.get_or_init(|| folder.to_owned());
+    #[cfg(feature = "cube")]
+    crate::tried::keep_in(folder);
+    let _ = folder;
 }
-
-static KERNELS: OnceLock<PathBuf> = OnceLock::new();
 
 /// Every device of the backends that are compiled in, not yet opened: the CPU first.
 pub fn found() -> Vec<Found> {

@@ -64,7 +64,7 @@ pub fn matrix_rate(device: &Device, operands: Operands) -> f64 {
     let mut size = 1024;
     loop {
         let x = Tensor::<2>::ones([size / 2, size], device);
-        let weight = Tensor::<2>::ones([size, size], device);
+        let weight = Tensor::<2>::ones([size, size], device).cast(operands.dtype());
         // Reading one number back waits for the device.
         let product = || {
             ops::linear(x.clone(), weight.clone(), operands)

@@ -61,10 +61,10 @@ pub fn measure(bench: &Bench, mut model: Model, global: &Global) -> Result<Value
         "pairs_per_second": (bench.kind != Kind::Sft).then(|| (bench.steps * bench.pairs) as f64 / total),
         "tokens_per_second": step_tokens.iter().sum::<usize>() as f64 / total,
         "trie_tokens_per_second": seen.tokens / total,
-        "compute": bench.compute,
+        "compute": bench.operands(&device).name(),
         "load_in_4bit": bench.load_in_4bit,
         // The least time of a step: that many at the rate that one matrix product reaches here.
-        "share_of_bound": 6.0 * parameters as f64 * seen.tokens / rate / alone,
+        "share_of_bound": reached / rate,
         "model_gflops": reached * 1e-9,
         "model_flops_utilisation": bench.peak_tflops.map(|peak| reached * 1e-12 / peak),
         "matmul_gflops": rate * 1e-9,

@@ -304,7 +304,7 @@ fn tables_that_contradict_each_other_are_refused_all_at_once() {
     9 | [online.judge.reward]
       |         ^^^^^
 
-    hint: keep the one that ranks the responses; `[eval]` may have both
+    hint: keep the one that ranks the responses; `[eval]` may have several
 
     recipe.toml:12: at temperature 0 every response to a prompt is the same, and pairs of equals are dropped
        |

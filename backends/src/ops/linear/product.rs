@@ -33,6 +33,15 @@ impl Operands {
         }
     }
 
+    /// As recipes spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+
     /// Bytes of a number.
     pub fn bytes(self) -> usize {
         self.dtype().size()

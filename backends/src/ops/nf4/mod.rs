@@ -63,9 +63,13 @@ impl Nf4 {
     /// Rounds a weight, given row by row, and puts its codes on `device`. The whole weight never gets there.
     ///
     /// # Panics
-    /// If there are not `out * in` values.
+    /// If there are not `out * in` values, or one is not finite: 16 codes have none for it.
     pub fn new(values: &[f32], [outs, width]: [usize; 2], device: &Device) -> Self {
         assert_eq!(values.len(), outs * width, "a value an input and output");
+        assert!(
+            values.par_iter().all(|value| value.is_finite()),
+            "weights are finite"
+        );
         let (words_a_row, scales_a_row) = (width.div_ceil(PER_WORD), width.div_ceil(GROUP));
         let mut words = vec![0i32; outs * words_a_row];
         let mut scales = vec![0.0f32; outs * scales_a_row];

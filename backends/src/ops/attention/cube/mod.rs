@@ -21,6 +21,7 @@ use burn_cubecl::tensor::CubeTensor;
 use kernels::{forward, key_gradients, query_gradient, row_deltas};
 use std::sync::Arc;
 use tile::{HeadsLaunch, Shape};
+use tuned::Tiled;
 
 /// Everything about a call that is not a tensor.
 struct Call {
@@ -70,8 +71,15 @@ struct Forward {
     spans: Arc<Spans>,
 }
 
-impl Forward {
-    /// Runs it with tiles of this shape.
+impl Tiled for Forward {
+    fn over(&self) -> (&CubeTensor, &CubeTensor, usize, &Spans) {
+        (&self.q, &self.k, self.head_dim, &self.spans)
+    }
+
+    fn written(&self) -> &CubeTensor {
+        &self.log_sums
+    }
+
     fn run(self, shape: Shape) {
         let Self { q, k, v, .. } = self;
         let call = Call::new(&q, &k, shape, &self.spans);
@@ -116,7 +124,7 @@ impl Attention for Cube {
         let out = cube::empty(&q, &[queries, width]);
         let log_sums = cube::empty_of(&q, &[queries, width / head_dim], DType::F32);
         let result = (out.clone(), log_sums.clone());
-        tuned::forward(Forward {
+        let call = Forward {
             q,
             k,
             v,
@@ -124,7 +132,8 @@ impl Attention for Cube {
             log_sums,
             head_dim,
             spans,
-        });
+        };
+        tuned::run("forward", call);
         result
     }
 }
@@ -145,8 +154,15 @@ struct Gradients {
     spans: Arc<Spans>,
 }
 
-impl Gradients {
-    /// Runs it with tiles of this shape.
+impl Tiled for Gradients {
+    fn over(&self) -> (&CubeTensor, &CubeTensor, usize, &Spans) {
+        (&self.q, &self.k, self.head_dim, &self.spans)
+    }
+
+    fn written(&self) -> &CubeTensor {
+        &self.dv
+    }
+
     fn run(self, shape: Shape) {
         let Self { q, k, v, .. } = self;
         let call = Call::new(&q, &k, shape, &self.spans);
@@ -232,7 +248,7 @@ impl AttentionBackward for Cube {
             );
         }
         let result = [dq.clone(), dk.clone(), dv.clone()];
-        tuned::backward(Gradients {
+        let call = Gradients {
             q,
             k,
             v,
@@ -244,7 +260,8 @@ impl AttentionBackward for Cube {
             dv,
             head_dim,
             spans,
-        });
+        };
+        tuned::run("backward", call);
         result
     }
 }

@@ -1,0 +1,82 @@
+//! Tokens drawn from logits: each is the one at which the summed weights reach the share that was asked for.
+
+use super::{Random, everywhere};
+use burn::tensor::{Device, Tensor};
+use duel_backends::ops::{Draw, draw};
+
+/// How far sums in f32 may miss the share.
+const CRUMB: f64 = 2e-6;
+
+fn weights(logits: &[f32], how: &Draw) -> Vec<f64> {
+    let max = logits.iter().fold(f32::MIN, |max, logit| max.max(*logit));
+    let weight = |logit: &f32| match *logit >= max - how.cut {
+        true => (f64::from(logit - max) / how.temperature).exp(),
+        false => 0.0,
+    };
+    let all: Vec<f64> = logits.iter().map(weight).collect();
+    let total: f64 = all.iter().sum();
+    all.into_iter().map(|weight| weight / total).collect()
+}
+
+#[test]
+fn a_token_is_the_one_at_which_the_weights_reach_the_share() {
+    for seed in 0..24 {
+        let mut random = Random(seed);
+        let (rows, vocab) = (1 + random.below(9), 1 + random.below(3000));
+        let logits = random.matrix(rows, vocab, &Device::flex()) * 6.0;
+        let host: Vec<f32> = logits.clone().into_data().iter::<f32>().collect();
+        let draws: Vec<Draw> = (0..2 * rows)
+            .map(|_| Draw {
+                row: random.below(rows) as u32,
+                temperature: [0.0, 0.7, 1.0, 1.3][random.below(4)],
+                uniform: f64::from(random.float()).abs(),
+                cut: [f32::INFINITY, 2.3][random.below(2)],
+            })
+            .collect();
+        for device in everywhere() {
+            let drawn = draw(logits.clone().to_device(&device), draws.clone());
+            assert_eq!(drawn.len(), draws.len());
+            for (how, token) in draws.iter().zip(drawn) {
+                let token = token.expect("logits are finite") as usize;
+                let row = &host[how.row as usize * vocab..][..vocab];
+                if how.temperature == 0.0 {
+                    let first = row.iter().position(|l| row.iter().all(|other| other <= l));
+                    assert_eq!(Some(token), first, "seed {seed}");
+                    continue;
+                }
+                let weights = weights(row, how);
+                let before: f64 = weights[..token].iter().sum();
+                let reached = before - CRUMB..=before + weights[token] + CRUMB;
+                assert!(
+                    weights[token] > 0.0,
+                    "seed {seed}: {how:?} gave a token that is cut off"
+                );
+                assert!(
+                    reached.contains(&how.uniform),
+                    "seed {seed}: {how:?} gave {reached:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_that_is_not_finite_gives_no_token_and_spoils_no_other() {
+    for device in everywhere() {
+        for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let rows = [[0.0, 9.0, 1.0], [0.0, 1.0, broken], [broken, 2.0, 1.0]];
+            let logits = Tensor::<2>::from_floats(rows, &device);
+            let draws = [0, 1, 2, 0].map(|row| Draw {
+                row,
+                temperature: 1.0,
+                uniform: 0.5,
+                cut: f32::INFINITY,
+            });
+            assert_eq!(
+                draw(logits, draws.to_vec()),
+                [Some(1), None, None, Some(1)],
+                "{broken}"
+            );
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Who ranks responses: the tables `[online.judge.*]` and those of `[eval]`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Who ranks the responses: exactly one of the tables. A later layer's choice replaces an earlier one's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Judge {
+    /// A reward model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reward: Option<RewardJudge>,
+    /// A rule over the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Rule>,
+    /// A program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandJudge>,
+    /// A model behind an endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteJudge>,
+}
+
+impl Judge {
+    /// The names of the tables that are there.
+    pub fn named(&self) -> Vec<&'static str> {
+        let tables = [
+            ("reward", self.reward.is_some()),
+            ("rule", self.rule.is_some()),
+            ("command", self.command.is_some()),
+            ("remote", self.remote.is_some()),
+        ];
+        let there = tables.into_iter().filter(|(_, there)| *there);
+        there.map(|(name, _)| name).collect()
+    }
+}
+
+/// A reward model as the judge.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RewardJudge {
+    /// A folder or hub id with a one-label `*ForSequenceClassification`; absent: the model that `[reward]` trains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_name_or_path: Option<String>,
+    /// Branch, tag or commit of a hub id; absent: the main branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
+/// A score from the text alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// A rule or a weighted sum of rules: `0.5*sentence + 0.5*length:40`. The rules are `sentence`, `no_repeats`,
+    /// `feelings`, `polite`, `length:WORDS` and `contains:PHRASE`.
+    pub formula: String,
+}
+
+/// Any program as the judge. It reads a line of JSON for each prompt, `{"id", "prompt", "responses"}`, and answers each with a
+/// line `{"rewards": [...]}`, one number a response.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandJudge {
+    /// The program and its arguments; it runs where duel was started. What is in its files is no part of the run's keys: give
+    /// a changed judge another name, or `--redo`.
+    pub program: Vec<String>,
+    /// How long it may take for the responses to one prompt.
+    #[serde(default = "default_timeout")]
+    #[schemars(range(max = 86_400.0), extend("exclusiveMinimum" = 0))]
+    pub timeout_seconds: f64,
+}
+
+/// A model behind an OpenAI-compatible endpoint as the judge. Replies are kept in the user's cache: the same question is asked
+/// once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteJudge {
+    /// Where it is, up to `/chat/completions`: `https://api.openai.com/v1`, `http://localhost:8000/v1`.
+    pub base_url: String,
+    /// The model's name there.
+    pub model: String,
+    /// The environment variable that holds the API key; absent: no key is sent. The key itself is never in a recipe, a run
+    /// directory or a log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// Two responses side by side, or one at a time.
+    #[serde(default)]
+    pub ask: Ask,
+    /// Who meets whom, where two are compared.
+    #[serde(default)]
+    pub rounds: Rounds,
+    /// The question, as a Jinja template over `prompt`, `a` and `b`, or `prompt` and `response`; absent: duel's own. A reply to
+    /// the first has to end in A, B or C (a tie), a reply to the second in a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// Of the judge's own sampling.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    pub temperature: f64,
+    /// Tokens a reply may have.
+    #[serde(default = "default_max_tokens")]
+    #[schemars(range(min = 1))]
+    pub max_tokens: usize,
+    /// How long a reply may take.
+    #[serde(default = "default_timeout")]
+    #[schemars(range(max = 86_400.0), extend("exclusiveMinimum" = 0))]
+    pub timeout_seconds: f64,
+    /// How often a question is asked again that failed in passing, after 0.5 s, 1 s, 2 s and so on.
+    #[serde(default = "default_retries")]
+    #[schemars(range(max = 1000))]
+    pub retries: usize,
+    /// Questions under way at once.
+    #[serde(default = "default_concurrency")]
+    #[schemars(range(min = 1))]
+    pub concurrency: usize,
+    /// No more questions a minute; absent: as fast as they are answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub requests_per_minute: Option<usize>,
+}
+
+impl CommandJudge {
+    /// What its scores depend on.
+    pub fn identity(&self) -> impl Serialize {
+        ("command", &self.program)
+    }
+}
+
+impl RemoteJudge {
+    /// What its scores depend on: not how patiently it is asked, nor with whose key.
+    pub fn identity(&self) -> impl Serialize {
+        let how = (
+            self.ask,
+            self.rounds,
+            &self.template,
+            self.temperature,
+            self.max_tokens,
+        );
+        ("remote", &self.base_url, &self.model, how)
+    }
+
+    /// Why its address is none; nothing where it is one.
+    pub fn fault(&self) -> Option<&'static str> {
+        let url = &self.base_url;
+        match url.strip_prefix("http://").or(url.strip_prefix("https://")) {
+            None => Some("it does not begin with http:// or https://"),
+            Some(rest) if rest.contains(['@', '?', '#']) => Some(
+                "a key or a password in it would be kept in the run's files: name a variable with `api_key_env`",
+            ),
+            Some(_) => None,
+        }
+    }
+}
+
+/// What a judge elsewhere is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// Which of two responses is the better, in both orders.
+    #[default]
+    Pairs,
+    /// The grade of one response.
+    Grades,
+}
+
+/// Who meets whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rounds {
+    /// Everybody meets everybody: K (K - 1) / 2 matches, and a score with many values.
+    #[default]
+    RoundRobin,
+    /// The better of two goes on: K - 1 matches, enough for `choose = "max_min"`.
+    KnockOut,
+}
+
+fn default_timeout() -> f64 {
+    60.0
+}
+
+fn default_max_tokens() -> usize {
+    512
+}
+
+fn default_retries() -> usize {
+    5
+}
+
+fn default_concurrency() -> usize {
+    8
+}
