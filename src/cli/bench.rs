@@ -69,7 +69,7 @@ pub struct Bench {
     #[arg(long, requires = "lora")]
     load_in_4bit: bool,
     /// What the device's maker promises for --compute, in 10^12 operations a second: shown is the share that is reached
-    #[arg(long)]
+    #[arg(long, value_parser = numbers::positive)]
     peak_tflops: Option<f64>,
     /// What the weights are rounded to (generate)
     #[arg(long, default_value = "f32")]

@@ -187,7 +187,7 @@ impl Running {
                     self.last_words()
                 ))
                 .hint(
-                    "raise `timeout_seconds` (the first row's time is also that of starting), or let it flush its output \
+                    "raise the judge's `timeout_seconds` in the recipe (the first row's time is also that of starting), or let it flush its output \
                      after each line",
                 ));
             }
@@ -224,7 +224,7 @@ impl Running {
             group.id,
             self.last_words()
         ))
-        .hint("it has to read lines until there are none, and answer each; rows that are judged stay judged")
+        .hint("it has to read lines until there are none, and answer each; in a run, rows that are judged stay judged")
     }
 
     fn error(&self, group: &Group, gave: &str) -> Error {
@@ -258,10 +258,21 @@ impl Drop for Running {
             PATIENCE
         };
         if self.ended_within(patience).is_none() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+            end_with_its_own(&mut self.child);
         }
     }
+}
+
+/// Ends a program and those that it has started.
+fn end_with_its_own(child: &mut Child) {
+    // It leads a group of its own. Best effort: the program itself is ended in any case.
+    #[cfg(unix)]
+    let _ = Command::new("sh")
+        .args(["-c", "kill -s KILL -- -$0", &child.id().to_string()])
+        .stderr(Stdio::null())
+        .status();
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 #[cfg(all(test, unix))]
@@ -341,5 +352,17 @@ mod tests {
             "{}",
             error.message
         );
+    }
+
+    /// A shell script that runs a test has a child of its own.
+    #[test]
+    fn what_the_program_started_ends_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("alive");
+        let script = format!("(while :; do date > {0:?}; sleep 0.02; done) & wait", mark);
+        judged(&script, 0.4, 0).expect_err("it never answers");
+        std::fs::remove_file(&mark).unwrap();
+        thread::sleep(Duration::from_millis(200));
+        assert!(!mark.exists(), "it still writes");
     }
 }

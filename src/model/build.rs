@@ -294,6 +294,24 @@ impl Decoder {
         self.each_linear(Linear::merged)
     }
 
+    /// Numbers in the matrices that are kept in 4 bits.
+    pub(super) fn packed_count(&self) -> usize {
+        let blocks = self.model.layers.iter();
+        let of_block = |block: &Block| -> usize {
+            // A clone shares its weights.
+            let mut block = block.clone();
+            let packed = block
+                .linears()
+                .into_iter()
+                .filter_map(|(_, layer)| match &layer.weight {
+                    Weight::Packed(packed) => Some(packed.codes.dims().iter().product::<usize>()),
+                    Weight::Whole(_) => None,
+                });
+            packed.sum()
+        };
+        blocks.map(of_block).sum()
+    }
+
     /// The base model under the adapters: the reference policy of a LoRA run.
     pub fn without_adapters(self) -> Self {
         self.each_linear(|layer| Linear {

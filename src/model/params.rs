@@ -198,6 +198,7 @@ impl Decoder {
         let parameters = self.parameters();
         let count = |p: &Parameter| p.shape.iter().product::<usize>();
         let trained = parameters.iter().filter(|p| p.trained).map(count).sum();
-        (parameters.iter().map(count).sum(), trained)
+        let all: usize = parameters.iter().map(count).sum();
+        (all + self.packed_count(), trained)
     }
 }

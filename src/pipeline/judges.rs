@@ -71,8 +71,8 @@ impl Seat {
         match self {
             Self::Own(model) | Self::Reward(model) => model.digest,
             Self::Rule(rule) => recipe::hash_of(rule),
-            Self::Command(command) => recipe::hash_of(&command.identity()),
-            Self::Remote(remote) => recipe::hash_of(&remote.identity()),
+            Self::Command(command) => recipe::hash_of(command),
+            Self::Remote(remote) => recipe::hash_of(remote),
         }
     }
 

@@ -159,7 +159,7 @@ impl Check<'_> {
         for (stage, lora) in trained {
             if lora.is_some_and(Option::is_none) {
                 self.complain(
-                    &format!("{stage}.lora"),
+                    "model.load_in_4bit",
                     format!(
                         "`[{stage}]` trains every weight, but `model.load_in_4bit` freezes them"
                     ),

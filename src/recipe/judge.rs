@@ -61,8 +61,8 @@ pub struct Rule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CommandJudge {
-    /// The program and its arguments; it runs where duel was started. What is in its files is no part of the run's keys: give
-    /// a changed judge another name, or `--redo`.
+    /// The program and its arguments; it runs where duel was started. A run does not notice what changes in its files: give a
+    /// changed judge another name, or the run.
     pub program: Vec<String>,
     /// How long it may take for the responses to one prompt.
     #[serde(default = "default_timeout")]
@@ -119,26 +119,7 @@ pub struct RemoteJudge {
     pub requests_per_minute: Option<usize>,
 }
 
-impl CommandJudge {
-    /// What its scores depend on.
-    pub fn identity(&self) -> impl Serialize {
-        ("command", &self.program)
-    }
-}
-
 impl RemoteJudge {
-    /// What its scores depend on: not how patiently it is asked, nor with whose key.
-    pub fn identity(&self) -> impl Serialize {
-        let how = (
-            self.ask,
-            self.rounds,
-            &self.template,
-            self.temperature,
-            self.max_tokens,
-        );
-        ("remote", &self.base_url, &self.model, how)
-    }
-
     /// Why its address is none; nothing where it is one.
     pub fn fault(&self) -> Option<&'static str> {
         let url = &self.base_url;
@@ -147,6 +128,9 @@ impl RemoteJudge {
             Some(rest) if rest.contains(['@', '?', '#']) => Some(
                 "a key or a password in it would be kept in the run's files: name a variable with `api_key_env`",
             ),
+            Some(rest) if rest.trim_end_matches('/').ends_with("/chat/completions") => {
+                Some("it ends before /chat/completions")
+            }
             Some(_) => None,
         }
     }

@@ -92,7 +92,13 @@ fn toml_string(text: &str) -> String {
 }
 
 /// Keys that decide what is written while a stage runs and what is kept in memory, not what comes out of it.
-const WITHOUT_EFFECT: [&str; 5] = [
+const WITHOUT_EFFECT: [&str; 10] = [
+    // How patiently a judge elsewhere is asked, and with whose key.
+    "timeout_seconds",
+    "retries",
+    "concurrency",
+    "requests_per_minute",
+    "api_key_env",
     "logging_steps",
     "save_steps",
     "save_total_limit",

@@ -139,7 +139,8 @@ pub struct Eval {
     /// Judge with a program, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandJudge>,
-    /// Judge with a model behind an endpoint, too.
+    /// Judge with a model behind an endpoint, too. It has to give grades (`ask = "grades"`): the responses of two models are
+    /// compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<RemoteJudge>,
 }

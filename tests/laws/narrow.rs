@@ -104,6 +104,12 @@ fn a_model_in_four_bits_has_no_parameters_but_those_that_may_be_trained_or_saved
     assert!(names.contains(&"model.embed_tokens.weight".to_owned()));
     assert!(names.contains(&"model.layers.0.self_attn.q_proj.bias".to_owned()));
     assert!(!names.contains(&"model.layers.0.self_attn.q_proj.weight".to_owned()));
+    let whole = tiny::decoder(&tiny::spec(), 51);
+    assert_eq!(
+        packed.parameter_counts().0,
+        whole.parameter_counts().0,
+        "but they are counted"
+    );
 }
 
 #[test]

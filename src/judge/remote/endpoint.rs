@@ -52,6 +52,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// No wait is longer, whatever an endpoint asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// A wait of which a person should hear.
+const WORTH_SAYING: Duration = Duration::from_secs(5);
+
 /// How often a wait looks whether ^C was pressed.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -62,6 +65,12 @@ impl Endpoint {
     /// A key that is not in the environment.
     pub fn new(table: &Table) -> Result<Self> {
         let key = table.api_key_env.as_deref().map(|name| {
+            // A key that was given for its variable's name is not repeated.
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.is_empty() || !name.chars().all(is_name) {
+                return Err(Error::user("`api_key_env` is not the name of a variable")
+                    .hint("name the environment variable that holds the key, for example JUDGE_KEY"));
+            }
             let value = std::env::var(name).ok().filter(|key| !key.is_empty());
             value.map(Key).ok_or_else(|| {
                 Error::user(format!("the environment has no {name}, which is to hold the judge's API key"))
@@ -158,10 +167,18 @@ impl Endpoint {
                     "{} has not answered in {attempt} of {attempt} attempts, at last so: {why}",
                     self.url
                 ))
-                .hint("try again later with the same command: what is judged stays judged; or raise `retries` or `timeout_seconds`"));
+                .hint("try again later with the same command: what was answered is not asked again; or raise `retries` or `timeout_seconds` in a recipe"));
             }
-            tracing::debug!("judge: attempt {attempt} of {}: {why}", self.attempts);
-            sleep(asked.unwrap_or(wait).min(LONGEST_WAIT))?;
+            let pause = asked.unwrap_or(wait).min(LONGEST_WAIT);
+            let seconds = pause.as_secs_f64();
+            match pause >= WORTH_SAYING {
+                true => tracing::warn!(
+                    "judge: {why}; asked again in {seconds} s ({attempt} of {} attempts)",
+                    self.attempts
+                ),
+                false => tracing::debug!("judge: {why}; asked again in {seconds} s"),
+            }
+            sleep(pause)?;
             wait = wait.saturating_mul(2);
         }
         unreachable!("the last attempt returns")

@@ -38,6 +38,9 @@ struct Silent {
 /// Replies from which on an endpoint is taken to be at fault if most say nothing.
 const ENOUGH: usize = 20;
 
+/// The same if all say nothing.
+const ALL: usize = 4;
+
 impl Silent {
     /// Takes in some replies.
     ///
@@ -55,9 +58,10 @@ impl Silent {
             "{} of {} replies have no {wanted}, as this one: {first:?}",
             self.count, self.asked
         );
-        if self.asked >= ENOUGH && 2 * self.count > self.asked {
+        let most = self.asked >= ENOUGH && 2 * self.count > self.asked;
+        if most || (self.asked >= ALL && self.count == self.asked) {
             return Err(Error::data(fact).hint(
-                "raise `max_tokens` if it was cut off, or say in `template` how the reply has to end",
+                "in a recipe's table of the judge, raise `max_tokens` if it was cut off, or say in `template` how it has to end",
             ));
         }
         if !std::mem::replace(&mut self.told, true) {
@@ -181,7 +185,7 @@ fn completed(group: &Group, replies: &[String]) -> Result<Vec<f32>> {
                 group.id
             ))
             .hint(
-                "say in `template` how the reply has to end, raise `max_tokens`, or leave the row out",
+                "leave the row out, or in a recipe's table of the judge say in `template` how a reply has to end, or raise `max_tokens`",
             ))
         }
         _ => Ok(grades

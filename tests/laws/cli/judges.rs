@@ -61,7 +61,9 @@ fn a_program_that_fails_in_the_middle_is_asked_for_the_rest_only() {
         assert!(said.err.contains(part), "{part}: {}", said.err);
     }
     fs::write(folder.path().join("judge.sh"), JUDGE).unwrap();
-    let said = duel(&folder, &["run", "recipe.toml"]);
+    // More patience is no other judge.
+    let patient = ["--set", "online.judge.command.timeout_seconds=90"];
+    let said = duel(&folder, &[&["run", "recipe.toml"], &patient[..]].concat());
     assert_eq!(said.code, 0, "{}", said.err);
     let asked = fs::read_to_string(folder.path().join("asked")).unwrap();
     assert_eq!(asked.lines().count(), 6, "4 before, 2 after");

@@ -83,7 +83,7 @@ pub fn largest(logits: &[f32]) -> (u32, f32) {
 /// The op on a backend's own tensors.
 #[backend_extension(Flex, Cube: cfg(feature = "cube"))]
 pub trait DrawRows: Backend {
-    /// See [`draw`]; [`BROKEN`] stands for none.
+    /// See [`draw()`]; -1 stands for none.
     fn draw_rows(logits: FloatTensor<Self>, draws: Arc<Vec<Draw>>) -> IntTensor<Self>;
 }
 
