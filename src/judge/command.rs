@@ -187,8 +187,8 @@ impl Running {
                     self.last_words()
                 ))
                 .hint(
-                    "raise the judge's `timeout_seconds` in the recipe (the first row's time is also that of starting), or let it flush its output \
-                     after each line",
+                    "raise the judge's `timeout_seconds` in the recipe (the first row's time is also that of starting), or \
+                     let it flush its output after each line",
                 ));
             }
         }

@@ -25,6 +25,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Where to compute.
     pub device: Device,
+    /// What products read there: `auto` tries the device, once.
+    operands: Operands,
     /// The root of everything random.
     pub key: Key,
     said: BTreeSet<(String, String)>,
@@ -105,8 +107,9 @@ pub fn operands(dtype: Dtype, device: &Device) -> Operands {
 /// # Errors
 /// A device error.
 pub fn check_dtype(dtype: Dtype, device: &Device) -> Result<()> {
-    if computes(device, operands(dtype, device)) {
-        if operands(dtype, device) != Operands::F32 && narrowest(device) == Operands::F32 {
+    let asked = operands(dtype, device);
+    if computes(device, asked) {
+        if asked != Operands::F32 && narrowest(device) == Operands::F32 {
             tracing::warn!(
                 "the CPU multiplies {} no faster than f32: it rounds what it multiplies, which costs time and saves the \
                  memory of frozen weights alone; leave model.dtype out for f32",
@@ -146,11 +149,13 @@ impl Context {
     /// The context of a run that was just opened, with its metrics.
     pub fn new(recipe: Recipe, run: RunDir, metrics: Metrics, device: Device) -> Self {
         let key = Key::new(recipe.seed);
+        let operands = operands(recipe.model.dtype, &device);
         Self {
             recipe,
             run,
             metrics,
             device,
+            operands,
             key,
             said: BTreeSet::new(),
             told: RefCell::default(),
@@ -160,7 +165,7 @@ impl Context {
     /// How a model is kept that is only read.
     pub fn frozen(&self) -> Kept {
         Kept {
-            operands: operands(self.recipe.model.dtype, &self.device),
+            operands: self.operands,
             frozen: true,
             packed: self.recipe.model.load_in_4bit,
         }

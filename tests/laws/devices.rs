@@ -121,14 +121,7 @@ fn twenty_steps_of_each_stage_take_the_curve_of_the_cpu() {
             let curves = both(head, 43, device).map(|decoder| {
                 let trained = fit(all(&decoder), objective(), &pairs(8), &train, None);
                 trained.decoder.as_ref().unwrap();
-                let of = |name: &str| -> Vec<f64> {
-                    trained
-                        .records
-                        .iter()
-                        .map(|record| record.get(name).unwrap())
-                        .collect()
-                };
-                [of("loss"), of("grad_norm")]
+                [trained.curve("loss"), trained.curve("grad_norm")]
             });
             let [cpu, other] = curves;
             near(
@@ -172,11 +165,7 @@ fn ten_narrow_steps_take_the_curve_of_the_cpu() {
                     false => all(&decoder),
                 };
                 let trained = fit(decoder, dpo(LossType::Sigmoid), &pairs(8), &train(10), None);
-                let losses = trained
-                    .records
-                    .iter()
-                    .map(|record| record.get("loss").unwrap());
-                losses.collect::<Vec<f64>>()
+                trained.curve("loss")
             });
             let [cpu, other] = curves;
             println!(

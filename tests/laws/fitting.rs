@@ -115,6 +115,12 @@ impl Trained {
             .collect()
     }
 
+    /// A metric of every step.
+    pub fn curve(&self, name: &str) -> Vec<f64> {
+        let of = |record: &StepRecord| record.get(name).unwrap();
+        self.records.iter().map(of).collect()
+    }
+
     /// A metric of the last step.
     pub fn last(&self, name: &str) -> f64 {
         self.records.last().unwrap().get(name).unwrap()

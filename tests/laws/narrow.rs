@@ -79,11 +79,7 @@ fn an_adapter_over_four_bits_learns_as_over_the_weights_that_they_stand_for() {
             &train(20),
             None,
         );
-        let losses: Vec<f64> = trained
-            .records
-            .iter()
-            .map(|r| r.get("loss").unwrap())
-            .collect();
+        let losses = trained.curve("loss");
         let decoder = trained.decoder.unwrap();
         let learnt: Vec<String> = decoder
             .parameters()
@@ -127,12 +123,8 @@ fn training_in_bf16_follows_training_in_f32_and_learns_numbers_that_bf16_has_not
             &train(20),
             None,
         );
-        let losses: Vec<f64> = trained
-            .records
-            .iter()
-            .map(|r| r.get("loss").unwrap())
-            .collect();
-        (losses, tiny::weights(trained.decoder.as_ref().unwrap()))
+        let losses = trained.curve("loss");
+        (losses, trained.weights())
     };
     let (in_f32, _) = curve(Operands::F32);
     let (in_bf16, weights) = curve(Operands::Bf16);

@@ -33,7 +33,7 @@ fn multiplies(device: &Device, dtype: DType) -> bool {
         .is_ok_and(|values| values == [7.0, 10.0, 15.0, 22.0])
 }
 
-/// Whether products on `device` can read `operands`, tried once for each.
+/// Whether products on `device` can read `operands`: a small one is tried at every call.
 pub fn computes(device: &Device, operands: Operands) -> bool {
     let dtype = operands.dtype();
     device.supports_dtype(dtype) && guarded(|| multiplies(device, dtype)).unwrap_or_default()
