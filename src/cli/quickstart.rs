@@ -17,7 +17,7 @@ pub struct Quickstart {
     /// Change a value of the recipe: table.key=value
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Replace finished stages whose data or starting model changed since
+    /// Replace stages, done or half done, whose data or starting model changed since
     #[arg(long)]
     redo: bool,
 }

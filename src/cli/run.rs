@@ -34,7 +34,7 @@ pub struct Run {
     /// Where runs are kept
     #[arg(long)]
     output_dir: Option<String>,
-    /// Replace finished stages whose data or starting model changed since; without it such a run is left as it is
+    /// Replace stages, done or half done, whose data or starting model changed since; without it such a run is left as it is
     #[arg(long)]
     redo: bool,
     /// Print the resolved recipe with the origin of every value, the device, the memory it will take and a least

@@ -82,7 +82,7 @@ pub fn run(
         true => judges::check(&loaded.recipe)?,
         false => preflight::check(&loaded.recipe)?,
     }
-    let mut run = RunDir::create(directory, &loaded.text)?;
+    let mut run = RunDir::create_over(directory, &loaded.text, start.redo)?;
     run.begin(start)?;
     if let Some(began) = run.info().began() {
         clock::stop_at(began);

@@ -55,12 +55,22 @@ impl RunDir {
     /// A user error when another process holds the run, when it holds another recipe (names the keys that
     /// differ), or when the folder holds something that is no run.
     pub fn create(path: &Path, recipe_toml: &str) -> Result<Self> {
+        Self::create_over(path, recipe_toml, false)
+    }
+
+    /// The same; with `redo` another recipe may also replace that of a run in which no stage is finished yet, whose
+    /// half-done stages then start afresh.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::create`].
+    pub fn create_over(path: &Path, recipe_toml: &str, redo: bool) -> Result<Self> {
         let layout = Layout::new(path);
         refuse_foreign(&layout)?;
         create_folder(path)?;
         let lock = RunLock::take(&layout)?;
         if layout.recipe().exists() {
-            refuse_other_recipe(&layout, recipe_toml)?;
+            refuse_other_recipe(&layout, recipe_toml, redo)?;
             return Self::take_up(layout, lock);
         }
         write_atomic(&layout.recipe(), recipe_toml.as_bytes())?;
@@ -243,7 +253,7 @@ fn refuse_foreign(layout: &Layout) -> Result<()> {
     Err(Error::user(fact).hint("give the run a name of its own with --set name=NAME"))
 }
 
-fn refuse_other_recipe(layout: &Layout, recipe_toml: &str) -> Result<()> {
+fn refuse_other_recipe(layout: &Layout, recipe_toml: &str, redo: bool) -> Result<()> {
     let path = layout.recipe();
     let mut old = keys(&read_text(&path)?).map_err(|e| e.at(path.display()))?;
     let mut new = keys(recipe_toml)?;
@@ -257,18 +267,34 @@ fn refuse_other_recipe(layout: &Layout, recipe_toml: &str) -> Result<()> {
     }
     let matters = |found: &Difference| !without_effect(&found.key);
     let differing: Vec<Difference> = all.into_iter().filter(matters).collect();
-    // Nothing that comes out changes, or nothing is finished yet, so that a first mistake can be mended in place: nothing
-    // can be mixed up.
-    if differing.is_empty() || !stage::stages(layout)?.iter().any(|stage| stage.done) {
+    let records = stage::stages(layout)?;
+    let mut unfinished = None;
+    for record in records.iter().filter(|record| !record.done) {
+        if stage::holds_work(layout, record)? {
+            unfinished = Some(&record.name);
+        }
+    }
+    let finished = records.iter().any(|record| record.done);
+    // Nothing that comes out changes, or nothing of worth is there yet, so that a first mistake can be mended in place:
+    // nothing can be mixed up.
+    if differing.is_empty() || !finished && (redo || unfinished.is_none()) {
         return write_atomic(&path, recipe_toml.as_bytes());
     }
+    let half_done = match unfinished {
+        Some(stage) if !finished => format!(", whose stage `{stage}` is half done"),
+        _ => String::new(),
+    };
     let fact = format!(
-        "{} is a run of another recipe; {}",
+        "{} is a run of another recipe{half_done}; {}",
         layout.root().display(),
         describe(&differing)
     );
+    let instead = match finished {
+        true => "the old recipe would continue the old run",
+        false => "the old recipe would continue the old run, and --redo throws away what it did",
+    };
     let hint = format!(
-        "give the new run a name of its own: --set name={}-2 (the old recipe would continue the old run)",
+        "give the new run a name of its own: --set name={}-2 ({instead})",
         layout.name()
     );
     Err(Error::user(fact).hint(hint))
@@ -342,6 +368,41 @@ mod tests {
             fs::read_to_string(path.join("recipe.toml")).unwrap(),
             RECIPE
         );
+    }
+
+    #[test]
+    fn a_half_done_stage_is_not_thrown_away_for_another_recipe_unasked() {
+        let (_dir, path) = folder();
+        let run = RunDir::create(&path, RECIPE).unwrap();
+        let Stage::Open(open) = run.stage("dpo", blake3::hash(b"key")).unwrap() else {
+            panic!("nothing was done yet");
+        };
+        let other = "seed = 1\ntrain.beta = 0.5";
+        drop(run);
+        // A stage that was only begun holds nothing to lose.
+        drop(RunDir::create(&path, other).unwrap());
+        drop(RunDir::create(&path, RECIPE).unwrap());
+        let step = open.folder().unwrap().join("step-160");
+        fs::write(&step, "the work of hours").unwrap();
+        let error = RunDir::create(&path, other).unwrap_err();
+        assert!(
+            error.message.contains("`dpo` is half done"),
+            "{}",
+            error.message
+        );
+        assert!(error.hint.unwrap().contains("--redo"));
+        assert!(step.exists());
+        let mut run = RunDir::create_over(&path, other, true).unwrap();
+        run.begin(Start {
+            redo: true,
+            ..Start::default()
+        })
+        .unwrap();
+        assert!(matches!(
+            run.stage("dpo", blake3::hash(b"other")).unwrap(),
+            Stage::Open(_)
+        ));
+        assert!(!step.exists());
     }
 
     #[test]

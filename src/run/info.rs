@@ -19,7 +19,7 @@ pub struct Start {
     pub about: String,
     /// Facts about the machine, name to value: device, memory, cores, threads, ...
     pub machine: BTreeMap<String, String>,
-    /// Finished stages whose data or model changed may be thrown away and made anew.
+    /// Stages, done or half done, whose data or model changed may be thrown away and made anew.
     pub redo: bool,
 }
 

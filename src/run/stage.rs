@@ -9,11 +9,12 @@
 //! | done, outputs intact  | skipped              | refused; with `redo` outputs removed, starts afresh |
 //! | done, but stale or a measurement | counts again | outputs removed, starts afresh      |
 //! | done, outputs changed | outputs removed, starts afresh | outputs removed, starts afresh |
-//! | half done             | continues            | outputs removed, starts afresh       |
+//! | half done             | continues            | refused if it left outputs; with `redo` they are removed, starts afresh |
+//! | half done, but stale or a measurement | continues | outputs removed, starts afresh    |
 //! | outputs, no record    | outputs removed, starts afresh | outputs removed, starts afresh |
 //!
-//! What is finished may be the work of days, and a line more in a data file is no wish to lose it: only a
-//! command that says so (`redo`) replaces it. A measurement is repeated without asking: it is made of what
+//! What is finished, or half done, may be the work of days, and a line more in a data file is no wish to lose it: only
+//! a command that says so (`redo`) replaces it. A measurement is repeated without asking: it is made of what
 //! the run holds, and two commands may measure two models under one name.
 //!
 //! When a stage starts afresh, the stages that came after it are marked stale (after a measurement the
@@ -239,8 +240,8 @@ pub(super) fn open(layout: &Layout, wanted: Wanted<'_>) -> Result<Stage> {
     if same && kept {
         return go_on(layout, found);
     }
-    if found.done && kept && !(found.stale || wanted.measures || wanted.redo) {
-        return Err(changed(layout, name));
+    if kept && !wanted.redo && holds_work(layout, found)? {
+        return Err(changed(layout, found));
     }
     match same {
         true => tracing::warn!("{name}: its outputs were changed or removed, starting it afresh"),
@@ -276,10 +277,24 @@ fn go_on(layout: &Layout, found: &StageRecord) -> Result<Stage> {
     Ok(Stage::Done(dir))
 }
 
-/// A finished stage is not thrown away unasked.
-fn changed(layout: &Layout, name: &str) -> Error {
+/// Whether a stage holds what nobody wants to lose for a changed key: it is finished, or left outputs on the way.
+pub(super) fn holds_work(layout: &Layout, record: &StageRecord) -> Result<bool> {
+    if record.stale || record.measures {
+        return Ok(false);
+    }
+    Ok(record.done || !outputs(layout, &record.name)?.is_empty())
+}
+
+/// A stage that holds work is not thrown away unasked.
+fn changed(layout: &Layout, found: &StageRecord) -> Error {
+    let name = &found.name;
+    let state = match found.done {
+        true => "finished",
+        false => "half done",
+    };
     Error::user(format!(
-        "{}: the stage `{name}` is finished, but its data or the model it began with has changed since",
+        "{}: the stage `{name}` is {state}, but its data, its part of the recipe or the model it began with has changed \
+         since",
         layout.root().display()
     ))
     .hint(format!(

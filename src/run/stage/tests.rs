@@ -92,8 +92,13 @@ fn a_half_done_stage_continues_with_the_same_key_only() {
     half.pause().unwrap();
     let again = run.open("sft", 1);
     assert_eq!(fs::read(again.file("jsonl")).unwrap(), b"half");
-    let other = run.open("sft", 2);
+    let error = run.refused("sft", 2);
+    assert!(error.message.contains("`sft` is half done"), "{error}");
+    assert!(again.file("jsonl").exists());
+    let other = run.redo("sft", 2);
     assert!(!other.file("jsonl").exists());
+    // What was only begun holds nothing.
+    run.open("sft", 3);
 }
 
 #[test]
