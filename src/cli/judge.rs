@@ -5,13 +5,13 @@ use super::reading::{Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
 use crate::error::{Error, Result};
-use crate::judge::{Judge as Rank, RewardJudge, Rule, RuleJudge};
+use crate::judge::{Judge as Rank, PairwiseModel, RewardJudge, Rule, RuleJudge, Tournament};
 use crate::model::Model;
 use crate::pipeline::examples;
 use crate::pipeline::judges::{self, score_with};
 use crate::pipeline::responses::{self, GroupRow};
-use crate::recipe::Overlong;
-use crate::text::Fit;
+use crate::recipe::{Overlong, Rounds};
+use crate::text::{Answer, Comparison, Fit, Limits};
 use clap::Args;
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -28,15 +28,21 @@ pub struct Judge {
     /// A reward model: `*ForSequenceClassification` with one label
     #[arg(long)]
     model: Option<String>,
+    /// A pairwise preference model instead: a chat model that answers which of two responses is the better
+    #[arg(long, value_name = "MODEL", conflicts_with = "model")]
+    pairwise: Option<String>,
+    /// Let it meet responses in a knock-out, not each with each
+    #[arg(long, requires = "pairwise")]
+    knock_out: bool,
     /// A rule instead: sentence, no_repeats, feelings, polite, length:WORDS, contains:PHRASE, or a weighted sum
-    #[arg(long, conflicts_with = "model")]
+    #[arg(long, conflicts_with_all = ["model", "pairwise"])]
     rule: Option<String>,
     /// A program instead, with its arguments as one text: it reads JSON lines with `prompt` and `responses` and answers each
     /// with a line `{"rewards": [...]}`
-    #[arg(long, conflicts_with_all = ["model", "rule"])]
+    #[arg(long, conflicts_with_all = ["model", "pairwise", "rule"])]
     command: Option<String>,
     /// A model behind an OpenAI-compatible endpoint instead: its address up to /chat/completions
-    #[arg(long, value_name = "URL", conflicts_with_all = ["model", "rule", "command"], requires = "remote_model")]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["model", "pairwise", "rule", "command"], requires = "remote_model")]
     remote: Option<String>,
     /// The model's name there
     #[arg(long, value_name = "NAME", requires = "remote")]
@@ -82,6 +88,7 @@ impl Judge {
         let rows = answered(rows, &mut faults)?;
         match (&self.model, &self.rule) {
             (_, Some(rule)) => self.judge(&mut RuleJudge(rule.parse::<Rule>()?), &rows, faults),
+            (None, None) if self.pairwise.is_some() => self.by_pairs(rows, faults, global),
             (None, None) if self.command.is_some() || self.remote.is_some() => {
                 self.judge(&mut *self.elsewhere()?, &rows, faults)
             }
@@ -94,8 +101,31 @@ impl Judge {
                 self.judge(&mut judge, &rows, faults)
             }
             (None, None) => Err(Error::user("no judge was named")
-                .hint("give --model MODEL, --rule FORMULA, --command PROGRAM or --remote URL")),
+                .hint("give --model MODEL, --pairwise MODEL, --rule FORMULA, --command PROGRAM or --remote URL")),
         }
+    }
+
+    /// By a pairwise preference model, whose scores are shares of wins.
+    fn by_pairs(&self, rows: Vec<PromptRow>, mut faults: Faults, global: &Global) -> Result<()> {
+        let model = setup::writer(self.pairwise.as_deref().unwrap_or_default(), global)?;
+        let limits = examples::limits(self.max_length, Overlong::TruncatePrompt, &model);
+        let reason = format!(
+            "two responses do not fit side by side into the {} tokens of the limit",
+            limits.max_length
+        );
+        let mut kept = Vec::with_capacity(rows.len());
+        for row in rows {
+            match side_by_side(&row, &model, &limits)? {
+                true => kept.push(row),
+                false => faults.add(&row.id, &row.origin, &reason),
+            }
+        }
+        let rounds = match self.knock_out {
+            true => Rounds::KnockOut,
+            false => Rounds::RoundRobin,
+        };
+        let compare = PairwiseModel::new(&model, limits, self.max_tokens_per_batch)?;
+        self.judge(&mut Tournament { compare, rounds }, &kept, faults)
     }
 
     /// A judge that is no part of duel.
@@ -176,6 +206,19 @@ impl Judge {
         })?;
         faults.print_rest()
     }
+}
+
+/// Whether any two responses of a row fit beside each other: the two longest do.
+fn side_by_side(row: &PromptRow, model: &Model, limits: &Limits) -> Result<bool> {
+    let mut longest: Vec<&String> = row.responses.iter().collect();
+    longest.sort_by_key(|response| std::cmp::Reverse(response.len()));
+    let [first, second, ..] = longest[..] else {
+        return Ok(true);
+    };
+    let [first, second] = [first, second].map(|text| Answer::Text(text.clone()));
+    let comparison = Comparison::of(&model.chat, &row.prompt, &first, &second)?;
+    let asked = comparison.encode(&model.chat, limits);
+    Ok(asked.map_err(|e| e.at(&row.origin))?.is_some())
 }
 
 /// The rows that have something to judge; the others are faults, unless there is nothing else.

@@ -74,11 +74,15 @@ enum Command {
     ///
     /// Example: duel reward --model runs/my-sft/sft/checkpoint --data pairs.jsonl --name my-reward
     Reward(run::Run),
+    /// Train a pairwise preference model: the recipe's [pairwise], after its [sft]
+    ///
+    /// Example: duel pairwise --model runs/my-sft/sft/checkpoint --data pairs.jsonl --name my-judge
+    Pairwise(run::Run),
     /// Train on a fixed file of pairs: the recipe's [dpo], after its [sft]
     ///
     /// Example: duel dpo --model runs/my-sft/sft/checkpoint --data pairs.jsonl --name my-dpo
     Dpo(run::Run),
-    /// Online iterative DPO: the recipe's [online], after its [sft] and [reward]
+    /// Online iterative DPO: the recipe's [online], after its [sft], [reward] and [pairwise]
     ///
     /// Example: duel online smollm2-hh/online --set online.rounds=1
     Online(run::Run),
@@ -105,6 +109,7 @@ impl Command {
             Self::Run(command) => command.run(global, Until::End),
             Self::Sft(command) => command.run(global, Until::Sft),
             Self::Reward(command) => command.run(global, Until::Reward),
+            Self::Pairwise(command) => command.run(global, Until::Pairwise),
             Self::Dpo(command) => command.run(global, Until::Dpo),
             Self::Online(command) => command.run(global, Until::Online),
             Self::Judge(command) => command.run(global),
@@ -125,10 +130,17 @@ impl Command {
 
     /// Whether the same command goes on where it was stopped. The others keep nothing of what they computed.
     fn continues(&self) -> bool {
-        use Command::{Dpo, Generate, Online, Quickstart, Reward, Run, Sft};
+        use Command::{Dpo, Generate, Online, Pairwise, Quickstart, Reward, Run, Sft};
         matches!(
             self,
-            Quickstart(_) | Run(_) | Sft(_) | Reward(_) | Dpo(_) | Online(_) | Generate(_)
+            Quickstart(_)
+                | Run(_)
+                | Sft(_)
+                | Reward(_)
+                | Pairwise(_)
+                | Dpo(_)
+                | Online(_)
+                | Generate(_)
         )
     }
 
@@ -139,6 +151,7 @@ impl Command {
             | Self::Run(_)
             | Self::Sft(_)
             | Self::Reward(_)
+            | Self::Pairwise(_)
             | Self::Dpo(_)
             | Self::Online(_) => stop::Work::Run,
             Self::Chat(_) => stop::Work::Talk,

@@ -5,16 +5,20 @@ mod command;
 #[allow(clippy::module_inception)]
 mod judge;
 pub mod pairs;
+mod pairwise;
 mod remote;
 pub mod rules;
 pub mod scored;
 mod tournament;
+mod versus;
 
 pub use audit::Audit;
 pub use command::CommandJudge;
 pub use judge::{Group, Judge, RewardJudge, RuleJudge};
 pub use pairs::{Chosen, Dropped, PairCounts, PairRule};
+pub use pairwise::{BothOrders, PairwiseModel, Places};
 pub use remote::{RemoteGrades, RemotePairs};
 pub use rules::{Opinion, Rule};
 pub use scored::Scored;
 pub use tournament::{Compare, Match, Tournament};
+pub use versus::Versus;

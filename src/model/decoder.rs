@@ -283,6 +283,16 @@ impl Decoder {
         }
     }
 
+    /// The logit of `yes` less that of `no` where each of the trie's targets is predicted: `[targets]`.
+    pub fn verdicts(&self, trie: &Trie, [yes, no]: [u32; 2]) -> Tensor<1> {
+        let rows = trie.targets.iter().map(|t| t.row).collect();
+        let hidden = self.hidden(trie, &self.rounded_up(rows));
+        let both = embedded(self.output_weight(), &[yes, no]);
+        let logits = hidden.matmul(both.transpose());
+        let logit = |column| logits.clone().narrow(1, column, 1).flatten(0, 1);
+        first(logit(0).sub(logit(1)), trie.targets.len())
+    }
+
     /// What the numbers of rows are multiples of.
     fn row_multiple(&self) -> usize {
         duel_backends::device::row_multiple(&self.device())

@@ -16,6 +16,8 @@ pub struct Example {
     pub reference: Vec<f32>,
     /// By how much the first sequence should win, where the data says so.
     pub margin: Option<f32>,
+    /// What is true of each sequence, from 0 to 1, where its tokens do not say it; else empty.
+    pub labels: Vec<f32>,
 }
 
 impl Example {

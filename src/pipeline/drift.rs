@@ -48,6 +48,7 @@ fn examples(rows: &[GroupRow], chat: &Chat, limits: &Limits) -> Result<Vec<Examp
                 sequences: vec![Sequence::response(&encoded.prompt, &encoded.answer)],
                 reference: Vec::new(),
                 margin: None,
+                labels: Vec::new(),
             });
         }
     }

@@ -3,6 +3,7 @@
 //! named, and never an error.
 
 mod base;
+mod judges;
 mod known;
 mod reach;
 mod sizes;
@@ -20,10 +21,10 @@ use crate::generate::precision;
 use crate::model::build::Kept;
 use crate::model::memory::{self, Batch, Drawing, Training};
 use crate::model::{DecoderSpec, Head};
-use crate::recipe::{Data, Dtype, History, Lora, Optim, Overlong, Recipe, Reward, Sampling, Train};
+use crate::recipe::{Data, Dtype, History, Lora, Optim, Overlong, Recipe, Sampling, Train};
 use crate::text::{Chat, Limits};
 use crate::trainer::Plan;
-use base::{Base, base, named};
+use base::{Base, base};
 use burn::tensor::Device;
 use duel_backends::device::{computes, matrix_rate};
 use duel_backends::ops::Operands;
@@ -170,6 +171,7 @@ impl Planner<'_> {
     fn stages(&mut self, base: &Base) {
         self.sft(base);
         self.reward(base);
+        self.pairwise(base);
         self.dpo(base);
         self.online(base);
         self.eval(base);
@@ -202,47 +204,6 @@ impl Planner<'_> {
             guessed: false,
         };
         self.training(fit, sizes);
-    }
-
-    fn reward(&mut self, base: &Base) {
-        let Some(table) = &self.recipe.reward else {
-            return;
-        };
-        let own = match &table.model_name_or_path {
-            Some(name) => match named(name, table.revision.as_deref()) {
-                Ok(own) => Some(own),
-                Err(error) => return self.unknown("reward: the model's config", &error),
-            },
-            None => None,
-        };
-        let base = own.as_ref().unwrap_or(base);
-        let spec = scored(&base.spec);
-        let sizes = self.reward_sizes(base, table);
-        let names = ["reward", "reward-second"];
-        for name in &names[..1 + usize::from(table.second_seed.is_some())] {
-            let fit = Fit {
-                stage: name,
-                spec: &spec,
-                train: &table.train,
-                lora: table.lora.as_ref(),
-                references: 0.0,
-                times: 1.0,
-                guessed: false,
-            };
-            self.training(fit, sizes.clone());
-        }
-    }
-
-    fn reward_sizes(&mut self, base: &Base, table: &Reward) -> Option<Sizes> {
-        let wanted = Wanted {
-            data: &table.data,
-            own_eval: table.eval.is_some(),
-            max_length: table.max_length,
-            overlong: table.overlong,
-        };
-        let prepare =
-            |rows: &[_], chat: &Chat, limits: &Limits| examples::pairs(rows, chat, limits, false);
-        self.sizes("reward", base, wanted, examples::preferences, &prepare)
     }
 
     fn dpo(&mut self, base: &Base) {

@@ -1,7 +1,7 @@
 //! The trained policy against the one it started from, on prompts of its own.
 
 use super::context::{Context, Policy};
-use super::judges::Seat;
+use super::judges::{Own, Seat};
 use super::responses::{self, GroupRow};
 use super::training::tell_of_plain_prompts;
 use super::{drift, examples};
@@ -11,7 +11,7 @@ use crate::eval::{Matchup, WinRate};
 use crate::generate::Engine;
 use crate::judge::{Audit, Scored};
 use crate::model::Model;
-use crate::recipe::{Eval, hash_of};
+use crate::recipe::{self, Eval, hash_of};
 use crate::run::{
     Measured, Opinion, RoundLayout, RoundSummary, Sample, read_json, read_rows, stage_key, stages,
     write_atomic,
@@ -48,7 +48,7 @@ impl Evaluation {
     ///
     /// # Errors
     /// Prompts that cannot be read.
-    pub fn new(cx: &mut Context, start: &Policy, rewards: &[Policy]) -> Result<Self> {
+    pub fn new(cx: &mut Context, start: &Policy, own: &Own) -> Result<Self> {
         let table = cx.recipe.eval.clone();
         let mut judges = Vec::new();
         let mut prompts = Vec::new();
@@ -62,22 +62,36 @@ impl Evaluation {
             if let Some(remote) = &table.remote {
                 judges.push(("remote".to_owned(), Seat::Remote(remote.clone())));
             }
-            for (name, policy) in ["reward", "reward-second"].iter().zip(rewards) {
+            for (name, policy) in ["reward", "reward-second"].iter().zip(&own.rewards) {
                 judges.push(((*name).to_owned(), Seat::Own(policy.clone())));
             }
+            if own.pairwise.is_some() {
+                let table = recipe::PairwiseJudge::default();
+                judges.push(("pairwise".to_owned(), Seat::pairwise(&table, own)?));
+            }
             // The loop's own judge has a say even where the run did not train it.
-            let own = cx.recipe.online.as_ref().map(|online| &online.judge);
-            if let Some(Some(reward)) = own.map(|judge| &judge.reward)
+            let loop_judge = cx.recipe.online.as_ref().map(|online| &online.judge);
+            if let Some(Some(reward)) = loop_judge.map(|judge| &judge.reward)
                 && reward.model_name_or_path.is_some()
             {
-                judges.push(("judge".to_owned(), Seat::reward(reward, rewards)?));
+                judges.push(("judge".to_owned(), Seat::reward(reward, own)?));
+            }
+            if let Some(Some(pairwise)) = loop_judge.map(|judge| &judge.pairwise)
+                && pairwise.model_name_or_path.is_some()
+            {
+                judges.push(("judge".to_owned(), Seat::pairwise(pairwise, own)?));
+            }
+            if let Some(pairwise) = &table.pairwise {
+                let name = pairwise.model_name_or_path.clone();
+                let name = name.unwrap_or_else(|| "pairwise".into());
+                judges.push((name, Seat::pairwise(pairwise, own)?));
             }
             if let Some(reward) = &table.reward {
                 let name = reward
                     .model_name_or_path
                     .clone()
                     .unwrap_or_else(|| "reward".into());
-                judges.push((name, Seat::reward(reward, rewards)?));
+                judges.push((name, Seat::reward(reward, own)?));
             }
             let (rows, report) = examples::prompts(&table.prompts)?;
             examples::tell(cx, "eval", &report)?;
@@ -202,7 +216,9 @@ impl Evaluation {
             let kl = drift::kl(cx, [policy, &self.start], &after, &|model| {
                 limits(table, model)
             })?;
-            let after = self.judged(cx, table, &after, &folder)?;
+            let mut before = before;
+            let mut after = self.judged(cx, table, &after, &folder)?;
+            self.versus(cx, table, &mut before, &mut after, &folder)?;
             let measured = self.compare(table, kl, &before, &after)?;
             let text = serde_json::to_vec_pretty(&measured)
                 .map_err(|e| Error::internal(format!("cannot write the evaluation: {e}")))?;
@@ -239,7 +255,28 @@ impl Evaluation {
         self.judged(cx, table, &rows, &folder)
     }
 
-    /// The rows as each judge sees them, in the judges' order; files in `folder` keep what is judged already.
+    /// Lets the judges that compare two responses compare the policies'.
+    fn versus(
+        &self,
+        cx: &Context,
+        table: &Eval,
+        before: &mut [Vec<GroupRow>],
+        after: &mut [Vec<GroupRow>],
+        folder: &Path,
+    ) -> Result<()> {
+        let sides = before.iter_mut().zip(after);
+        for ((at, (_, judge)), (before, after)) in self.judges.iter().enumerate().zip(sides) {
+            if judge.compares() {
+                let file = folder.join(format!("versus-{}.jsonl", at + 1));
+                let [new, old] = judge.versus(cx, [&*after, &*before], table.max_length, &file)?;
+                (*after, *before) = (new, old);
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows as each judge sees them, in the judges' order; files in `folder` keep what is judged already. One that
+    /// compares has nothing to say of one side alone.
     fn judged(
         &self,
         cx: &Context,
@@ -248,6 +285,9 @@ impl Evaluation {
         folder: &Path,
     ) -> Result<Vec<Vec<GroupRow>>> {
         let of_judge = |(at, (_, judge)): (usize, &(String, Seat))| {
+            if judge.compares() {
+                return Ok(rows.to_vec());
+            }
             let file = folder.join(format!("scores-{}.jsonl", at + 1));
             judge.score(cx, rows, table.max_length, &file)
         };

@@ -222,15 +222,15 @@ pub struct Prepared {
 }
 
 /// An example that fits, and what is to be counted about it.
-struct Kept {
-    example: Example,
-    truncated: bool,
+pub(super) struct Kept {
+    pub example: Example,
+    pub truncated: bool,
     /// Every answer ends in an end marker.
-    ended: bool,
+    pub ended: bool,
 }
 
 impl Prepared {
-    fn gather(rows: Vec<Option<Kept>>) -> Self {
+    pub(super) fn gather(rows: Vec<Option<Kept>>) -> Self {
         let mut prepared = Self::default();
         for row in rows {
             let Some(kept) = row else {
@@ -334,6 +334,7 @@ pub fn pairs(rows: &[Preference], chat: &Chat, limits: &Limits, scored: bool) ->
             sequences: vec![sequence(&pair.chosen), sequence(&pair.rejected)],
             reference: Vec::new(),
             margin: row.margin,
+            labels: Vec::new(),
         };
         let ended = ends(chat, &pair.chosen)? && ends(chat, &pair.rejected)?;
         Ok(Some(Kept {
@@ -361,6 +362,7 @@ pub fn texts(rows: &[Sft], chat: &Chat, limits: &Limits) -> Result<Prepared> {
             sequences: vec![Sequence { tokens, scored }],
             reference: Vec::new(),
             margin: None,
+            labels: Vec::new(),
         };
         if let SftText::Text(_) = row.messages {
             let pieces = spans

@@ -2,19 +2,30 @@
 
 use super::context::{Context, Policy};
 use super::embedded;
+use super::examples;
 use super::responses::GroupRow;
 use crate::error::{Error, Result};
 use crate::judge::{
-    CommandJudge, Group, Judge, RemoteGrades, RemotePairs, RewardJudge, Rule, RuleJudge, Tournament,
+    CommandJudge, Compare, Group, Judge, PairwiseModel, RemoteGrades, RemotePairs, RewardJudge,
+    Rule, RuleJudge, Tournament, Versus,
 };
 use crate::model::{Model, files::hub};
-use crate::recipe::{self, Ask, RewardJudge as RewardTable};
+use crate::recipe::{self, Ask, Overlong, Rounds};
 use crate::run::Journal;
 use blake3::Hash;
 use std::path::Path;
 use std::time::Duration;
 use tracing::info_span;
 use tracing_indicatif::span_ext::IndicatifSpanExt;
+
+/// The judges that a run trained itself.
+#[derive(Debug, Clone, Default)]
+pub struct Own {
+    /// The reward models, the one that judges first.
+    pub rewards: Vec<Policy>,
+    /// The pairwise preference model.
+    pub pairwise: Option<Policy>,
+}
 
 /// A judge by its files, before anything is loaded.
 #[derive(Debug, Clone)]
@@ -23,6 +34,8 @@ pub enum Seat {
     Own(Policy),
     /// A reward model from elsewhere, whole.
     Reward(Policy),
+    /// A pairwise preference model, whether the run trained it, and how it is asked.
+    Pairwise(Policy, bool, recipe::PairwiseJudge),
     /// A rule.
     Rule(recipe::Rule),
     /// A program.
@@ -36,7 +49,10 @@ impl Seat {
     ///
     /// # Errors
     /// A reward model that is not there.
-    pub fn of(table: &recipe::Judge, own: &[Policy]) -> Result<Self> {
+    pub fn of(table: &recipe::Judge, own: &Own) -> Result<Self> {
+        if let Some(pairwise) = &table.pairwise {
+            return Self::pairwise(pairwise, own);
+        }
         match (&table.rule, &table.command, &table.remote) {
             (Some(rule), ..) => Ok(Self::Rule(rule.clone())),
             (_, Some(command), _) => Ok(Self::Command(command.clone())),
@@ -49,8 +65,8 @@ impl Seat {
     ///
     /// # Errors
     /// When neither is there.
-    pub fn reward(table: &RewardTable, own: &[Policy]) -> Result<Self> {
-        match (&table.model_name_or_path, own.first()) {
+    pub fn reward(table: &recipe::RewardJudge, own: &Own) -> Result<Self> {
+        match (&table.model_name_or_path, own.rewards.first()) {
             (Some(name), _) if name == recipe::Model::QUICKSTART => {
                 Ok(Self::Reward(Policy::at(&embedded::model()?)?))
             }
@@ -66,10 +82,47 @@ impl Seat {
         }
     }
 
+    /// The pairwise model of a table: its own, or the run's.
+    ///
+    /// # Errors
+    /// When neither is there.
+    pub fn pairwise(table: &recipe::PairwiseJudge, own: &Own) -> Result<Self> {
+        let (policy, trained_here) = match (&table.model_name_or_path, &own.pairwise) {
+            (Some(name), _) => {
+                let path = hub::resolve(name, table.revision.as_deref(), false)?;
+                (Policy::at(&path)?, false)
+            }
+            (None, Some(own)) => (own.clone(), true),
+            (None, None) => {
+                return Err(
+                    Error::user("the recipe names no pairwise model and trains none").hint(
+                        "add a [pairwise] table, or set `online.judge.pairwise.model_name_or_path`",
+                    ),
+                );
+            }
+        };
+        Ok(Self::Pairwise(policy, trained_here, table.clone()))
+    }
+
+    /// Whether it compares two responses instead of scoring one.
+    pub fn compares(&self) -> bool {
+        match self {
+            Self::Pairwise(..) => true,
+            Self::Remote(table) => table.ask == Ask::Pairs,
+            _ => false,
+        }
+    }
+
     /// For the key of a stage.
     pub fn digest(&self) -> Hash {
         match self {
             Self::Own(model) | Self::Reward(model) => model.digest,
+            Self::Pairwise(model, _, table) => {
+                let mut hasher = blake3::Hasher::new();
+                hasher.update(model.digest.as_bytes());
+                hasher.update(recipe::hash_of(&(table.rounds, table.max_length)).as_bytes());
+                hasher.finalize()
+            }
             Self::Rule(rule) => recipe::hash_of(rule),
             Self::Command(command) => recipe::hash_of(command),
             Self::Remote(remote) => recipe::hash_of(remote),
@@ -87,6 +140,52 @@ impl Seat {
         rows: &[GroupRow],
         max_length: usize,
         file: &Path,
+    ) -> Result<Vec<GroupRow>> {
+        self.judge(cx, rows, max_length, file, Meet::Each)
+    }
+
+    /// Compares the responses of `rows` with those of `others` to the same prompts, for a judge that
+    /// [compares](Self::compares): both sides with a response's probability to be the better one as its reward.
+    ///
+    /// # Errors
+    /// As [`Self::score`].
+    pub fn versus(
+        &self,
+        cx: &Context,
+        [rows, others]: [&[GroupRow]; 2],
+        max_length: usize,
+        file: &Path,
+    ) -> Result<[Vec<GroupRow>; 2]> {
+        let both: Vec<GroupRow> = rows
+            .iter()
+            .zip(others)
+            .map(|(row, other)| GroupRow {
+                responses: [&row.responses[..], &other.responses].concat(),
+                ..row.clone()
+            })
+            .collect();
+        let judged = self.judge(cx, &both, max_length, file, Meet::Halves)?;
+        let side = |rows: &[GroupRow], second: bool| -> Vec<GroupRow> {
+            let of = |(row, judged): (&GroupRow, &GroupRow)| {
+                let (first, rest) = judged.rewards.split_at(judged.rewards.len() / 2);
+                let rewards = if second { rest } else { first };
+                GroupRow {
+                    rewards: rewards.to_vec(),
+                    ..row.clone()
+                }
+            };
+            rows.iter().zip(&judged).map(of).collect()
+        };
+        Ok([side(rows, false), side(others, true)])
+    }
+
+    fn judge(
+        &self,
+        cx: &Context,
+        rows: &[GroupRow],
+        max_length: usize,
+        file: &Path,
+        meet: Meet,
     ) -> Result<Vec<GroupRow>> {
         let (mut journal, mut scored) = Journal::<GroupRow>::open(file)?;
         let known = scored.len();
@@ -106,6 +205,18 @@ impl Seat {
                 let mut judge = RewardJudge::new(&model, max_length, TOKENS_PER_BATCH)?;
                 score_from(&mut judge, rows, known, &mut keep)?;
             }
+            Self::Pairwise(policy, trained_here, table) => {
+                let kept = match trained_here {
+                    true => cx.frozen(),
+                    false => cx.frozen().unpacked(),
+                };
+                let model = policy.load(&cx.device, kept)?;
+                let longest = table.max_length.unwrap_or(usize::MAX);
+                let limits = examples::limits(longest, Overlong::TruncatePrompt, &model);
+                let compare = PairwiseModel::new(&model, limits, TOKENS_PER_BATCH)?;
+                let mut judge = comparing(compare, table.rounds, meet);
+                score_from(&mut *judge, rows, known, &mut keep)?;
+            }
             Self::Rule(rule) => {
                 let rule: Rule = rule.formula.parse()?;
                 score_from(&mut RuleJudge(rule), rows, known, &mut keep)?;
@@ -114,11 +225,33 @@ impl Seat {
                 score_from(&mut command(table), rows, known, &mut keep)?;
             }
             Self::Remote(table) => {
-                score_from(&mut *remote(table)?, rows, known, &mut keep)?;
+                let mut judge = match (meet, table.ask) {
+                    (Meet::Halves, Ask::Pairs) => {
+                        comparing(RemotePairs::new(table)?, table.rounds, meet)
+                    }
+                    _ => remote(table)?,
+                };
+                score_from(&mut *judge, rows, known, &mut keep)?;
             }
         }
         journal.finish()?;
         Ok(scored)
+    }
+}
+
+/// Whom a judge that compares lets meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meet {
+    /// The responses of a group, each other.
+    Each,
+    /// The first half of a group, the second half.
+    Halves,
+}
+
+fn comparing<'a>(compare: impl Compare + 'a, rounds: Rounds, meet: Meet) -> Box<dyn Judge + 'a> {
+    match meet {
+        Meet::Each => Box::new(Tournament { compare, rounds }),
+        Meet::Halves => Box::new(Versus { compare }),
     }
 }
 

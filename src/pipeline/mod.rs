@@ -12,6 +12,7 @@ pub mod explore;
 pub mod judges;
 pub mod online;
 pub mod pairs;
+pub mod pairwise;
 pub mod preference;
 pub mod preflight;
 pub mod responses;
@@ -28,6 +29,7 @@ use crate::run::{Layout, Measured, RoundSummary, RunDir, Start};
 use crate::text::clock;
 use burn::tensor::Device;
 use evaluate::Evaluation;
+use judges::Own;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -56,6 +58,8 @@ pub enum Until {
     Sft,
     /// `[sft]` and `[reward]`.
     Reward,
+    /// `[sft]` and `[pairwise]`.
+    Pairwise,
     /// `[sft]` and `[dpo]`, then `[eval]`; `[reward]` where its models are done or nobody else judges.
     Dpo,
     /// Everything but `[dpo]`.
@@ -112,7 +116,7 @@ pub fn run(
     })
 }
 
-/// SFT, reward models, offline DPO, the online loop, evaluation: those that the recipe has.
+/// SFT, reward models, a pairwise model, offline DPO, the online loop, evaluation: those that the recipe has.
 fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> {
     let begin = start::start(cx)?;
     let tuned = sft::sft(cx, &begin)?;
@@ -120,19 +124,28 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
         return Ok((tuned, None));
     }
     let rewards = match until {
+        Until::Pairwise => Vec::new(),
         Until::Dpo if !reward::wanted_by_eval(cx, &tuned)? => Vec::new(),
         _ => reward::reward(cx, &tuned)?,
     };
     if until == Until::Reward {
         return Ok((rewards.into_iter().next().unwrap_or(tuned), None));
     }
+    let pairwise = match until {
+        Until::Dpo if !pairwise::wanted_by_eval(cx) => None,
+        _ => pairwise::pairwise(cx, &tuned)?,
+    };
+    if until == Until::Pairwise {
+        return Ok((pairwise.unwrap_or(tuned), None));
+    }
+    let own = Own { rewards, pairwise };
     let preferred = match until {
         Until::Online => tuned.clone(),
         _ => preference::dpo(cx, &tuned)?,
     };
     let policy = match until {
         Until::Dpo => preferred.clone(),
-        _ => online::online(cx, &preferred, &rewards)?,
+        _ => online::online(cx, &preferred, &own)?,
     };
     if cx.recipe.eval.is_none() {
         return Ok((policy, None));
@@ -141,7 +154,7 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
         // Nothing was trained from preferences: what SFT did is measured.
         let measured = match tuned == begin {
             true => None,
-            false => Some(Evaluation::new(cx, &begin, &rewards)?.policy(cx, "eval", &tuned)?),
+            false => Some(Evaluation::new(cx, &begin, &own)?.policy(cx, "eval", &tuned)?),
         };
         if let Some(measured) = &measured {
             cx.run.write_samples(None, &measured.samples)?;
@@ -153,7 +166,7 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
         Some(online) if preferred == tuned => cx.run.layout().round(online.rounds).stage("eval"),
         _ => "eval".to_owned(),
     };
-    let evaluation = Evaluation::new(cx, &tuned, &rewards)?;
+    let evaluation = Evaluation::new(cx, &tuned, &own)?;
     let measured = evaluation.policy(cx, &name, &policy)?;
     if name == "eval" {
         cx.run.write_samples(None, &measured.samples)?;

@@ -9,7 +9,7 @@ use super::drift;
 use super::evaluate::{Drawn, Evaluation, audit};
 use super::examples::{self, Prepared};
 use super::explore;
-use super::judges::Seat;
+use super::judges::{Own, Seat};
 use super::pairs::{self, PairRow};
 use super::preference::guess_is_ln2;
 use super::responses::{self, GroupRow};
@@ -26,18 +26,18 @@ use crate::text::Limits;
 use blake3::Hash;
 use rand::seq::SliceRandom;
 
-/// Runs all rounds, beginning with `start`; `rewards` are the run's own reward models.
+/// Runs all rounds, beginning with `start`; `own` are the judges that the run trained.
 ///
 /// # Errors
 /// What is wrong with the data, or whatever a stage reports.
-pub fn online(cx: &mut Context, start: &Policy, rewards: &[Policy]) -> Result<Policy> {
+pub fn online(cx: &mut Context, start: &Policy, own: &Own) -> Result<Policy> {
     let Some(table) = cx.recipe.online.clone() else {
         return Ok(start.clone());
     };
-    let judge = Seat::of(&table.judge, rewards)?;
+    let judge = Seat::of(&table.judge, own)?;
     let prompts = order(cx, &table)?;
     let fixed = fixed(cx, &table)?;
-    let mut evaluation = Evaluation::new(cx, start, rewards)?;
+    let mut evaluation = Evaluation::new(cx, start, own)?;
     let mut policy = start.clone();
     let mut history: Vec<PairRow> = Vec::new();
     for number in 1..=table.rounds {

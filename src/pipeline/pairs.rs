@@ -118,6 +118,7 @@ pub fn examples(
             sequences,
             reference: Vec::new(),
             margin: Some(row.margin),
+            labels: Vec::new(),
         });
     }
     Ok(prepared)

@@ -18,6 +18,13 @@ pub fn check(recipe: &Recipe) -> Result<()> {
     if let Some(reward) = &recipe.reward {
         all(&reward.data, reward.eval.as_ref(), examples::preferences)?;
     }
+    if let Some(pairwise) = &recipe.pairwise {
+        all(
+            &pairwise.data,
+            pairwise.eval.as_ref(),
+            examples::preferences,
+        )?;
+    }
     if let Some(dpo) = &recipe.dpo {
         all(&dpo.data, dpo.eval.as_ref(), examples::preferences)?;
     }

@@ -46,6 +46,7 @@ pub fn wanted_by_eval(cx: &Context, start: &Policy) -> Result<bool> {
     let online = online.and_then(|online| online.judge.reward.as_ref());
     let others = eval.rule.is_some()
         || eval.reward.is_some()
+        || eval.pairwise.is_some()
         || eval.command.is_some()
         || eval.remote.is_some()
         || online.is_some_and(|judge| judge.model_name_or_path.is_some());
@@ -275,7 +276,8 @@ fn chars(answer: &Answer, chat: &Chat) -> Result<usize> {
     })
 }
 
-fn in_words(report: &AccuracyReport) -> String {
+/// The report in a line.
+pub(super) fn in_words(report: &AccuracyReport) -> String {
     let percent = |share: f64| 100.0 * share;
     format!(
         "right on {:.1} % of {} held-out pairs ({:.1} to {:.1}); the longer response {:.1} %, a coin {:.1} %",

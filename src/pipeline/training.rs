@@ -162,6 +162,7 @@ fn rows_of(stage: &str) -> (&str, &'static str) {
         "sft" => (stage, "sft.data"),
         "dpo" => (stage, "dpo.data"),
         "reward" | "reward-second" => ("reward", "reward.data"),
+        "pairwise" => (stage, "pairwise.data"),
         _ => ("online", "online.prompts"),
     }
 }

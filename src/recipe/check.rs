@@ -3,8 +3,8 @@
 use super::complaint::{Complaint, closest};
 use super::layers::{FREE_TABLES, Node, Place, Table, find, join};
 use super::{
-    Ask, CommandJudge, Data, Eval, Lora, NewModel, Online, PairLoss, Recipe, RemoteJudge, Rule,
-    Sampling, schema,
+    CommandJudge, Data, Eval, Lora, NewModel, Online, PairLoss, PairwiseJudge, Recipe, RemoteJudge,
+    Rule, Sampling, schema,
 };
 use std::path::Path;
 
@@ -127,9 +127,23 @@ impl Check<'_> {
         let reward = reward.map(|t| (&t.revision, &t.model_name_or_path));
         let dpo = recipe.dpo.as_ref();
         let dpo = dpo.map(|t| (&t.ref_model_revision, &t.ref_model));
+        let judges = [
+            recipe
+                .online
+                .as_ref()
+                .and_then(|t| t.judge.pairwise.as_ref()),
+            recipe.eval.as_ref().and_then(|t| t.pairwise.as_ref()),
+        ];
+        let [online_pairs, eval_pairs] =
+            judges.map(|judge| judge.map(|t| (&t.revision, &t.model_name_or_path)));
+        let pairwise = recipe.pairwise.as_ref();
+        let pairwise = pairwise.map(|t| (&t.revision, &t.model_name_or_path));
         for (table, given) in [
             ("model", model),
             ("reward", reward),
+            ("pairwise", pairwise),
+            ("online.judge.pairwise", online_pairs),
+            ("eval.pairwise", eval_pairs),
             ("dpo", dpo),
             ("online.judge.reward", online),
             ("eval.reward", eval),
@@ -153,6 +167,7 @@ impl Check<'_> {
         let trained = [
             ("sft", recipe.sft.as_ref().map(|sft| &sft.lora)),
             ("reward", recipe.reward.as_ref().map(|reward| &reward.lora)),
+            ("pairwise", recipe.pairwise.as_ref().map(|t| &t.lora)),
             ("dpo", recipe.dpo.as_ref().map(|dpo| &dpo.lora)),
             ("online", recipe.online.as_ref().map(|online| &online.lora)),
         ];
@@ -210,6 +225,7 @@ impl Check<'_> {
     fn stages(&mut self, recipe: &Recipe) {
         if recipe.sft.is_none()
             && recipe.reward.is_none()
+            && recipe.pairwise.is_none()
             && recipe.dpo.is_none()
             && recipe.online.is_none()
             && recipe.eval.is_none()
@@ -217,7 +233,7 @@ impl Check<'_> {
             self.complain(
                 "name",
                 "the recipe has nothing to do",
-                "add a table for a stage: `[sft]`, `[reward]`, `[dpo]`, `[online]` or `[eval]`",
+                "add a table for a stage: `[sft]`, `[reward]`, `[pairwise]`, `[dpo]`, `[online]` or `[eval]`",
             );
         }
         if let Some(sft) = &recipe.sft {
@@ -234,6 +250,10 @@ impl Check<'_> {
                     "choose another `second_seed`",
                 );
             }
+        }
+        if let Some(pairwise) = &recipe.pairwise {
+            self.split("pairwise", &pairwise.data, pairwise.eval.as_ref());
+            self.lora("pairwise", pairwise.lora.as_ref());
         }
         if let Some(dpo) = &recipe.dpo {
             self.split("dpo", &dpo.data, dpo.eval.as_ref());
@@ -376,6 +396,12 @@ impl Check<'_> {
                 "nobody ranks the responses: there is no reward model",
                 "add a `[reward]` table, or name one with `online.judge.reward.model_name_or_path`",
             ),
+            ["pairwise"] if recipe.pairwise.is_none() && !names_model(judge.pairwise.as_ref()) => self
+                .complain(
+                    "online.judge.pairwise",
+                    "nobody ranks the responses: there is no pairwise model",
+                    "add a `[pairwise]` table, or name one with `online.judge.pairwise.model_name_or_path`",
+                ),
             _ => {}
         }
     }
@@ -427,26 +453,23 @@ impl Check<'_> {
             eval.remote.as_ref(),
         );
         self.sampling("eval", &eval.generate, eval.max_length);
-        if eval
-            .remote
-            .as_ref()
-            .is_some_and(|remote| remote.ask == Ask::Pairs)
-        {
-            self.complain(
-                "eval.remote.ask",
-                "`[eval.remote]` compares responses of one model, but `[eval]` compares two models",
-                "set `eval.remote.ask` to \"grades\"",
-            );
-        }
         let judged = eval.reward.is_some()
             || eval.rule.is_some()
+            || eval.pairwise.is_some()
             || eval.command.is_some()
             || eval.remote.is_some();
-        if recipe.reward.is_none() && !judged {
+        if recipe.reward.is_none() && recipe.pairwise.is_none() && !judged {
             self.complain(
                 "eval",
                 "`[eval]` has no judge: the run trains no reward model",
                 "add `[eval.reward]` with a `model_name_or_path`, or a `[reward]` table",
+            );
+        }
+        if eval.pairwise.is_some() && !names_model(eval.pairwise.as_ref()) {
+            self.complain(
+                "eval.pairwise",
+                "`[eval.pairwise]` names no model",
+                "set its `model_name_or_path`; the pairwise model of this run judges without it",
             );
         }
         if eval
@@ -540,4 +563,8 @@ fn missing_file(file: &toml::Value, key: &str, place: &Place) -> Option<MissingF
         path: path.to_owned(),
         place: place.clone(),
     })
+}
+
+fn names_model(judge: Option<&PairwiseJudge>) -> bool {
+    judge.is_some_and(|judge| judge.model_name_or_path.is_some())
 }

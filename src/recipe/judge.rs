@@ -13,6 +13,9 @@ pub struct Judge {
     /// A rule over the text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<Rule>,
+    /// A pairwise preference model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pairwise: Option<PairwiseJudge>,
     /// A program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandJudge>,
@@ -27,6 +30,7 @@ impl Judge {
         let tables = [
             ("reward", self.reward.is_some()),
             ("rule", self.rule.is_some()),
+            ("pairwise", self.pairwise.is_some()),
             ("command", self.command.is_some()),
             ("remote", self.remote.is_some()),
         ];
@@ -45,6 +49,26 @@ pub struct RewardJudge {
     /// Branch, tag or commit of a hub id; absent: the main branch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+}
+
+/// A pairwise preference model as the judge: a chat model that is shown two responses and answers `A` or `B`, asked in both
+/// orders.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PairwiseJudge {
+    /// A folder or hub id with such a model; absent: the model that `[pairwise]` trains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_name_or_path: Option<String>,
+    /// Branch, tag or commit of a hub id; absent: the main branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Who meets whom, where several responses are ranked; `[eval]` compares the two models' responses directly.
+    pub rounds: Rounds,
+    /// Longest comparison (prompt and both responses), in tokens, beyond which the prompt loses its beginning; absent: the longest that
+    /// the model allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2))]
+    pub max_length: Option<usize>,
 }
 
 /// A score from the text alone.

@@ -1,7 +1,7 @@
 //! TOML in, checked recipe out. Knows no tensors.
 //!
 //! A recipe is nested tables, one per owner: `[model]`, then one table for each stage that shall run (`[sft]`,
-//! `[reward]`, `[dpo]`, `[online]`, `[eval]`). A table that is absent is a stage that does not run. A choice is a
+//! `[reward]`, `[pairwise]`, `[dpo]`, `[online]`, `[eval]`). A table that is absent is a stage that does not run. A choice is a
 //! table name (`[online.judge.reward]` or `[online.judge.rule]`), never a tag: that keeps every error's caret.
 //!
 //! Read in this order: the tables (`model`, `data`, `train`, `sampling`, `stages`, `judge`, `online`), then how a file
@@ -32,7 +32,7 @@ mod train;
 
 pub use catalogue::{SHIPPED, Shipped, catalogue};
 pub use data::{Data, Overlong};
-pub use judge::{Ask, CommandJudge, Judge, RemoteJudge, RewardJudge, Rounds, Rule};
+pub use judge::{Ask, CommandJudge, Judge, PairwiseJudge, RemoteJudge, RewardJudge, Rounds, Rule};
 pub use load::{Loaded, Origin};
 pub use loss::{FDivergence, LossType, PairLoss};
 pub use model::{Backend, Device, Dtype, Lora, Model, ModelSource, NewModel};
@@ -41,7 +41,7 @@ pub use reference::reference_markdown;
 pub use sampling::{Sampling, WeightDtype};
 pub use schema::schema;
 pub use show::{hash_of, without_effect};
-pub use stages::{Dpo, Eval, Reward, Sft};
+pub use stages::{Dpo, Eval, Pairwise, Reward, Sft};
 pub use train::{LrSchedulerType, Optim, Train};
 
 use schemars::JsonSchema;
@@ -74,6 +74,9 @@ pub struct Recipe {
     /// A Bradley-Terry reward model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward: Option<Reward>,
+    /// A pairwise preference model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairwise: Option<Pairwise>,
     /// Offline DPO on a fixed file of pairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpo: Option<Dpo>,

@@ -1,7 +1,8 @@
-//! `[sft]`, `[reward]`, `[dpo]` and `[eval]`: the stages around the online loop.
+//! `[sft]`, `[reward]`, `[pairwise]`, `[dpo]` and `[eval]`: the stages around the online loop.
 
 use super::{
-    CommandJudge, Data, Lora, Overlong, PairLoss, RemoteJudge, RewardJudge, Rule, Sampling, Train,
+    CommandJudge, Data, Lora, Overlong, PairLoss, PairwiseJudge, RemoteJudge, RewardJudge, Rule,
+    Sampling, Train,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,42 @@ pub struct Reward {
     pub lora: Option<Lora>,
 }
 
+/// A pairwise preference model: a chat model that learns to answer with the letter of the better of two responses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pairwise {
+    /// Rows of `chosen` and `rejected`, with or without `prompt`.
+    pub data: Data,
+    /// Rows to evaluate on, instead of `data.held_out`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval: Option<Data>,
+    /// Begin with this model; absent: with that of `[sft]` where there is one, else that of `[model]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_name_or_path: Option<String>,
+    /// Branch, tag or commit of a hub id; absent: the main branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Longest comparison (prompt and both responses), in tokens.
+    #[serde(default = "default_comparison_length")]
+    #[schemars(range(min = 2))]
+    pub max_length: usize,
+    /// What happens to longer rows.
+    #[serde(default)]
+    pub overlong: Overlong,
+    /// Show every pair in both orders; otherwise the chosen response's place is drawn from the seed and the row.
+    #[serde(default)]
+    pub both_orders: bool,
+    /// Seed of the places and of the order of rows; absent: the recipe's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// The optimiser.
+    #[serde(default)]
+    pub train: Train,
+    /// Train adapters instead of all weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<Lora>,
+}
+
 /// Offline DPO on a fixed file of pairs: the baseline of the online loop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -107,7 +144,7 @@ pub struct Dpo {
 }
 
 /// The trained policy against the one it started from, on prompts of its own. The run's reward models always judge,
-/// the second-seeded one included; the tables here add judges.
+/// the second-seeded and the pairwise one included; the tables here add judges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Eval {
@@ -136,17 +173,23 @@ pub struct Eval {
     /// Judge with a rule, too (the gold rule of the quickstart).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Rule>,
+    /// Judge with a pairwise preference model that this run did not train, too; it compares the two models' responses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairwise: Option<PairwiseJudge>,
     /// Judge with a program, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandJudge>,
-    /// Judge with a model behind an endpoint, too. It has to give grades (`ask = "grades"`): the responses of two models are
-    /// compared.
+    /// Judge with a model behind an endpoint, too. With `ask = "pairs"` it compares the two models' responses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<RemoteJudge>,
 }
 
 pub(super) fn default_max_length() -> usize {
     1024
+}
+
+fn default_comparison_length() -> usize {
+    2048
 }
 
 fn default_every_round() -> bool {

@@ -12,6 +12,7 @@ use super::summary::{RoundSummary, Sample};
 use crate::error::{Error, Result};
 use crate::recipe::without_effect;
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -265,7 +266,11 @@ fn refuse_other_recipe(layout: &Layout, recipe_toml: &str, redo: bool) -> Result
     if all.is_empty() {
         return Ok(());
     }
-    let matters = |found: &Difference| !without_effect(&found.key);
+    // A table that was not there is a stage more: it changes nothing of what the others made, and each knows what it read.
+    let table = |key: &str| key.split('.').next().unwrap_or_default().to_owned();
+    let known: BTreeSet<String> = old.keys().map(|key| table(key)).collect();
+    let matters =
+        |found: &Difference| known.contains(&table(&found.key)) && !without_effect(&found.key);
     let differing: Vec<Difference> = all.into_iter().filter(matters).collect();
     let records = stage::stages(layout)?;
     let mut unfinished = None;
@@ -416,6 +421,23 @@ mod tests {
             format!("{RECIPE}\n[sft.train]\ngradient_checkpointing = true\nsave_steps = 5");
         let run = RunDir::create(&path, &leaner).unwrap();
         assert_eq!(run.recipe().unwrap(), leaner);
+    }
+
+    #[test]
+    fn a_stage_may_be_added_to_a_finished_run_but_not_taken_away() {
+        let (_dir, path) = folder();
+        let run = RunDir::create(&path, RECIPE).unwrap();
+        let stage = run.stage("sft", blake3::hash(b"key")).unwrap();
+        stage.complete(|_| Ok(())).unwrap();
+        drop(run);
+        let more = format!("{RECIPE}[online]\nrounds = 2\n");
+        drop(RunDir::create(&path, &more).unwrap());
+        let error = RunDir::create(&path, RECIPE).unwrap_err();
+        assert!(
+            error.message.contains("online.rounds: 2 -> (not set)"),
+            "{}",
+            error.message
+        );
     }
 
     #[test]

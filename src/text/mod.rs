@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod clock;
+pub mod comparison;
 pub mod dialogue;
 pub mod files;
 pub mod fit;
@@ -13,6 +14,7 @@ pub mod tokenizer;
 pub mod train;
 
 pub use chat::{Chat, Encoded, EncodedPair, Spans};
+pub use comparison::{Comparison, Letters};
 pub use dialogue::{Answer, Dialogue, Message, Prompt, SftText};
 pub use files::TokenizerFiles;
 pub use fit::{Fit, Limits, Overflow};

@@ -22,6 +22,8 @@ mod lines;
 mod narrow;
 #[path = "cli/newcomer.rs"]
 mod newcomer;
+#[path = "cli/pairwise.rs"]
+mod pairwise;
 #[path = "cli/plan.rs"]
 mod plan;
 #[path = "cli/rounds.rs"]

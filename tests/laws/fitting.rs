@@ -33,6 +33,7 @@ pub fn pairs(count: usize) -> Vec<Example> {
             sequences: vec![side("chosen", 0), side("rejected", 2)],
             reference: vec![-9.0 - i as f32, -11.0],
             margin: Some(0.25 * i as f32),
+            labels: Vec::new(),
         }
     };
     (0..count).map(pair).collect()

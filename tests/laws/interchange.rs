@@ -359,6 +359,7 @@ fn trl_evaluates_the_same_losses() {
                 reference: reference.map(|logp| logp as f32).collect(),
                 sequences,
                 margin: None,
+                labels: Vec::new(),
             }
         })
         .collect();

@@ -5,7 +5,7 @@ use crate::tiny;
 use burn::tensor::{Device, Tensor};
 use duel::data::Key;
 use duel::model::build::Kept;
-use duel::objective::{Example, Sft};
+use duel::objective::{Example, Sft, Verdict};
 use duel::recipe::Train;
 use duel::recipe::loss::LossType;
 use duel::trainer::{Fit, StepRecord};
@@ -60,6 +60,43 @@ fn dpo_raises_the_margin_and_reward_models_tell_apart() {
     );
     assert_eq!(trained.last("accuracy"), 1.0);
     assert!(trained.last("margin") > trained.first("margin") + 1.0);
+}
+
+/// A model that answers with one of two tokens learns which, a tie stays undecided, and the loss of a coin flip is ln 2.
+#[test]
+fn verdicts_are_learnt_and_ties_stay_ties() {
+    let (yes, no) = (3, 4);
+    let row = |i: u32, letter: u32, labels: Vec<f32>| Example {
+        id: i.to_string(),
+        sequences: vec![Sequence::response(&[i, 10 + i], &[letter])],
+        reference: Vec::new(),
+        margin: None,
+        labels,
+    };
+    let mut rows: Vec<Example> = (0..6)
+        .map(|i| row(i, if i % 2 == 0 { yes } else { no }, Vec::new()))
+        .collect();
+    // What is said of a sequence counts, not the letter that stands there.
+    rows.push(row(6, yes, vec![0.5]));
+    rows.push(row(7, yes, vec![0.0]));
+    let train = Train {
+        learning_rate: 1e-2,
+        ..train(120)
+    };
+    let objective = Box::new(Verdict { yes, no });
+    let trained = fit(all(&language_model(37)), objective, &rows, &train, None);
+    // The entropy of the one tie among eight is all that is left.
+    let least = std::f64::consts::LN_2 / 8.0;
+    assert!(
+        trained.last("loss") < least + 0.02,
+        "{}",
+        trained.last("loss")
+    );
+    assert_eq!(trained.last("accuracy"), 1.0);
+    let decoder = trained.decoder.unwrap();
+    let sequences: Vec<Sequence> = rows.iter().flat_map(|row| row.sequences.clone()).collect();
+    let logits = tiny::numbers(decoder.verdicts(&Trie::new(&sequences), [yes, no]));
+    assert!(logits[6].abs() < 0.3 && logits[7] < -2.0, "{logits:?}");
 }
 
 /// TRL's metrics over tokens, from log-probs and logits that are taken one sequence at a time.

@@ -7,9 +7,11 @@
 use burn::tensor::Device;
 use burn::tensor::activation::log_softmax;
 use duel::data::Key;
+use duel::judge::PairwiseModel;
 use duel::model::{Cache, Decoder, Model};
 use duel::objective::{Example, Objective, Preference, Sft, sequence_sums};
 use duel::recipe::{PairLoss, Sampling, Train};
+use duel::text::{Answer, Comparison, Letters, Limits, Message, Prompt};
 use duel::trainer::{Gradients, Optimizer, accumulate, global_norm};
 use duel::trie::{Sequence, Target, Trie};
 use duel_backends::device;
@@ -121,6 +123,7 @@ fn examples() -> Vec<Example> {
             sequences: pair.to_vec(),
             reference: reference.iter().map(|&r| r as f32).collect(),
             margin: None,
+            labels: Vec::new(),
         })
         .collect()
 }
@@ -303,6 +306,7 @@ fn sft_loss_and_gradient_norm_are_those_of_transformers() {
                     sequences: vec![chosen],
                     reference: Vec::new(),
                     margin: None,
+                    labels: Vec::new(),
                 }
             })
             .collect();
@@ -327,6 +331,41 @@ fn sft_loss_and_gradient_norm_are_those_of_transformers() {
             "{key}: {norm}"
         );
     }
+}
+
+/// The words, ids, letters and probabilities of a pairwise preference model, with all comparisons of the file in one call.
+#[test]
+#[ignore = "needs SmolLM2-135M-Instruct: set DUEL_SMOLLM2"]
+fn a_pairwise_model_answers_as_in_transformers() {
+    let golden = golden("pairwise.json");
+    let model = smollm2();
+    let limits = Limits::new(2048);
+    let letters = Letters::of(&model.chat).unwrap();
+    assert_eq!(vec![letters.a, letters.b], ids(&golden["letters"]));
+    let (mut comparisons, mut wanted, mut of_chosen) = (Vec::new(), Vec::new(), Vec::new());
+    for pair in golden["pairs"].as_array().unwrap() {
+        let turns: Vec<Message> = serde_json::from_value(pair["turns"].clone()).unwrap();
+        let answer = |key: &str| Answer::Text(pair[key].as_str().unwrap().to_owned());
+        let (chosen, rejected) = (answer("chosen"), answer("rejected"));
+        let comparison = Comparison::of(&model.chat, &Prompt::Chat(turns), &chosen, &rejected);
+        let comparison = comparison.unwrap();
+        let both = [comparison.clone(), comparison.turned()];
+        for (order, comparison) in pair["orders"].as_array().unwrap().iter().zip(both) {
+            assert_eq!(comparison.question(), order["prompt"].as_str().unwrap());
+            let asked = comparison.encode(&model.chat, &limits).unwrap().unwrap();
+            assert_eq!(asked.ids, ids(&order["ids"]));
+            wanted.push(order["p"].as_f64().unwrap());
+        }
+        of_chosen.push(pair["p_chosen"].as_f64().unwrap());
+        comparisons.push(comparison);
+    }
+    let mut judge = PairwiseModel::new(model, limits, 1024).unwrap();
+    let answers = judge.ask(&comparisons).unwrap();
+    let answers: Vec<_> = answers.into_iter().map(Option::unwrap).collect();
+    let found: Vec<f64> = answers.iter().flat_map(|a| [a.given, a.turned]).collect();
+    all_near(&found, &wanted, 1e-5);
+    let first: Vec<f64> = answers.iter().map(|a| f64::from(a.first())).collect();
+    all_near(&first, &of_chosen, 1e-5);
 }
 
 /// Where this build and machine have more than the CPU.

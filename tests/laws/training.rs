@@ -427,6 +427,7 @@ fn rows_without_targets_add_nothing() {
         sequences: vec![Sequence::unscored(vec![i, 2, 3])],
         reference: Vec::new(),
         margin: None,
+        labels: Vec::new(),
     };
     let rows: Vec<Example> = (0..7).map(empty).chain(pairs(1)).collect();
     let start = language_model(27);

@@ -195,6 +195,7 @@ fn results_do_not_depend_on_the_token_budget() {
                 ],
                 reference: vec![-3.0 - i as f32, -4.0],
                 margin: None,
+                labels: Vec::new(),
             }
         })
         .collect();

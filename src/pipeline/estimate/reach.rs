@@ -10,10 +10,12 @@ fn reaches(until: Until, stage: &str) -> bool {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '/', ':', ' ']))
     };
     let online = is("online") || stage.starts_with("round-");
+    let later = is("dpo") || is("eval") || online;
     match until {
-        Until::Sft => !(is("reward") || is("dpo") || is("eval") || online),
-        Until::Reward => !(is("dpo") || is("eval") || online),
-        Until::Dpo => !(is("reward") || online),
+        Until::Sft => !(later || is("reward") || is("pairwise")),
+        Until::Reward => !(later || is("pairwise")),
+        Until::Pairwise => !(later || is("reward")),
+        Until::Dpo => !(is("reward") || is("pairwise") || online),
         Until::Online => !is("dpo"),
         Until::End => true,
     }

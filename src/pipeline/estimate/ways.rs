@@ -225,6 +225,7 @@ fn all_adapters(recipe: &Recipe) -> bool {
     let tables = [
         recipe.sft.as_ref().map(|table| &table.lora),
         recipe.reward.as_ref().map(|table| &table.lora),
+        recipe.pairwise.as_ref().map(|table| &table.lora),
         recipe.dpo.as_ref().map(|table| &table.lora),
         recipe.online.as_ref().map(|table| &table.lora),
     ];
@@ -254,6 +255,10 @@ fn training<'a>(
             let table = recipe.reward.as_mut();
             table.map(|t| ("reward", &mut t.train, &mut t.lora))
         }
+        "pairwise" => recipe
+            .pairwise
+            .as_mut()
+            .map(|t| ("pairwise", &mut t.train, &mut t.lora)),
         "dpo" => recipe
             .dpo
             .as_mut()

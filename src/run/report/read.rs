@@ -59,7 +59,7 @@ pub(super) struct Share {
 }
 
 /// The stages that train reward models.
-const REWARD_STAGES: [&str; 2] = ["reward", "reward-second"];
+const REWARD_STAGES: [&str; 3] = ["reward", "reward-second", "pairwise"];
 
 /// All responses of a round.
 pub(super) struct Scores {

@@ -1,0 +1,88 @@
+//! What the models that will judge take to be trained.
+
+use super::base::{Base, named};
+use super::sizes::Sizes;
+use super::{Fit, Planner, Wanted, scored};
+use crate::data::Key;
+use crate::pipeline::examples;
+use crate::pipeline::pairwise::{Shown, comparisons};
+use crate::recipe::Reward;
+use crate::text::{Chat, Letters, Limits};
+
+impl Planner<'_> {
+    pub(super) fn reward(&mut self, base: &Base) {
+        let Some(table) = &self.recipe.reward else {
+            return;
+        };
+        let own = match &table.model_name_or_path {
+            Some(name) => match named(name, table.revision.as_deref()) {
+                Ok(own) => Some(own),
+                Err(error) => return self.unknown("reward: the model's config", &error),
+            },
+            None => None,
+        };
+        let base = own.as_ref().unwrap_or(base);
+        let spec = scored(&base.spec);
+        let sizes = self.reward_sizes(base, table);
+        let names = ["reward", "reward-second"];
+        for name in &names[..1 + usize::from(table.second_seed.is_some())] {
+            let fit = Fit {
+                stage: name,
+                spec: &spec,
+                train: &table.train,
+                lora: table.lora.as_ref(),
+                references: 0.0,
+                times: 1.0,
+                guessed: false,
+            };
+            self.training(fit, sizes.clone());
+        }
+    }
+
+    fn reward_sizes(&mut self, base: &Base, table: &Reward) -> Option<Sizes> {
+        let wanted = Wanted {
+            data: &table.data,
+            own_eval: table.eval.is_some(),
+            max_length: table.max_length,
+            overlong: table.overlong,
+        };
+        let prepare =
+            |rows: &[_], chat: &Chat, limits: &Limits| examples::pairs(rows, chat, limits, false);
+        self.sizes("reward", base, wanted, examples::preferences, &prepare)
+    }
+
+    pub(super) fn pairwise(&mut self, base: &Base) {
+        let Some(table) = &self.recipe.pairwise else {
+            return;
+        };
+        let own = match &table.model_name_or_path {
+            Some(name) => match named(name, table.revision.as_deref()) {
+                Ok(own) => Some(own),
+                Err(error) => return self.unknown("pairwise: the model's config", &error),
+            },
+            None => None,
+        };
+        let base = own.as_ref().unwrap_or(base);
+        let wanted = Wanted {
+            data: &table.data,
+            own_eval: table.eval.is_some(),
+            max_length: table.max_length,
+            overlong: table.overlong,
+        };
+        let shown = Shown::new(table, Key::new(self.recipe.seed));
+        let prepare = move |rows: &[_], chat: &Chat, limits: &Limits| {
+            comparisons(rows, chat, limits, Letters::of(chat)?, shown)
+        };
+        let sizes = self.sizes("pairwise", base, wanted, examples::preferences, &prepare);
+        let fit = Fit {
+            stage: "pairwise",
+            spec: &base.spec,
+            train: &table.train,
+            lora: table.lora.as_ref(),
+            references: 0.0,
+            times: 1.0,
+            guessed: false,
+        };
+        self.training(fit, sizes);
+    }
+}
