@@ -80,6 +80,17 @@ impl Eval {
             &["judge", "right", &interval, "pairs", "ties"],
             rows,
         ))?;
+        let of = |part: Option<Accuracy>| match part {
+            Some(a) => format!("{:.1} % of {}", 100.0 * a.accuracy, a.pairs),
+            None => "none".to_owned(),
+        };
+        let correlation = found.length.pearson;
+        output::print(&format!(
+            "right where the chosen response is the longer one: {}; where the rejected one is: {}; score and length correlate at {}",
+            of(found.length.chosen_longer),
+            of(found.length.rejected_longer),
+            correlation.map_or("-".to_owned(), |rho| format!("{rho:.2}"))
+        ))?;
         let Some(position) = found.position else {
             return Ok(());
         };

@@ -10,6 +10,7 @@ pub mod preference;
 pub mod prompts;
 pub mod report;
 pub mod rows;
+pub mod rrm;
 pub mod sft;
 pub mod split;
 pub mod summary;

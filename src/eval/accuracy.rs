@@ -3,6 +3,7 @@
 //! An accuracy means little alone: on some sets a judge that only counts length is right two times out
 //! of three. So every report carries that baseline and a seeded coin beside it.
 
+use super::bias::{LengthBias, PositionBias};
 use super::statistics::{Interval, wilson};
 use crate::data::Key;
 use crate::error::{Error, Result};
@@ -44,7 +45,7 @@ pub struct Accuracy {
 
 impl Accuracy {
     /// From the credit of each pair: 1 right, 0.5 tie, 0 wrong. None without pairs.
-    fn of(credits: &[f64], confidence: f64) -> Option<Self> {
+    pub fn of(credits: &[f64], confidence: f64) -> Option<Self> {
         let pairs = credits.len();
         let right: f64 = credits.iter().sum();
         let Interval { low, high } = wilson(right, pairs, confidence);
@@ -76,39 +77,12 @@ pub struct AccuracyReport {
     pub random: Accuracy,
     /// The judge on each subset, where the set has them.
     pub subsets: BTreeMap<String, Accuracy>,
+    /// What the length has to do with it.
+    #[serde(default)]
+    pub length: LengthBias,
     /// Of a judge that is shown both responses at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<PositionBias>,
-}
-
-/// How much a judge that sees two responses at once goes by their places.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct PositionBias {
-    /// The mean probability of the first place over both orders; 0.5 of a judge that does not care.
-    pub first_place: f64,
-    /// The share of pairs whose better response is another one in the other order.
-    pub turned_over: f64,
-    /// The share put in the right order in one order alone, in the mean of the two: what asking twice is measured against.
-    pub one_order: f64,
-}
-
-impl PositionBias {
-    /// From the probability of the first place with the chosen response there, and with the rejected one there. None
-    /// without pairs.
-    pub fn of(both: &[[f64; 2]]) -> Option<Self> {
-        let mean = |of: &dyn Fn(&[f64; 2]) -> f64| {
-            both.iter().map(of).sum::<f64>() / both.len().max(1) as f64
-        };
-        (!both.is_empty()).then(|| Self {
-            first_place: mean(&|[chosen, rejected]| (chosen + rejected) / 2.0),
-            turned_over: mean(&|[chosen, rejected]| {
-                f64::from(u8::from((*chosen > 0.5) == (*rejected > 0.5)))
-            }),
-            one_order: mean(&|[chosen, rejected]| {
-                (credit(*chosen, 0.5) + credit(0.5, *rejected)) / 2.0
-            }),
-        })
-    }
 }
 
 impl AccuracyReport {
@@ -142,6 +116,7 @@ impl AccuracyReport {
             length_only: over_all(&|p| credit(p.chosen_chars as f64, p.rejected_chars as f64))?,
             random: over_all(&|p| f64::from(u8::from(coin.fold(&p.id).rng().random::<bool>())))?,
             subsets: by_subset(pairs, confidence),
+            length: LengthBias::of(pairs, confidence),
             position: None,
         })
     }
@@ -168,12 +143,13 @@ fn by_subset(pairs: &[ScoredPair], confidence: f64) -> BTreeMap<String, Accuracy
     measured.collect()
 }
 
-fn judged(pair: &ScoredPair) -> f64 {
+/// What a pair counts: see [`credit`].
+pub(super) fn judged(pair: &ScoredPair) -> f64 {
     credit(pair.chosen_score, pair.rejected_score)
 }
 
 /// 1 when the chosen one is ahead, 0.5 when they are level, 0 when it is behind.
-fn credit(chosen: f64, rejected: f64) -> f64 {
+pub(super) fn credit(chosen: f64, rejected: f64) -> f64 {
     if chosen == rejected {
         0.5
     } else {
@@ -236,17 +212,6 @@ mod tests {
             .judge;
         assert_eq!((judge.accuracy, judge.ties), (0.5, 100));
         assert!(!judge.beats_chance());
-    }
-
-    #[test]
-    fn the_place_is_told_from_the_response() {
-        assert_eq!(PositionBias::of(&[]), None);
-        // The first judge names the right response in both orders, the second one always the first place.
-        let of = |both: [f64; 2]| PositionBias::of(&[both]).expect("a pair");
-        let (fair, lazy) = (of([0.75, 0.25]), of([0.75, 0.75]));
-        let parts = |b: PositionBias| [b.first_place, b.turned_over, b.one_order];
-        assert_eq!(parts(fair), [0.5, 0.0, 1.0]);
-        assert_eq!(parts(lazy), [0.75, 1.0, 0.5]);
     }
 
     #[test]

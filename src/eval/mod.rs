@@ -1,11 +1,13 @@
 //! Win rates, accuracies, intervals.
 
 pub mod accuracy;
+pub mod bias;
 pub mod rewardbench;
 pub mod statistics;
 pub mod winrate;
 
-pub use accuracy::{Accuracy, AccuracyReport, PositionBias, ScoredPair};
+pub use accuracy::{Accuracy, AccuracyReport, ScoredPair};
+pub use bias::{LengthBias, PositionBias};
 pub use rewardbench::RewardBench;
 pub use statistics::{Difference, Interval};
 pub use winrate::{Matchup, Verdict, WinRate};

@@ -246,6 +246,40 @@ impl Decoder {
         self
     }
 
+    /// The decoder with one more score head `[hidden]` below those it has.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn with_head_more(self, values: Vec<f32>) -> Self {
+        let weight = self.score_weight();
+        let data = TensorData::new(values, [1, self.spec.hidden_size]);
+        let more = Tensor::from_data(data, &weight.device());
+        self.with_heads(Tensor::cat(vec![weight, more], 0))
+    }
+
+    /// The decoder with the first of its score heads alone.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn with_first_head(self) -> Self {
+        let first = self.score_weight().narrow(0, 0, 1);
+        self.with_heads(first)
+    }
+
+    fn score_weight(&self) -> Tensor<2> {
+        let head = self
+            .score
+            .as_ref()
+            .expect("a reward model has a score head");
+        head.weight.whole().without_autodiff()
+    }
+
+    fn with_heads(mut self, weight: Tensor<2>) -> Self {
+        let weight = Param::from_tensor(weight).set_require_grad(false);
+        self.score = Some(Linear::new(Weight::Whole(weight)));
+        self
+    }
+
     /// Puts a low-rank adapter beside every linear layer that `shape` names.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ pub struct Decoder {
     pub model: Body,
     /// `lm_head.weight [vocab, hidden]`; none where it is tied or the model scores.
     pub lm_head: Option<Linear>,
-    /// `score.weight [1, hidden]` of a reward model.
+    /// `score.weight [1, hidden]` of a reward model; a row more for each head that only a loss needs.
     pub score: Option<Linear>,
     /// Sizes and switches.
     #[module(skip)]
@@ -309,12 +309,20 @@ impl Decoder {
     /// # Panics
     /// If the model has no score head: judges are checked when they are loaded.
     pub fn rewards(&self, trie: &Trie) -> Tensor<1> {
+        self.heads(trie).flatten(0, 1)
+    }
+
+    /// Every score head there, `[sequences, heads]`: one, but while a loss trains more of them.
+    ///
+    /// # Panics
+    /// If the model has no score head.
+    pub fn heads(&self, trie: &Trie) -> Tensor<2> {
         let head = self
             .score
             .as_ref()
             .expect("a reward model has a score head");
         let hidden = self.hidden(trie, &self.rounded_up(trie.last.clone()));
-        first(head.forward(hidden).flatten(0, 1), trie.last.len())
+        first(head.forward(hidden), trie.last.len())
     }
 
     /// Runs new tokens against a cache, through matrices that [`Decoder::served`] has laid out, and returns the logits

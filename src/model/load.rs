@@ -207,6 +207,19 @@ impl Model {
         self.with_score_values(values, device)
     }
 
+    /// The model with one more fresh score head, for a loss that needs it.
+    ///
+    /// # Errors
+    /// As [`Self::with_score_head`].
+    pub fn with_head_more(mut self, key: Key) -> Result<Self> {
+        let range = self.config.get("initializer_range").and_then(Value::as_f64);
+        let hidden = self.decoder.spec.hidden_size;
+        let mut random = Random::new(key, range.unwrap_or(0.02));
+        let values = random.values("score.weight", &[1, hidden])?;
+        self.decoder = self.decoder.with_head_more(values);
+        Ok(self)
+    }
+
     fn with_score_values(mut self, values: Vec<f32>, device: &Device) -> Result<Self> {
         let spec = DecoderSpec {
             head: Head::Score,

@@ -4,6 +4,7 @@ use super::reward::Reduce;
 use crate::model::Decoder;
 use crate::trie::{Sequence, Trie};
 use burn::tensor::Tensor;
+use std::ops::Range;
 
 /// One row, tokenised: the sequences to score and what the loss needs beside them.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,8 +65,23 @@ pub trait Objective {
     /// Looks at all examples of an optimiser step before its first micro-batch.
     fn begin_step(&mut self, _examples: &[&Example]) {}
 
+    /// Computes what the loss of every micro-batch needs to know of the whole optimiser step: `batches` are runs of `rows`
+    /// with their tries, in order.
+    fn survey(
+        &mut self,
+        _decoder: &Decoder,
+        _rows: &[&Example],
+        _batches: &[(Range<usize>, Trie)],
+    ) {
+    }
+
     /// The loss over a micro-batch. `trie` holds the examples' sequences, in order.
     fn loss(&mut self, decoder: &Decoder, examples: &[&Example], trie: &Trie) -> Outcome;
+
+    /// What of the trained decoder is kept.
+    fn finished(&self, decoder: Decoder) -> Decoder {
+        decoder
+    }
 
     /// What has to be in a checkpoint.
     fn state(&self) -> serde_json::Value {

@@ -25,6 +25,9 @@ pub fn check(recipe: &Recipe) -> Result<()> {
             examples::preferences,
         )?;
     }
+    if let Some(ssrm) = recipe.pairwise.as_ref().and_then(|t| t.ssrm.as_ref()) {
+        all(&ssrm.data, None, examples::prompts)?;
+    }
     if let Some(dpo) = &recipe.dpo {
         all(&dpo.data, dpo.eval.as_ref(), examples::preferences)?;
     }

@@ -9,7 +9,7 @@ use crate::eval::{AccuracyReport, ScoredPair};
 use crate::judge::RewardJudge;
 use crate::model::Model;
 use crate::model::files::hub;
-use crate::objective::{BradleyTerry, Example};
+use crate::objective::{BradleyTerry, Example, Objective, Odin};
 use crate::recipe::{Overlong, Reward};
 use crate::run::{stage_key, stages, write_atomic};
 use crate::text::{Answer, Chat};
@@ -117,21 +117,26 @@ fn one(cx: &mut Context, base: &Policy, table: &Reward, name: &str, seed: u64) -
             Some(_) => model,
             None => model.with_score_head(key, &cx.device)?,
         };
+        let model = match table.odin {
+            Some(_) => model.with_head_more(key.fold("length head"))?,
+            None => model,
+        };
         let [rows, eval] = rows(cx, table)?;
         let limits = examples::limits(table.max_length, table.overlong, &model);
-        let prepared = examples::pairs(&rows, &model.chat, &limits, false)?;
+        // ODIN counts the response's tokens.
+        let marked = table.odin.is_some();
+        let prepared = examples::pairs(&rows, &model.chat, &limits, marked)?;
         let prepared = prepared.not_empty("pair", table.max_length)?;
-        let held_out = examples::pairs(&eval, &model.chat, &limits, false)?;
+        let held_out = examples::pairs(&eval, &model.chat, &limits, marked)?;
         let held_out = held_out.held_out(name, limits.max_length);
-        let mut objective = BradleyTerry {
-            margin: table.use_margin,
-            center_rewards_coefficient: table.center_rewards_coefficient,
-        };
+        let mut objective = objective(table);
         let training = Training {
             stage,
             out: &out,
-            objective: &mut objective,
-            guess_is_ln2: !table.use_margin && table.center_rewards_coefficient.is_none(),
+            objective: &mut *objective,
+            guess_is_ln2: !table.use_margin
+                && table.center_rewards_coefficient.is_none()
+                && table.odin.is_none(),
             prepared: &prepared,
             held_out: &held_out,
             train: &table.train,
@@ -144,6 +149,17 @@ fn one(cx: &mut Context, base: &Policy, table: &Reward, name: &str, seed: u64) -
     let policy = trained(&done, &out);
     measure(cx, &policy, table, name)?;
     Ok(policy)
+}
+
+/// What the table trains for.
+fn objective(table: &Reward) -> Box<dyn Objective> {
+    match &table.odin {
+        Some(odin) => Box::new(Odin::new(odin.length_weight, odin.orthogonality)),
+        None => Box::new(BradleyTerry {
+            margin: table.use_margin,
+            center_rewards_coefficient: table.center_rewards_coefficient,
+        }),
+    }
 }
 
 /// `<name>-eval.json`: the accuracy on the held-out pairs, as a stage of its own.

@@ -139,7 +139,7 @@ impl Training<'_> {
         };
         let fit = Fit {
             stage: &name,
-            objective: self.objective,
+            objective: &mut *self.objective,
             examples: &self.prepared.examples,
             held_out: self.held_out,
             train: self.train,
@@ -149,7 +149,8 @@ impl Training<'_> {
             resumed: &mut |_| Ok(()),
         };
         // The weights moved into the trainer, which writes over them: no second copy lies in memory meanwhile.
-        model.decoder = fit.run(decoder)?.untracked();
+        let decoder = fit.run(decoder)?.untracked();
+        model.decoder = self.objective.finished(decoder);
         model.save(self.out, &model.decoder, shape.as_ref(), StoreDtype::F32)?;
         checkpoints.clear()?;
         Ok(last)
@@ -162,7 +163,7 @@ fn rows_of(stage: &str) -> (&str, &'static str) {
         "sft" => (stage, "sft.data"),
         "dpo" => (stage, "dpo.data"),
         "reward" | "reward-second" => ("reward", "reward.data"),
-        "pairwise" => (stage, "pairwise.data"),
+        _ if stage.starts_with("pairwise") => ("pairwise", "pairwise.data"),
         _ => ("online", "online.prompts"),
     }
 }

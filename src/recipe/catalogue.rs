@@ -20,7 +20,7 @@ macro_rules! shipped {
 }
 
 /// Every shipped file, those that others extend included.
-pub static SHIPPED: [Shipped; 8] = shipped![
+pub static SHIPPED: [Shipped; 16] = shipped![
     "recipes/quickstart/quickstart.toml",
     "recipes/quickstart/pretrain.toml",
     "recipes/smollm2-hh/base.toml",
@@ -29,6 +29,14 @@ pub static SHIPPED: [Shipped; 8] = shipped![
     "recipes/smollm2-hh/online.toml",
     "recipes/smollm2-hh/online-lora.toml",
     "recipes/smollm2-hh/dpo.toml",
+    "recipes/studies/base.toml",
+    "recipes/studies/bradley-terry.toml",
+    "recipes/studies/odin.toml",
+    "recipes/studies/pairwise.toml",
+    "recipes/studies/rrm.toml",
+    "recipes/studies/labelled.toml",
+    "recipes/studies/ssrm.toml",
+    "recipes/studies/supervised.toml",
 ];
 
 impl Shipped {

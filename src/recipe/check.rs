@@ -243,6 +243,23 @@ impl Check<'_> {
         if let Some(reward) = &recipe.reward {
             self.split("reward", &reward.data, reward.eval.as_ref());
             self.lora("reward", reward.lora.as_ref());
+            let options = [
+                ("use_margin", reward.use_margin),
+                (
+                    "center_rewards_coefficient",
+                    reward.center_rewards_coefficient.is_some(),
+                ),
+            ];
+            for (key, _) in options
+                .iter()
+                .filter(|(_, on)| *on && reward.odin.is_some())
+            {
+                self.complain(
+                    &format!("reward.{key}"),
+                    format!("`[reward.odin]` has a loss of its own, which knows no `{key}`"),
+                    "leave one of the two out",
+                );
+            }
             if reward.second_seed == Some(reward.seed.unwrap_or(recipe.seed)) {
                 self.complain(
                     "reward.second_seed",
@@ -254,6 +271,16 @@ impl Check<'_> {
         if let Some(pairwise) = &recipe.pairwise {
             self.split("pairwise", &pairwise.data, pairwise.eval.as_ref());
             self.lora("pairwise", pairwise.lora.as_ref());
+            if let Some(ssrm) = &pairwise.ssrm {
+                self.data("pairwise.ssrm.data", &ssrm.data);
+            }
+            if pairwise.ssrm.is_some() && pairwise.rrm.is_some() {
+                self.complain(
+                    "pairwise.rrm",
+                    "`[pairwise.ssrm]` and `[pairwise.rrm]` both say what to learn from beside the pairs",
+                    "leave one of the two out",
+                );
+            }
         }
         if let Some(dpo) = &recipe.dpo {
             self.split("dpo", &dpo.data, dpo.eval.as_ref());

@@ -1,8 +1,8 @@
 //! `[sft]`, `[reward]`, `[pairwise]`, `[dpo]` and `[eval]`: the stages around the online loop.
 
 use super::{
-    CommandJudge, Data, Lora, Overlong, PairLoss, PairwiseJudge, RemoteJudge, RewardJudge, Rule,
-    Sampling, Train,
+    CommandJudge, Data, Lora, Odin, Overlong, PairLoss, PairwiseJudge, RemoteJudge, RewardJudge,
+    Rule, Sampling, Train,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,9 @@ pub struct Reward {
     /// Ask for a reward difference of at least the row's `margin`.
     #[serde(default)]
     pub use_margin: bool,
+    /// Take the length out of the reward with a second head (ODIN).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub odin: Option<Odin>,
     /// Seed of the head and of the order of rows; absent: the recipe's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -70,42 +73,6 @@ pub struct Reward {
     #[serde(default)]
     pub train: Train,
     /// Train adapters instead of all weights; the head is always trained whole.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lora: Option<Lora>,
-}
-
-/// A pairwise preference model: a chat model that learns to answer with the letter of the better of two responses.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Pairwise {
-    /// Rows of `chosen` and `rejected`, with or without `prompt`.
-    pub data: Data,
-    /// Rows to evaluate on, instead of `data.held_out`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eval: Option<Data>,
-    /// Begin with this model; absent: with that of `[sft]` where there is one, else that of `[model]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model_name_or_path: Option<String>,
-    /// Branch, tag or commit of a hub id; absent: the main branch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revision: Option<String>,
-    /// Longest comparison (prompt and both responses), in tokens.
-    #[serde(default = "default_comparison_length")]
-    #[schemars(range(min = 2))]
-    pub max_length: usize,
-    /// What happens to longer rows.
-    #[serde(default)]
-    pub overlong: Overlong,
-    /// Show every pair in both orders; otherwise the chosen response's place is drawn from the seed and the row.
-    #[serde(default)]
-    pub both_orders: bool,
-    /// Seed of the places and of the order of rows; absent: the recipe's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
-    /// The optimiser.
-    #[serde(default)]
-    pub train: Train,
-    /// Train adapters instead of all weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<Lora>,
 }
@@ -186,10 +153,6 @@ pub struct Eval {
 
 pub(super) fn default_max_length() -> usize {
     1024
-}
-
-fn default_comparison_length() -> usize {
-    2048
 }
 
 fn default_every_round() -> bool {

@@ -168,6 +168,7 @@ impl<'a> Fit<'a> {
             )));
         }
         self.objective.begin_step(rows);
+        self.objective.survey(decoder, rows, &batches);
         let mut sum = Gradients::new();
         let mut tally = Tally::default();
         for (run, trie) in batches {
@@ -212,8 +213,10 @@ pub fn evaluate(
     let state = objective.state();
     let total: f64 = rows.iter().map(|row| objective.weight(row)).sum();
     objective.begin_step(rows);
+    let batches = micro_batches(rows, budget);
+    objective.survey(decoder, rows, &batches);
     let mut tally = Tally::default();
-    for (run, trie) in micro_batches(rows, budget) {
+    for (run, trie) in batches {
         let outcome = objective.loss(decoder, &rows[run], &trie);
         tally.add(outcome.loss / total, outcome.metrics, trie.len());
     }

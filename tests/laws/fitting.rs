@@ -2,6 +2,7 @@
 
 use crate::tiny;
 use duel::data::Key;
+use duel::model::build::Values;
 use duel::model::init::Random;
 use duel::model::{Decoder, DecoderSpec, Head, LoraShape};
 use duel::objective::{BradleyTerry, Example, Objective, Preference};
@@ -77,6 +78,14 @@ pub fn reward_model(seed: u64) -> Decoder {
         ..tiny::spec()
     };
     tiny::decoder(&spec, seed)
+}
+
+/// The same with a second score head.
+pub fn two_heads(seed: u64) -> Decoder {
+    let decoder = reward_model(seed);
+    let mut random = Random::new(Key::new(seed + 1), 0.2);
+    let values = random.values("score.weight", &[1, decoder.spec.hidden_size]);
+    decoder.with_head_more(values.unwrap())
 }
 
 /// Bradley-Terry with all its options.

@@ -1,11 +1,14 @@
 //! Training learns, and takes no more memory the longer it lasts.
 
-use crate::fitting::{all, bradley_terry, dpo, fit, language_model, pairs, reward_model, train};
+use crate::fitting::{
+    all, bradley_terry, dpo, fit, language_model, pairs, reward_model, train, two_heads,
+};
 use crate::tiny;
 use burn::tensor::{Device, Tensor};
 use duel::data::Key;
+use duel::data::summary::pearson;
 use duel::model::build::Kept;
-use duel::objective::{Example, Sft, Verdict};
+use duel::objective::{Example, Objective, Odin, Sft, Verdict};
 use duel::recipe::Train;
 use duel::recipe::loss::LossType;
 use duel::trainer::{Fit, StepRecord};
@@ -97,6 +100,60 @@ fn verdicts_are_learnt_and_ties_stay_ties() {
     let sequences: Vec<Sequence> = rows.iter().flat_map(|row| row.sequences.clone()).collect();
     let logits = tiny::numbers(decoder.verdicts(&Trie::new(&sequences), [yes, no]));
     assert!(logits[6].abs() < 0.3 && logits[7] < -2.0, "{logits:?}");
+}
+
+/// D6: each pair is ranked by itself, the correlations are those of all responses, and the heads are normalised in their
+/// product. Then the length leaves the first head, which alone is kept.
+#[test]
+fn d6_odin_is_the_papers_loss_and_takes_the_length_out_of_the_quality() {
+    let rows = pairs(16);
+    let start = two_heads(39);
+    let train = Train {
+        per_device_train_batch_size: 16,
+        max_tokens_per_batch: 40,
+        learning_rate: 1e-2,
+        ..train(60)
+    };
+    let trained = fit(
+        all(&start),
+        Box::new(Odin::new(0.7, 0.4)),
+        &rows,
+        &train,
+        None,
+    );
+
+    let sequences: Vec<Sequence> = rows.iter().flat_map(|row| row.sequences.clone()).collect();
+    let heads = tiny::numbers(start.heads(&Trie::new(&sequences)));
+    let [quality, length] =
+        [0, 1].map(|head| -> Vec<f64> { heads.iter().skip(head).step_by(2).copied().collect() });
+    let tokens: Vec<f64> = sequences.iter().map(|s| s.scored_count() as f64).collect();
+    let ranked: f64 = (0..rows.len())
+        .map(|i| {
+            let of = |at: usize| quality[at] + length[at];
+            (-(of(2 * i) - of(2 * i + 1))).exp().ln_1p()
+        })
+        .sum();
+    let weights = tiny::numbers(start.score.as_ref().unwrap().weight.whole());
+    let (q, l) = weights.split_at(weights.len() / 2);
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let cosine = dot(q, l) / (dot(q, q) * dot(l, l)).sqrt();
+    let rho = |rewards: &[f64]| pearson(rewards, &tokens).unwrap();
+    let wanted = ranked / rows.len() as f64
+        + 0.7 * (rho(&quality).abs() - rho(&length))
+        + 0.4 * cosine.abs();
+    assert!(
+        (trained.first("loss") - wanted).abs() < 1e-5,
+        "{} {wanted}",
+        trained.first("loss")
+    );
+
+    let last = |name: &str| trained.last(name);
+    assert!(last("length_correlation/quality").abs() < 0.2);
+    assert!(last("length_correlation/length") > 0.5);
+    assert!(last("accuracy") > trained.first("accuracy"));
+    assert!(last("heads_cosine").abs() < 0.1);
+    let kept = Odin::new(0.7, 0.4).finished(trained.decoder.unwrap().untracked());
+    assert_eq!(kept.heads(&Trie::new(&sequences)).dims(), [32, 1]);
 }
 
 /// TRL's metrics over tokens, from log-probs and logits that are taken one sequence at a time.

@@ -2,13 +2,13 @@
 
 use crate::fitting::{
     self, adapted, all, apart, bradley_terry, dpo, fit, language_model, logps, pairs, reward_model,
-    train, values,
+    train, two_heads, values,
 };
 use crate::tiny;
 use duel::data::Key;
 use duel::model::params::is_adapter;
 use duel::model::{Decoder, DecoderSpec};
-use duel::objective::{Example, Objective, Outcome, Sft};
+use duel::objective::{Example, Objective, Odin, Outcome, Sft, Verdict};
 use duel::recipe::loss::LossType;
 use duel::recipe::{LrSchedulerType, Optim, Train};
 use duel::trainer::{Gradients, Optimizer};
@@ -25,12 +25,17 @@ use std::collections::BTreeMap;
 fn accumulation_changes_nothing() {
     let rows = pairs(20);
     type Make = fn() -> Box<dyn Objective>;
-    let objectives: [(&str, Decoder, Make); 5] = [
+    let objectives: [(&str, Decoder, Make); 7] = [
         ("sft", language_model(20), || Box::new(Sft)),
         ("sigmoid", language_model(20), || dpo(LossType::Sigmoid)),
         ("ipo", language_model(20), || dpo(LossType::Ipo)),
         ("orpo", language_model(20), || dpo(LossType::Orpo)),
         ("reward", reward_model(20), bradley_terry),
+        // Its correlations are those of all responses of a step.
+        ("odin", two_heads(20), || Box::new(Odin::new(0.5, 0.3))),
+        ("verdict", language_model(20), || {
+            Box::new(Verdict { yes: 3, no: 4 })
+        }),
     ];
     for (name, decoder, objective) in objectives {
         let run =

@@ -5,7 +5,7 @@ use super::sizes::Sizes;
 use super::{Fit, Planner, Wanted, scored};
 use crate::data::Key;
 use crate::pipeline::examples;
-use crate::pipeline::pairwise::{Shown, comparisons};
+use crate::pipeline::pairwise::{Shown, comparisons, known};
 use crate::recipe::Reward;
 use crate::text::{Chat, Letters, Limits};
 
@@ -71,7 +71,13 @@ impl Planner<'_> {
         };
         let shown = Shown::new(table, Key::new(self.recipe.seed));
         let prepare = move |rows: &[_], chat: &Chat, limits: &Limits| {
-            comparisons(rows, chat, limits, Letters::of(chat)?, shown)
+            comparisons(
+                &known(rows.to_vec()),
+                chat,
+                limits,
+                Letters::of(chat)?,
+                shown,
+            )
         };
         let sizes = self.sizes("pairwise", base, wanted, examples::preferences, &prepare);
         let fit = Fit {
@@ -80,7 +86,12 @@ impl Planner<'_> {
             train: &table.train,
             lora: table.lora.as_ref(),
             references: 0.0,
-            times: 1.0,
+            // As many trainings as there are models: what they learn beside the table's pairs is not known yet.
+            times: match (&table.ssrm, &table.rrm) {
+                (Some(ssrm), _) => 1.0 + ssrm.iterations as f64,
+                (None, Some(rrm)) if rrm.min_surprise > 0.0 => 2.0,
+                _ => 1.0,
+            },
             guessed: false,
         };
         self.training(fit, sizes);

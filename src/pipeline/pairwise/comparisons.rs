@@ -1,0 +1,90 @@
+//! Pairs as comparisons.
+
+use super::super::examples::{Kept, Prepared};
+use crate::data::rrm::Judged;
+use crate::data::{Key, Preference};
+use crate::error::Result;
+use crate::objective::Example;
+use crate::recipe::Pairwise;
+use crate::text::{Chat, Comparison, Letters, Limits};
+use crate::trie::Sequence;
+use rand::RngExt;
+use rayon::prelude::*;
+
+/// In which places a pair's responses are shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown {
+    /// Of the places that are drawn.
+    key: Key,
+    both_orders: bool,
+}
+
+impl Shown {
+    /// As a recipe's table says; `key` is the stage's.
+    pub fn new(table: &Pairwise, key: Key) -> Self {
+        Self {
+            key: key.fold("place"),
+            both_orders: table.both_orders,
+        }
+    }
+
+    /// Whether the chosen response stands first: once, or in both orders.
+    fn places(&self, row: &Preference) -> Vec<bool> {
+        match self.both_orders {
+            true => vec![true, false],
+            false => vec![self.key.fold(&row.id).rng().random()],
+        }
+    }
+}
+
+/// Pairs as comparisons, each a sequence whose only scored token is the letter of the chosen response; of a
+/// pair without a clear winner the label says how clear it is.
+///
+/// # Errors
+/// A row the template cannot render.
+pub fn comparisons(
+    rows: &[Judged],
+    chat: &Chat,
+    limits: &Limits,
+    letters: Letters,
+    shown: Shown,
+) -> Result<Prepared> {
+    let one = |Judged { row, share }: &Judged| -> Result<Option<Kept>> {
+        let chosen_first = Comparison::of(chat, &row.prompt, &row.chosen, &row.rejected)
+            .map_err(|e| e.at(&row.origin))?;
+        let mut sequences = Vec::new();
+        let mut truncated = false;
+        let mut labels = Vec::new();
+        for first in shown.places(row) {
+            let (comparison, letter) = match first {
+                true => (chosen_first.clone(), letters.a),
+                false => (chosen_first.turned(), letters.b),
+            };
+            let fit = comparison
+                .encode(chat, limits)
+                .map_err(|e| e.at(&row.origin))?;
+            let Some(asked) = fit else {
+                return Ok(None);
+            };
+            truncated |= asked.truncated;
+            if *share != 1.0 {
+                labels.push(if first { *share } else { 1.0 - *share });
+            }
+            sequences.push(Sequence::response(&asked.ids, &[letter]));
+        }
+        Ok(Some(Kept {
+            example: Example {
+                id: row.id.clone(),
+                sequences,
+                reference: Vec::new(),
+                margin: None,
+                labels,
+            },
+            truncated,
+            // A comparison has no answer that could lack its end.
+            ended: true,
+        }))
+    };
+    let found: Result<Vec<_>> = rows.par_iter().map(one).collect();
+    Ok(Prepared::gather(found?))
+}
