@@ -3,7 +3,9 @@
 
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use duel_backends::ops::{self, AdamW, KeySpan, Operands, Precision, QuerySegment, Served, Spans};
+use duel_backends::ops::{
+    self, AdamW, KeySpan, Operands, Precision, QuerySegment, Scores, Served, Spans,
+};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -116,8 +118,8 @@ fn attention(c: &mut Criterion) {
             matrix(TOKENS, 192),
             matrix(TOKENS, 192),
         ],
-        |[q, k, v]| ops::attention(q, k, v, 64, spans.clone()),
-        |[q, k, v]| ops::attention::reference(q, k, v, 64, &spans),
+        |[q, k, v]| ops::attention(q, k, v, Scores::new(64), spans.clone()),
+        |[q, k, v]| ops::attention::reference(q, k, v, Scores::new(64), &spans),
     );
 }
 
@@ -128,12 +130,12 @@ fn head(c: &mut Criterion) {
         "target_logprobs",
         [matrix(TARGETS, HIDDEN), matrix(VOCAB, HIDDEN)],
         |[hidden, weight]| {
-            ops::target_logprobs(hidden, weight, targets.clone(), Operands::F32)
+            ops::target_logprobs(hidden, weight, targets.clone(), Operands::F32, None)
                 .logps
                 .unsqueeze()
         },
         |[hidden, weight]| {
-            let plain = ops::target_logprobs::reference(hidden, weight, targets.clone());
+            let plain = ops::target_logprobs::reference(hidden, weight, targets.clone(), None);
             plain.logps.unsqueeze()
         },
     );
@@ -229,7 +231,7 @@ fn decoding(c: &mut Criterion) {
                 q.clone(),
                 keys.clone(),
                 keys.clone(),
-                64,
+                Scores::new(64),
                 spans.clone(),
             ))
         })
@@ -241,7 +243,7 @@ fn decoding(c: &mut Criterion) {
                 q.clone(),
                 keys,
                 values,
-                64,
+                Scores::new(64),
                 &spans,
             ))
         })

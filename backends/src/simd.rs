@@ -91,6 +91,23 @@ pub fn axpy(y: &mut [f32], s: f32, x: &[f32]) {
     }
 }
 
+/// `x` to `cap tanh(x / cap)`.
+#[inline(always)]
+pub fn softcap(x: &mut [f32], cap: f32) {
+    for x in x {
+        *x = cap * tanh(*x / cap);
+    }
+}
+
+/// `tanh x`: near 0, where `1 - 2 / (1 + e^2x)` loses its bits, by its series.
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    let far = 1.0 - 2.0 / (1.0 + exp(2.0 * x));
+    let y = x * x;
+    let near = x - x * y * (1.0 / 3.0 - y * (2.0 / 15.0 - y * (17.0 / 315.0 - y * 62.0 / 2835.0)));
+    if x.abs() < 0.25 { near } else { far }
+}
+
 /// `e^x` to about 2 units in the last place for x in [-87, 88]; smaller x give a number next to 0.
 ///
 /// Range reduction to `2^n e^r`, |r| <= ln 2 / 2, and a polynomial: branch-free, so that loops of it
@@ -149,6 +166,20 @@ pub fn sigmoid(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tanh_is_the_standard_librarys() {
+        for i in -4000..=4000 {
+            let x = i as f32 / 200.0;
+            let wanted = f64::from(x).tanh();
+            let error = (f64::from(tanh(x)) - wanted).abs();
+            let near = if x.abs() < 0.25 { wanted.abs() } else { 1.0 };
+            assert!(error <= 2.5e-7 * near.max(1e-3), "{x}: {error}");
+        }
+        let mut capped = [0.0, 1.0, -1e9, 1e9];
+        softcap(&mut capped, 50.0);
+        assert_eq!((capped[0], capped[2], capped[3]), (0.0, -50.0, 50.0));
+    }
 
     #[test]
     fn exp_agrees_with_the_standard_library() {

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use duel_backends::device;
 use duel_backends::ops::{
-    self, KeySpan, Moments8bit, Operands, Precision, QuerySegment, Served, Spans,
+    self, KeySpan, Moments8bit, Operands, Precision, QuerySegment, Scores, Served, Spans,
 };
 use std::sync::{Arc, OnceLock};
 
@@ -173,6 +173,11 @@ fn attention_equals_its_reference_on_random_tries() {
         ];
         let weights = random.matrix(rows, width, &device);
         let shared = Arc::new(spans.clone());
+        // Scores lie around 1 here: a cap of 2 bends them all.
+        let scores = Scores {
+            head_dim: dim,
+            softcap: (seed % 3 == 0).then_some(2.0),
+        };
         same(
             "attention",
             seed,
@@ -183,13 +188,13 @@ fn attention_equals_its_reference_on_random_tries() {
                     x[0].clone(),
                     x[1].clone(),
                     x[2].clone(),
-                    dim,
+                    scores,
                     shared.clone(),
                 )
             },
             |x| {
                 let [q, k, v] = [x[0].clone(), x[1].clone(), x[2].clone()];
-                ops::attention::reference(q, k, v, dim, &spans)
+                ops::attention::reference(q, k, v, scores, &spans)
             },
         );
     }
@@ -205,6 +210,7 @@ fn attention_in_blocks_equals_attention_at_once() {
         let inputs = [(); 3].map(|()| random.matrix(rows, 8, &device));
         let weights = random.matrix(rows, 8, &device);
         let most = 1 + random.below(40);
+        let scores = Scores::new(8);
         same(
             "attention in blocks",
             seed,
@@ -212,11 +218,11 @@ fn attention_in_blocks_equals_attention_at_once() {
             &weights,
             |x| {
                 let [q, k, v] = [x[0].clone(), x[1].clone(), x[2].clone()];
-                ops::attention::blocks::attention(q, k, v, 8, &spans, most)
+                ops::attention::blocks::attention(q, k, v, scores, &spans, most)
             },
             |x| {
                 let [q, k, v] = [x[0].clone(), x[1].clone(), x[2].clone()];
-                ops::attention::reference(q, k, v, 8, &spans)
+                ops::attention::reference(q, k, v, scores, &spans)
             },
         );
     }
@@ -367,6 +373,7 @@ fn target_logprobs_equal_their_reference_across_vocabulary_chunks() {
             random.matrix(vocab, width, &device) * 3.0,
         ];
         let weights = random.matrix(1, rows, &device);
+        let softcap = (seed % 3 == 0).then_some(5.0);
         same(
             "target_logprobs",
             seed,
@@ -374,21 +381,27 @@ fn target_logprobs_equal_their_reference_across_vocabulary_chunks() {
             &weights,
             |x| {
                 let (h, w) = (x[0].clone(), x[1].clone());
-                ops::target_logprobs(h, w, targets.clone(), Operands::F32)
+                ops::target_logprobs(h, w, targets.clone(), Operands::F32, softcap)
                     .logps
                     .unsqueeze()
             },
             |x| {
                 let (h, w) = (x[0].clone(), x[1].clone());
-                ops::target_logprobs::reference(h, w, targets.clone())
+                ops::target_logprobs::reference(h, w, targets.clone(), softcap)
                     .logps
                     .unsqueeze()
             },
         );
         for device in everywhere() {
             let [h, w] = inputs.clone().map(|x| x.to_device(&device));
-            let fused = ops::target_logprobs(h.clone(), w.clone(), targets.clone(), Operands::F32);
-            let plain = ops::target_logprobs::reference(h, w, targets.clone());
+            let fused = ops::target_logprobs(
+                h.clone(),
+                w.clone(),
+                targets.clone(),
+                Operands::F32,
+                softcap,
+            );
+            let plain = ops::target_logprobs::reference(h, w, targets.clone(), softcap);
             close("notes", seed, &fused.notes, &plain.notes);
         }
     }
@@ -401,13 +414,14 @@ fn a_frozen_weight_takes_no_gradient_and_changes_nothing_else() {
     let x = random.matrix(9, 6, &device).autodiff().require_grad();
     let w = random.matrix(11, 6, &device).autodiff();
     let targets = Arc::new(vec![3u32; 9]);
-    let logps = ops::target_logprobs(x.clone(), w.clone(), targets.clone(), Operands::F32).logps;
+    let logps =
+        ops::target_logprobs(x.clone(), w.clone(), targets.clone(), Operands::F32, None).logps;
     let grads = (logps.sum() + ops::linear(x.clone(), w.clone(), Operands::F32).sum()).backward();
     assert!(w.grad(&grads).is_none());
     let fused = x.grad(&grads).expect("x is trained");
     let plain = {
         let x = x.clone().detach().require_grad();
-        let logps = ops::target_logprobs::reference(x.clone(), w.clone(), targets).logps;
+        let logps = ops::target_logprobs::reference(x.clone(), w.clone(), targets, None).logps;
         let grads = (logps.sum() + ops::linear::reference(x.clone(), w).sum()).backward();
         x.grad(&grads).expect("x is trained")
     };

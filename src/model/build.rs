@@ -138,9 +138,12 @@ impl Builder<'_> {
         })
     }
 
-    fn norm(&mut self, name: &str, width: usize) -> Result<Norm> {
+    fn norm(&mut self, name: &str, width: usize, spec: &DecoderSpec) -> Result<Norm> {
         let weight = self.vector(&format!("{name}.weight"), width)?;
-        Ok(Norm { weight })
+        Ok(Norm {
+            weight,
+            plus_one: spec.norm_plus_one,
+        })
     }
 
     fn attention(&mut self, name: &str, spec: &DecoderSpec) -> Result<SelfAttention> {
@@ -149,7 +152,7 @@ impl Builder<'_> {
         let (hidden, bias) = (spec.hidden_size, spec.qkv_bias);
         let mut head_norm = |which: &str| match spec.qk_norm {
             true => self
-                .norm(&format!("{name}.{which}"), spec.head_dim)
+                .norm(&format!("{name}.{which}"), spec.head_dim, spec)
                 .map(Some),
             false => Ok(None),
         };
@@ -166,11 +169,21 @@ impl Builder<'_> {
 
     fn block(&mut self, name: &str, spec: &DecoderSpec) -> Result<Block> {
         let (hidden, inner, bias) = (spec.hidden_size, spec.intermediate_size, spec.mlp_bias);
+        let mut around = |which: &str| match spec.post_norms {
+            true => self
+                .norm(&format!("{name}.{which}"), hidden, spec)
+                .map(Some),
+            false => Ok(None),
+        };
+        let before = around("pre_feedforward_layernorm")?;
+        let behind = around("post_feedforward_layernorm")?;
         let after = format!("{name}.post_attention_layernorm");
         Ok(Block {
-            input_layernorm: self.norm(&format!("{name}.input_layernorm"), hidden)?,
+            pre_feedforward_layernorm: before,
+            post_feedforward_layernorm: behind,
+            input_layernorm: self.norm(&format!("{name}.input_layernorm"), hidden, spec)?,
             self_attn: self.attention(&format!("{name}.self_attn"), spec)?,
-            post_attention_layernorm: self.norm(&after, hidden)?,
+            post_attention_layernorm: self.norm(&after, hidden, spec)?,
             mlp: Mlp {
                 gate_proj: self.linear(&format!("{name}.mlp.gate_proj"), inner, hidden, bias)?,
                 up_proj: self.linear(&format!("{name}.mlp.up_proj"), inner, hidden, bias)?,
@@ -213,7 +226,7 @@ impl Decoder {
         let model = Body {
             embed_tokens: Embedding { weight },
             layers,
-            norm: builder.norm("model.norm", hidden)?,
+            norm: builder.norm("model.norm", hidden, spec)?,
         };
         let own_head = spec.head == Head::LanguageModel && !spec.tie_word_embeddings;
         let lm_head = match own_head {

@@ -1,15 +1,15 @@
-//! The decoder: one module for Llama, Mistral, Qwen2 and Qwen3. Field names are Hugging Face's tensor names.
+//! The decoder: one module for Llama, Mistral, Qwen2, Qwen3, Gemma and Gemma 2. Field names are Hugging Face's tensor names.
 
 use super::cache::Cache;
 use super::linear::Linear;
 use super::rope::Frequencies;
 use super::served::Served;
-use super::spec::DecoderSpec;
+use super::spec::{Activation, DecoderSpec};
 use super::tape::Tape;
 use crate::trie::{Trie, rounded_up};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use duel_backends::ops::{self, Operands, Spans, TargetLogprobs};
+use duel_backends::ops::{self, Operands, Scores, Spans, TargetLogprobs};
 use std::sync::Arc;
 
 /// A decoder with what sits on it: an output head (its own, or the tied embedding) or a score head.
@@ -55,6 +55,9 @@ pub struct Embedding {
 pub struct Norm {
     /// `[width]`.
     pub weight: Param<Tensor<1>>,
+    /// It multiplies by `1 + weight`.
+    #[module(skip)]
+    pub plus_one: bool,
 }
 
 /// Attention and MLP, each with its norm in front and the residual around.
@@ -64,10 +67,14 @@ pub struct Block {
     pub input_layernorm: Norm,
     /// Attention.
     pub self_attn: SelfAttention,
-    /// Before the MLP.
+    /// Before the MLP; with norms behind, too, the one behind attention.
     pub post_attention_layernorm: Norm,
     /// The gated MLP.
     pub mlp: Mlp,
+    /// Before and behind the MLP (Gemma 2).
+    pub pre_feedforward_layernorm: Option<Norm>,
+    /// See there.
+    pub post_feedforward_layernorm: Option<Norm>,
 }
 
 /// Grouped-query attention with rotary positions.
@@ -87,7 +94,7 @@ pub struct SelfAttention {
     pub k_norm: Option<Norm>,
 }
 
-/// SwiGLU.
+/// The gated MLP.
 #[derive(Module, Debug)]
 pub struct Mlp {
     /// `[intermediate, hidden]`.
@@ -102,7 +109,18 @@ pub struct Mlp {
 pub(super) struct Place {
     cos: Tensor<2>,
     sin: Tensor<2>,
+    /// Under the window, where there is one.
     spans: Arc<Spans>,
+    /// Without it: the same where no layer goes without.
+    full: Arc<Spans>,
+}
+
+/// Which block it is, in a forward pass over which rows.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    spec: &'a DecoderSpec,
+    place: &'a Place,
+    layer: usize,
 }
 
 impl Place {
@@ -110,7 +128,27 @@ impl Place {
     pub(super) fn new(decoder: &Decoder, positions: &[u32], spans: Arc<Spans>) -> Self {
         let frequencies = Frequencies::new(&decoder.spec.rope, decoder.spec.head_dim);
         let (cos, sin) = frequencies.angles(positions, &decoder.device());
-        Self { cos, sin, spans }
+        let full = match decoder.spec.full_attention_layers.is_empty() {
+            true => spans.clone(),
+            false => Arc::new(Spans {
+                window: None,
+                ..(*spans).clone()
+            }),
+        };
+        Self {
+            cos,
+            sin,
+            spans,
+            full,
+        }
+    }
+
+    /// What the queries of a layer see.
+    fn spans(&self, spec: &DecoderSpec, layer: usize) -> Arc<Spans> {
+        match spec.full_attention_layers.contains(&layer) {
+            true => self.full.clone(),
+            false => self.spans.clone(),
+        }
     }
 }
 
@@ -152,7 +190,11 @@ impl Products for Block {
 
 impl Norm {
     fn forward(&self, x: Tensor<2>, eps: f64) -> Tensor<2> {
-        ops::rms_norm(x, self.weight.val(), eps)
+        let weight = match self.plus_one {
+            true => self.weight.val() + 1.0,
+            false => self.weight.val(),
+        };
+        ops::rms_norm(x, weight, eps)
     }
 
     /// Normalises each head of `x [n, heads * d]`.
@@ -170,9 +212,8 @@ impl SelfAttention {
     fn forward(
         &self,
         [mut q, mut k, mut v]: [Tensor<2>; 3],
-        spec: &DecoderSpec,
-        place: &Place,
-        cache: Option<(&mut Cache, usize)>,
+        At { spec, place, layer }: At,
+        cache: Option<&mut Cache>,
     ) -> Tensor<2> {
         if let (Some(q_norm), Some(k_norm)) = (&self.q_norm, &self.k_norm) {
             q = q_norm.per_head(q, spec.rms_norm_eps);
@@ -180,10 +221,17 @@ impl SelfAttention {
         }
         q = ops::rotary(q, place.cos.clone(), place.sin.clone());
         k = ops::rotary(k, place.cos.clone(), place.sin.clone());
-        if let Some((cache, layer)) = cache {
+        if let Some(cache) = cache {
             (k, v) = cache.write(layer, k, v);
         }
-        ops::attention(q, k, v, spec.head_dim, place.spans.clone())
+        if spec.query_pre_attn_scalar != spec.head_dim {
+            q = q * (spec.head_dim as f64 / spec.query_pre_attn_scalar as f64).sqrt();
+        }
+        let scores = Scores {
+            head_dim: spec.head_dim,
+            softcap: spec.attn_logit_softcapping,
+        };
+        ops::attention(q, k, v, scores, place.spans(spec, layer))
     }
 }
 
@@ -192,24 +240,47 @@ impl Block {
         &self,
         x: Tensor<2>,
         products: &dyn Products,
-        spec: &DecoderSpec,
-        place: &Place,
-        cache: Option<(&mut Cache, usize)>,
+        at: At,
+        cache: Option<&mut Cache>,
         rows: Option<&Tensor<1, Int>>,
     ) -> Tensor<2> {
-        let eps = spec.rms_norm_eps;
+        let eps = at.spec.rms_norm_eps;
         let seen = self.input_layernorm.forward(x.clone(), eps);
         let qkv = products.qkv(seen);
-        let mut mixed = self.self_attn.forward(qkv, spec, place, cache);
+        let mut mixed = self.self_attn.forward(qkv, at, cache);
         let mut x = x;
         if let Some(rows) = rows {
             mixed = mixed.select(0, rows.clone());
             x = x.select(0, rows.clone());
         }
-        let x = x + products.o(mixed);
-        let seen = self.post_attention_layernorm.forward(x.clone(), eps);
+        let mixed = products.o(mixed);
+        let (before, behind) = (
+            &self.pre_feedforward_layernorm,
+            &self.post_feedforward_layernorm,
+        );
+        let (x, seen) = match before {
+            // The norm of that name stands behind attention then.
+            Some(before) => {
+                let x = x + self.post_attention_layernorm.forward(mixed, eps);
+                let seen = before.forward(x.clone(), eps);
+                (x, seen)
+            }
+            None => {
+                let x = x + mixed;
+                let seen = self.post_attention_layernorm.forward(x.clone(), eps);
+                (x, seen)
+            }
+        };
         let [gate, up] = products.gate_up(seen);
-        x + products.down(ops::swiglu(gate, up))
+        let gated = match at.spec.activation {
+            Activation::Silu => ops::swiglu(gate, up),
+            Activation::GeluTanh => gelu_tanh(gate) * up,
+        };
+        let y = products.down(gated);
+        match behind {
+            Some(behind) => x + behind.forward(y, eps),
+            None => x + y,
+        }
     }
 }
 
@@ -219,9 +290,18 @@ impl Decoder {
         self.model.embed_tokens.weight.val().device()
     }
 
-    /// The vectors of `tokens`: `[tokens, hidden]`.
+    /// The vectors of `tokens`, where the blocks begin: `[tokens, hidden]`.
     pub(super) fn embed(&self, tokens: &[u32]) -> Tensor<2> {
-        embedded(self.model.embed_tokens.weight.val(), tokens)
+        let vectors = embedded(self.model.embed_tokens.weight.val(), tokens);
+        self.spec.scaled(vectors)
+    }
+
+    fn at<'a>(&'a self, place: &'a Place, layer: usize) -> At<'a> {
+        At {
+            spec: &self.spec,
+            place,
+            layer,
+        }
     }
 
     /// Block `layer`. Above the last attention only `rows` are computed.
@@ -234,7 +314,7 @@ impl Decoder {
     ) -> Tensor<2> {
         let block = &self.model.layers[layer];
         let rows = (layer + 1 == self.model.layers.len()).then_some(rows);
-        block.forward(x, block, &self.spec, place, None, rows)
+        block.forward(x, block, self.at(place, layer), None, rows)
     }
 
     /// All blocks.
@@ -275,8 +355,13 @@ impl Decoder {
         let tokens = trie.targets.iter().map(|t| t.token).collect();
         let hidden = self.hidden(trie, &self.rounded_up(rows));
         let tokens = Arc::new(self.rounded_up(tokens));
-        let TargetLogprobs { logps, notes } =
-            ops::target_logprobs(hidden, self.output_weight(), tokens, self.operands);
+        let TargetLogprobs { logps, notes } = ops::target_logprobs(
+            hidden,
+            self.output_weight(),
+            tokens,
+            self.operands,
+            self.spec.final_logit_softcapping,
+        );
         TargetLogprobs {
             logps: first(logps, trie.targets.len()),
             notes: first(notes, trie.targets.len()),
@@ -288,7 +373,7 @@ impl Decoder {
         let rows = trie.targets.iter().map(|t| t.row).collect();
         let hidden = self.hidden(trie, &self.rounded_up(rows));
         let both = embedded(self.output_weight(), &[yes, no]);
-        let logits = hidden.matmul(both.transpose());
+        let logits = self.spec.capped(hidden.matmul(both.transpose()));
         let logit = |column| logits.clone().narrow(1, column, 1).flatten(0, 1);
         first(logit(0).sub(logit(1)), trie.targets.len())
     }
@@ -342,12 +427,37 @@ impl Decoder {
         let last = self.model.layers.len() - 1;
         for (layer, block) in self.model.layers.iter().enumerate() {
             let rows = (layer == last).then_some(&rows);
-            let (products, cache) = (&served.blocks[layer], Some((&mut *cache, layer)));
-            x = block.forward(x, products, &self.spec, &place, cache, rows);
+            let (products, cache) = (&served.blocks[layer], Some(&mut *cache));
+            x = block.forward(x, products, self.at(&place, layer), cache, rows);
         }
         let states = self.model.norm.forward(x, self.spec.rms_norm_eps);
-        served.head.linear(states)
+        self.spec.capped(served.head.linear(states))
     }
+}
+
+impl DecoderSpec {
+    /// The vectors of tokens as the first block sees them.
+    pub(super) fn scaled(&self, vectors: Tensor<2>) -> Tensor<2> {
+        match self.embedding_scale {
+            1.0 => vectors,
+            scale => vectors * scale,
+        }
+    }
+
+    /// Output logits under the soft cap, where there is one.
+    fn capped(&self, logits: Tensor<2>) -> Tensor<2> {
+        match self.final_logit_softcapping {
+            Some(cap) => (logits / cap).tanh() * cap,
+            None => logits,
+        }
+    }
+}
+
+/// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`. A power function would make NaN of negative numbers on some devices.
+fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
+    let cube = x.clone() * x.clone() * x.clone();
+    let inner = (x.clone() + cube * 0.044715) * (2.0 / std::f64::consts::PI).sqrt();
+    x * (inner.tanh() + 1.0) * 0.5
 }
 
 /// The first `count` rows, where there are more.

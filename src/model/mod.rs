@@ -1,4 +1,4 @@
-//! One decoder for Llama, Mistral, Qwen2 and Qwen3, and its files.
+//! One decoder for Llama, Mistral, Qwen2, Qwen3, Gemma and Gemma 2, and its files.
 
 pub mod build;
 mod cache;
@@ -20,5 +20,5 @@ pub use decoder::Decoder;
 pub use linear::{Linear, Lora};
 pub use load::{Model, must_write};
 pub use served::Served;
-pub use spec::{Architecture, DecoderSpec, Head, Rope, RopeScaling};
+pub use spec::{Activation, Architecture, DecoderSpec, Head, Rope, RopeScaling};
 pub use tape::EmbeddedGradient;

@@ -11,6 +11,19 @@ pub enum Architecture {
     Qwen2,
     /// Qwen2 without biases, with an RMSNorm on each head of q and k.
     Qwen3,
+    /// Scaled embeddings, norms that multiply by 1 + w, a GELU in the MLP.
+    Gemma,
+    /// Gemma with norms behind attention and MLP, soft caps, and a window on every other layer.
+    Gemma2,
+}
+
+/// What gates the MLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x sigmoid(x)`: SwiGLU (Shazeer 2020).
+    Silu,
+    /// The GELU by tanh (Hendrycks and Gimpel 2016).
+    GeluTanh,
 }
 
 /// What sits on top of the last hidden state.
@@ -79,7 +92,7 @@ pub struct DecoderSpec {
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Width inside the SwiGLU.
+    /// Width inside the gated MLP.
     pub intermediate_size: usize,
     /// Number of blocks.
     pub num_hidden_layers: usize,
@@ -107,6 +120,30 @@ pub struct DecoderSpec {
     pub qk_norm: bool,
     /// A query sees only the last `n` positions, itself included.
     pub sliding_window: Option<usize>,
+    /// Layers whose queries see everything all the same.
+    pub full_attention_layers: Vec<usize>,
+    /// What gates the MLP.
+    pub activation: Activation,
+    /// Norms multiply by `1 + w` (Gemma).
+    pub norm_plus_one: bool,
+    /// What the vectors of tokens are multiplied by.
+    pub embedding_scale: f64,
+    /// What scores are divided by the square root of; another width than the head's has queries scaled.
+    pub query_pre_attn_scalar: usize,
+    /// Soft cap of the attention's scores.
+    pub attn_logit_softcapping: Option<f32>,
+    /// Soft cap of the output logits.
+    pub final_logit_softcapping: Option<f32>,
+    /// Norms behind attention and MLP, too, before they join the residual stream (Gemma 2).
+    pub post_norms: bool,
     /// The head on top.
     pub head: Head,
+}
+
+impl DecoderSpec {
+    /// The window of layer `layer`, where it has one.
+    pub fn window(&self, layer: usize) -> Option<usize> {
+        self.sliding_window
+            .filter(|_| !self.full_attention_layers.contains(&layer))
+    }
 }

@@ -83,7 +83,8 @@ impl Decoder {
     pub(super) fn taped_blocks(&self, tape: &Tape, trie: &Trie, rows: &[u32]) -> Tensor<2> {
         let spans = Arc::new(trie.spans(self.spec.sliding_window));
         let tokens = Arc::new(trie.tokens.clone());
-        let embedded = embedded(without_graph(self.model.embed_tokens.weight.val()), &tokens);
+        let table = without_graph(self.model.embed_tokens.weight.val());
+        let embedded = self.spec.scaled(embedded(table, &tokens));
         if !tape.recompute {
             let place = Place::new(self, &trie.positions, spans);
             let start = match self.embedding_is_trained() {
@@ -151,6 +152,8 @@ impl Decoder {
             if let Some(gradient) = gradient
                 && self.embedding_is_trained()
             {
+                // The graph begins behind the scale.
+                let gradient = self.spec.scaled(gradient);
                 embedded.push(EmbeddedGradient { tokens, gradient });
             }
         }

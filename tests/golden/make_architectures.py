@@ -15,6 +15,11 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma2ForSequenceClassification,
+    GemmaConfig,
+    GemmaForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
@@ -60,6 +65,18 @@ LLAMA3 = {
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16}
 YARN_STATED = YARN | {"beta_fast": 4, "beta_slow": 0.5, "truncate": False, "mscale": 2.0, "mscale_all_dim": 0.5}
 
+# The caps bend scores and logits of this size; the window is shorter than the sequences; queries are scaled.
+GEMMA2 = dict(
+    rope_parameters=plain(),
+    head_dim=12,
+    query_pre_attn_scalar=20,
+    sliding_window=5,
+    attn_logit_softcapping=2.0,
+    final_logit_softcapping=3.0,
+    num_hidden_layers=3,
+    attn_implementation="eager",
+)
+
 MODELS = {
     "llama": (LlamaForCausalLM, LlamaConfig, dict(rope_parameters=plain(), tie_word_embeddings=False)),
     "llama3-tied": (LlamaForCausalLM, LlamaConfig, dict(rope_parameters=LLAMA3, tie_word_embeddings=True)),
@@ -100,12 +117,16 @@ MODELS = {
         LlamaConfig,
         dict(rope_parameters=YARN_STATED, tie_word_embeddings=True),
     ),
+    "gemma": (GemmaForCausalLM, GemmaConfig, dict(rope_parameters=plain(), head_dim=12)),
+    "gemma2": (Gemma2ForCausalLM, Gemma2Config, GEMMA2),
+    "gemma2-reward": (Gemma2ForSequenceClassification, Gemma2Config, GEMMA2 | dict(num_labels=1, pad_token_id=0)),
 }
 
 
 def rms_norm_in_f64(self, x):
-    eps = getattr(self, "variance_epsilon", None)
-    return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps))
+    gemma = type(self).__name__.startswith("Gemma")
+    weight, eps = (1 + self.weight, self.eps) if gemma else (self.weight, self.variance_epsilon)
+    return weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps))
 
 
 def fill(model, seed):
@@ -138,7 +159,7 @@ def gradients(model):
 
 def main():
     for index, (folder, (Model, Config, options)) in enumerate(MODELS.items()):
-        config = Config(**SIZES, **options)
+        config = Config(**(SIZES | options))
         model = Model(config)
         fill(model, index)
         path = HERE / folder

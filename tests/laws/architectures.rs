@@ -5,19 +5,21 @@ use crate::tiny;
 use burn::tensor::{Device, Tensor};
 use duel::model::build::Values;
 use duel::model::files::Checkpoint;
-use duel::model::{Decoder, DecoderSpec, RopeScaling};
+use duel::model::{Activation, Decoder, DecoderSpec, RopeScaling};
 use duel::trie::{Sequence, Trie};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// The models with an output head.
-const CAUSAL: [&str; 6] = [
+const CAUSAL: [&str; 8] = [
     "llama",
     "llama3-tied",
     "llama-biased",
     "mistral-window",
     "qwen2-tied",
     "qwen3",
+    "gemma",
+    "gemma2",
 ];
 /// The ways to stretch the rotary embedding beside llama3's.
 const STRETCHED: [&str; 4] = [
@@ -26,7 +28,7 @@ const STRETCHED: [&str; 4] = [
     "qwen2-yarn",
     "llama-yarn-stated",
 ];
-const REWARD: &str = "llama-reward";
+const REWARD: [&str; 2] = ["llama-reward", "gemma2-reward"];
 
 struct FromFiles(Checkpoint);
 
@@ -121,8 +123,8 @@ impl Golden {
 fn the_models_differ_in_what_their_architectures_differ_in() {
     let models = CAUSAL.map(Golden::open);
     let specs: Vec<&DecoderSpec> = models.iter().map(Golden::spec).collect();
-    let [llama, llama3, biased, mistral, qwen2, qwen3] = specs[..] else {
-        panic!("six models")
+    let [llama, llama3, biased, mistral, qwen2, qwen3, gemma, gemma2] = specs[..] else {
+        panic!("eight models")
     };
     assert!(llama.num_key_value_heads < llama.num_attention_heads && !llama.tie_word_embeddings);
     assert!(llama3.tie_word_embeddings);
@@ -130,6 +132,21 @@ fn the_models_differ_in_what_their_architectures_differ_in() {
     assert!(biased.qkv_bias && biased.o_bias && biased.mlp_bias);
     assert_eq!(mistral.sliding_window, Some(5));
     assert!(qwen2.qkv_bias && !qwen2.o_bias && qwen2.tie_word_embeddings);
+    assert!(gemma.norm_plus_one && gemma.embedding_scale > 5.0 && gemma.tie_word_embeddings);
+    assert_eq!(gemma.activation, Activation::GeluTanh);
+    assert!(!gemma.post_norms && gemma2.post_norms);
+    assert_eq!(
+        [0, 1, 2].map(|layer| gemma2.window(layer)),
+        [Some(5), None, Some(5)]
+    );
+    assert_eq!(
+        (
+            gemma2.attn_logit_softcapping,
+            gemma2.final_logit_softcapping
+        ),
+        (Some(2.0), Some(3.0))
+    );
+    assert_ne!(gemma2.query_pre_attn_scalar, gemma2.head_dim);
     assert!(qwen3.qk_norm && qwen3.head_dim * qwen3.num_attention_heads != qwen3.hidden_size);
 }
 
@@ -172,11 +189,12 @@ fn gradients_of_every_architecture_are_those_of_torch() {
 
 #[test]
 fn rewards_and_their_gradients_are_those_of_transformers() {
-    let model = Golden::open(REWARD);
-    let trie = Trie::new(&model.sequences());
-    let found = tiny::numbers(model.decoder.rewards(&trie));
-    let error = tiny::distance(&found, &model.flat("rewards"));
-    assert!(error < 1e-4, "{error}");
-    let sum = |decoder: &Decoder| -> Tensor<1> { decoder.rewards(&trie).sum() };
-    model.compare_gradients(&tiny::gradients(&model.decoder, sum));
+    for model in REWARD.map(Golden::open) {
+        let trie = Trie::new(&model.sequences());
+        let found = tiny::numbers(model.decoder.rewards(&trie));
+        let error = tiny::distance(&found, &model.flat("rewards"));
+        assert!(error < 1e-4, "{}: {error}", model.name);
+        let sum = |decoder: &Decoder| -> Tensor<1> { decoder.rewards(&trie).sum() };
+        model.compare_gradients(&tiny::gradients(&model.decoder, sum));
+    }
 }

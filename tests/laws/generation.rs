@@ -85,17 +85,22 @@ fn greedy_tokens_are_the_best_of_a_full_forward_pass() {
         ..Sampling::default()
     };
     let (mut ends, prompts) = (0, prompts());
-    for (seed, window) in [
-        (8, None),
-        (9, Some(4)),
-        (10, None),
-        (11, Some(1)),
-        (12, None),
+    let windowed = |window| DecoderSpec {
+        sliding_window: window,
+        ..spec(&chat)
+    };
+    let gemma2 = DecoderSpec {
+        vocab_size: chat.vocab_size(),
+        ..tiny::gemma2()
+    };
+    for (seed, spec) in [
+        (8, windowed(None)),
+        (9, windowed(Some(4))),
+        (10, windowed(None)),
+        (11, windowed(Some(1))),
+        (12, windowed(None)),
+        (13, gemma2),
     ] {
-        let spec = DecoderSpec {
-            sliding_window: window,
-            ..spec(&chat)
-        };
         let decoder = tiny::decoder(&spec, seed);
         for (prompt, drawn) in prompts.iter().zip(draw(&decoder, &chat, &how, &prompts)) {
             assert_eq!(drawn[0], drawn[1]);

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use duel::data::Key;
 use duel::model::build::{Kept, Values};
 use duel::model::init::Random;
-use duel::model::{Architecture, Decoder, DecoderSpec, Head, Rope, RopeScaling};
+use duel::model::{Activation, Architecture, Decoder, DecoderSpec, Head, Rope, RopeScaling};
 use duel::text::{Chat, SpecialTokens, TokenizerFiles, train_bpe};
 use duel::trainer::{Gradients, accumulate};
 use duel::trie::{Sequence, Trie};
@@ -37,7 +37,37 @@ pub fn spec() -> DecoderSpec {
         mlp_bias: true,
         qk_norm: true,
         sliding_window: None,
+        full_attention_layers: Vec::new(),
+        activation: Activation::Silu,
+        norm_plus_one: false,
+        embedding_scale: 1.0,
+        query_pre_attn_scalar: 6,
+        attn_logit_softcapping: None,
+        final_logit_softcapping: None,
+        post_norms: false,
         head: Head::LanguageModel,
+    }
+}
+
+/// The same sizes as Gemma 2 has its layers: everything in which it differs from the others makes a difference.
+pub fn gemma2() -> DecoderSpec {
+    DecoderSpec {
+        architecture: Architecture::Gemma2,
+        tie_word_embeddings: true,
+        qkv_bias: false,
+        o_bias: false,
+        mlp_bias: false,
+        qk_norm: false,
+        sliding_window: Some(4),
+        full_attention_layers: vec![1],
+        activation: Activation::GeluTanh,
+        norm_plus_one: true,
+        embedding_scale: 4.0,
+        query_pre_attn_scalar: 10,
+        attn_logit_softcapping: Some(2.0),
+        final_logit_softcapping: Some(3.0),
+        post_norms: true,
+        ..spec()
     }
 }
 

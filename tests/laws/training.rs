@@ -86,7 +86,9 @@ fn recomputed_activations_change_no_bit() {
     let rows = pairs(21);
     type Make = fn() -> Box<dyn Objective>;
     let top = |name: &str| name.starts_with("model.layers.1.") || name == "model.norm.weight";
-    let objectives: [(&str, Decoder, Make); 5] = [
+    let gemma2 = tiny::decoder(&tiny::gemma2(), 22);
+    let objectives: [(&str, Decoder, Make); 6] = [
+        ("gemma 2", all(&gemma2), || dpo(LossType::Sigmoid)),
         ("the last block", language_model(21).tracked(top), || {
             dpo(LossType::Sigmoid)
         }),

@@ -20,7 +20,7 @@ pub mod write_rows;
 pub use adamw::{AdamW, adamw};
 pub use adamw_8bit::{Moments8bit, adamw_8bit};
 pub use add_rows::add_rows;
-pub use attention::{KeySpan, QuerySegment, Spans, attention};
+pub use attention::{KeySpan, QuerySegment, Scores, Spans, attention};
 pub use draw::{Draw, draw};
 pub use linear::{Operands, linear};
 pub use low_rank::low_rank;

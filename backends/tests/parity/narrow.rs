@@ -91,7 +91,7 @@ fn narrow_log_probs_are_those_of_rounded_operands_with_their_gradients() {
             let of_rounded: Vec<_> = inputs.iter().map(|t| rounded(t, operands, 1.0)).collect();
             let want = with_gradients(&of_rounded, &weights, |x| {
                 let (h, w) = (x[0].clone(), x[1].clone());
-                ops::target_logprobs::reference(h, w, targets.clone())
+                ops::target_logprobs::reference(h, w, targets.clone(), None)
                     .logps
                     .unsqueeze()
             });
@@ -99,7 +99,7 @@ fn narrow_log_probs_are_those_of_rounded_operands_with_their_gradients() {
             let inputs: Vec<_> = inputs.iter().map(moved).collect();
             let found = with_gradients(&inputs, &moved(&weights), |x| {
                 let (h, w) = (x[0].clone(), x[1].clone());
-                ops::target_logprobs(h, w, targets.clone(), operands)
+                ops::target_logprobs(h, w, targets.clone(), operands, None)
                     .logps
                     .unsqueeze()
             });

@@ -9,15 +9,17 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::model::spec::{Architecture, DecoderSpec, Head, Rope, RopeScaling};
+use crate::model::spec::{Activation, Architecture, DecoderSpec, Head, Rope, RopeScaling};
 
 const CAUSAL: &str = "ForCausalLM";
 const CLASSIFICATION: &str = "ForSequenceClassification";
-const FAMILIES: [(&str, Architecture); 4] = [
+const FAMILIES: [(&str, Architecture); 6] = [
     ("Llama", Architecture::Llama),
     ("Mistral", Architecture::Mistral),
     ("Qwen2", Architecture::Qwen2),
     ("Qwen3", Architecture::Qwen3),
+    ("Gemma", Architecture::Gemma),
+    ("Gemma2", Architecture::Gemma2),
 ];
 
 /// No model comes near; beyond it, products of two sizes could overflow.
@@ -39,6 +41,10 @@ pub struct HfConfig {
     original_max_position_embeddings: Option<usize>,
     rms_norm_eps: Option<f64>,
     hidden_act: Option<String>,
+    hidden_activation: Option<String>,
+    query_pre_attn_scalar: Option<usize>,
+    attn_logit_softcapping: Option<f32>,
+    final_logit_softcapping: Option<f32>,
     tie_word_embeddings: Option<bool>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
@@ -88,7 +94,9 @@ impl HfConfig {
     /// An unknown architecture, an unsupported switch, sizes that do not fit together.
     pub fn resolve(&self) -> Result<DecoderSpec> {
         let (architecture, head) = self.architecture()?;
-        self.refuse_unsupported()?;
+        let gemma = matches!(architecture, Architecture::Gemma | Architecture::Gemma2);
+        let gemma2 = architecture == Architecture::Gemma2;
+        self.refuse_unsupported(gemma)?;
         if head == Head::Score {
             self.one_label()?;
         }
@@ -105,9 +113,16 @@ impl HfConfig {
             .hint("every key/value head serves a whole group of query heads: correct one of the two"));
         }
         let attention_bias = self.attention_bias.unwrap_or(false);
-        // Only Llama and Qwen3 have the switch; Mistral never has biases, Qwen2 always the same three.
-        let all_bias =
-            attention_bias && matches!(architecture, Architecture::Llama | Architecture::Qwen3);
+        // Mistral never has biases, Qwen2 always the same three; the others have the switch.
+        let switch = !matches!(architecture, Architecture::Mistral | Architecture::Qwen2);
+        let all_bias = attention_bias && switch;
+        let head_dim = self.head_dim(architecture, hidden_size, num_attention_heads)?;
+        let (sliding_window, full_attention_layers) = self.windows(architecture);
+        // An absent cap is the class's own; `null` is none.
+        let cap = |name: &str, value: Option<f32>, default: f32| match self.json.get(name) {
+            None if gemma2 => Some(default),
+            _ => value.filter(|_| gemma2),
+        };
         Ok(DecoderSpec {
             architecture,
             vocab_size: required(self.vocab_size, "vocab_size")?,
@@ -116,16 +131,41 @@ impl HfConfig {
             num_hidden_layers: required(self.num_hidden_layers, "num_hidden_layers")?,
             num_attention_heads,
             num_key_value_heads,
-            head_dim: self.head_dim(architecture, hidden_size, num_attention_heads)?,
+            head_dim,
             max_position_embeddings: self.positions(architecture),
             rms_norm_eps: self.rms_norm_eps.unwrap_or(1e-6),
             rope: self.rope(self.positions(architecture))?,
-            tie_word_embeddings: self.tie_word_embeddings.unwrap_or(false),
+            tie_word_embeddings: self.tie_word_embeddings.unwrap_or(gemma),
             qkv_bias: architecture == Architecture::Qwen2 || all_bias,
             o_bias: all_bias,
             mlp_bias: architecture == Architecture::Llama && self.mlp_bias.unwrap_or(false),
             qk_norm: architecture == Architecture::Qwen3,
-            sliding_window: self.sliding_window(architecture)?,
+            sliding_window,
+            full_attention_layers,
+            activation: match gemma {
+                true => Activation::GeluTanh,
+                false => Activation::Silu,
+            },
+            norm_plus_one: gemma,
+            embedding_scale: match gemma {
+                true => (hidden_size as f64).sqrt(),
+                false => 1.0,
+            },
+            query_pre_attn_scalar: match gemma2 {
+                true => self.query_pre_attn_scalar.unwrap_or(256).max(1),
+                false => head_dim,
+            },
+            attn_logit_softcapping: cap(
+                "attn_logit_softcapping",
+                self.attn_logit_softcapping,
+                50.0,
+            ),
+            final_logit_softcapping: cap(
+                "final_logit_softcapping",
+                self.final_logit_softcapping,
+                30.0,
+            ),
+            post_norms: gemma2,
             head,
         })
     }
@@ -151,7 +191,7 @@ impl HfConfig {
             .ok_or_else(|| unknown_architecture(&format!("architecture `{name}`")))
     }
 
-    fn refuse_unsupported(&self) -> Result<()> {
+    fn refuse_unsupported(&self, gemma: bool) -> Result<()> {
         if let Some(method) = self
             .quantization_config
             .as_ref()
@@ -166,13 +206,22 @@ impl HfConfig {
             ))
             .hint("give the unquantised model, or a GGUF file of it"));
         }
-        if let Some(act) = self.hidden_act.as_deref()
-            && act != "silu"
-            && act != "swish"
+        // The first configs of Gemma say `gelu` and mean the one by tanh, as transformers reads them.
+        let (act, known): (_, &[&str]) = match gemma {
+            true => {
+                let act = self.hidden_activation.as_deref();
+                let known = &["gelu_pytorch_tanh", "gelu"][..];
+                (act.or(self.hidden_act.as_deref()), known)
+            }
+            false => (self.hidden_act.as_deref(), &["silu", "swish"]),
+        };
+        if let Some(act) = act
+            && !known.contains(&act)
         {
             return Err(
                 Error::user(format!("hidden_act `{act}` is not supported")).hint(
-                    "duel's decoder has the SwiGLU of Llama, Mistral and Qwen: hidden_act `silu`",
+                    "duel's decoder has the SwiGLU of Llama, Mistral and Qwen (hidden_act `silu`) and the GELU of Gemma \
+                     (`gelu_pytorch_tanh`)",
                 ),
             );
         }
@@ -182,7 +231,7 @@ impl HfConfig {
             return Err(Error::user(format!(
                 "partial_rotary_factor {share} is not supported: duel rotates whole heads"
             ))
-            .hint("choose a Llama, Mistral, Qwen2 or Qwen3 model"));
+            .hint("choose a Llama, Mistral, Qwen2, Qwen3, Gemma or Gemma 2 model"));
         }
         Ok(())
     }
@@ -210,6 +259,7 @@ impl HfConfig {
             Some(head_dim) => required(Some(head_dim), "head_dim")?,
             // transformers fixes it for Qwen3 instead of dividing.
             None if architecture == Architecture::Qwen3 => 128,
+            None if matches!(architecture, Architecture::Gemma | Architecture::Gemma2) => 256,
             None if hidden.is_multiple_of(heads) => hidden / heads,
             None => {
                 return Err(Error::data(format!(
@@ -227,35 +277,39 @@ impl HfConfig {
         Ok(head_dim)
     }
 
-    /// The window all layers share. `layer_types` is the newer spelling of Qwen's `max_window_layers`.
-    fn sliding_window(&self, architecture: Architecture) -> Result<Option<usize>> {
-        let qwen = match architecture {
-            Architecture::Llama => return Ok(None),
-            Architecture::Mistral => false,
-            Architecture::Qwen2 | Architecture::Qwen3 => true,
-        };
-        let Some(window) = self.sliding_window.filter(|&window| window > 0) else {
-            return Ok(None);
-        };
-        if qwen && !self.use_sliding_window.unwrap_or(false) {
-            return Ok(None);
-        }
+    /// The window, and the layers that go without it. `layer_types` is the newer spelling of Qwen's `max_window_layers` and of
+    /// Gemma 2's every other layer.
+    fn windows(&self, architecture: Architecture) -> (Option<usize>, Vec<usize>) {
+        use Architecture::{Gemma, Gemma2, Llama, Mistral, Qwen2, Qwen3};
+        let none = (None, Vec::new());
         let layers = self.num_hidden_layers.unwrap_or(0);
-        let sliding = match &self.layer_types {
-            Some(types) => types
-                .iter()
-                .filter(|name| *name == "sliding_attention")
-                .count(),
-            None if qwen => layers.saturating_sub(self.max_window_layers.unwrap_or(28)),
-            None => layers,
+        let default: Box<dyn Fn(usize) -> bool> = match architecture {
+            Llama | Gemma => return none,
+            Mistral => Box::new(|_| true),
+            Qwen2 | Qwen3 if !self.use_sliding_window.unwrap_or(false) => return none,
+            Qwen2 | Qwen3 => {
+                let first = self.max_window_layers.unwrap_or(28);
+                Box::new(move |layer| layer >= first)
+            }
+            Gemma2 => Box::new(|layer| layer.is_multiple_of(2)),
         };
-        match sliding {
-            0 => Ok(None),
-            n if n == layers => Ok(Some(window)),
-            n => Err(Error::user(format!(
-                "{n} of {layers} layers have a sliding window; duel gives all layers the same"
-            ))
-            .hint("set `use_sliding_window` to false to train with full attention")),
+        let window = match (self.json.get("sliding_window"), architecture) {
+            (None, Gemma2) => Some(4096),
+            _ => self.sliding_window.filter(|&window| window > 0),
+        };
+        let Some(window) = window else {
+            return none;
+        };
+        let slides = |layer: usize| match &self.layer_types {
+            Some(types) => types
+                .get(layer)
+                .is_some_and(|name| name == "sliding_attention"),
+            None => default(layer),
+        };
+        let full: Vec<usize> = (0..layers).filter(|&layer| !slides(layer)).collect();
+        match full.len() == layers {
+            true => none,
+            false => (Some(window), full),
         }
     }
 
@@ -264,6 +318,7 @@ impl HfConfig {
             Architecture::Qwen2 | Architecture::Qwen3 => 32768,
             Architecture::Llama => 2048,
             Architecture::Mistral => 131_072,
+            Architecture::Gemma | Architecture::Gemma2 => 8192,
         };
         self.max_position_embeddings.unwrap_or(default)
     }
@@ -404,7 +459,7 @@ fn required(value: Option<usize>, field: &str) -> Result<usize> {
 
 fn unknown_architecture(found: &str) -> Error {
     Error::user(format!("unknown {found}"))
-        .hint("duel knows Llama, Mistral, Qwen2 and Qwen3, each as *ForCausalLM and *ForSequenceClassification")
+        .hint("duel knows Llama, Mistral, Qwen2, Qwen3, Gemma and Gemma 2, each as *ForCausalLM and *ForSequenceClassification")
 }
 
 /// Parses a JSON file.

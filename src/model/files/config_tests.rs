@@ -185,7 +185,9 @@ fn each_family_has_its_own_switches() {
 
 #[test]
 fn what_the_decoder_cannot_compute_is_refused_with_a_hint() {
-    assert!(refused(json!({"architectures": ["GemmaForCausalLM"]})).contains("`GemmaForCausalLM`"));
+    assert!(refused(json!({"architectures": ["PhiForCausalLM"]})).contains("`PhiForCausalLM`"));
+    let silu = json!({"architectures": ["GemmaForCausalLM"], "hidden_activation": "silu"});
+    assert!(refused(silu).contains("`silu`"));
     assert!(refused(json!({"architectures": ["LlamaModel"]})).contains("`LlamaModel`"));
     assert!(
         refused(json!({"rope_scaling": {"rope_type": "longrope", "factor": 2.0}}))
@@ -207,9 +209,45 @@ fn what_the_decoder_cannot_compute_is_refused_with_a_hint() {
     assert!(refused(json!({"head_dim": 63})).contains("odd"));
     assert!(refused(json!({"quantization_config": {"quant_method": "gptq"}})).contains("gptq"));
     assert!(refused(json!({"hidden_size": "wide"})).contains("field `hidden_size`"));
-    let mixed = json!({"architectures": ["Qwen2ForCausalLM"], "sliding_window": 64,
-        "use_sliding_window": true, "max_window_layers": 10});
-    assert!(refused(mixed).contains("20 of 30 layers"));
+}
+
+#[test]
+fn windows_and_caps_are_read_with_the_defaults_of_transformers() {
+    let of = |name: &str, keys: Value| {
+        let keys = with(json!({"architectures": [name], "hidden_act": null}), keys);
+        resolve(with(smollm2(), keys)).unwrap()
+    };
+    let mixed = json!({"sliding_window": 64, "use_sliding_window": true, "max_window_layers": 10});
+    let mixed = of("Qwen2ForCausalLM", mixed);
+    assert_eq!((mixed.window(9), mixed.window(10)), (None, Some(64)));
+    assert_eq!(mixed.full_attention_layers.len(), 10);
+
+    let gemma2 = of("Gemma2ForCausalLM", json!({"head_dim": null}));
+    assert_eq!((gemma2.window(0), gemma2.window(1)), (Some(4096), None));
+    assert_eq!(
+        (
+            gemma2.attn_logit_softcapping,
+            gemma2.final_logit_softcapping
+        ),
+        (Some(50.0), Some(30.0))
+    );
+    assert_eq!((gemma2.head_dim, gemma2.query_pre_attn_scalar), (256, 256));
+    let plain = json!({"attn_logit_softcapping": null, "final_logit_softcapping": null,
+        "layer_types": vec!["full_attention"; 30]});
+    let plain = of("Gemma2ForCausalLM", plain);
+    assert_eq!(plain.sliding_window, None);
+    assert_eq!(
+        plain
+            .attn_logit_softcapping
+            .or(plain.final_logit_softcapping),
+        None
+    );
+
+    // The first configs of Gemma say `gelu`, which transformers reads as the one by tanh.
+    let gemma = of("GemmaForCausalLM", json!({"hidden_act": "gelu"}));
+    assert_eq!(gemma.activation, Activation::GeluTanh);
+    assert_eq!(gemma.embedding_scale, 24.0);
+    assert!(gemma.attn_logit_softcapping.is_none() && !gemma.post_norms);
 }
 
 #[test]

@@ -55,6 +55,11 @@ fn block(spec: &DecoderSpec, prefix: &str, list: &mut Vec<(String, Vec<usize>)>)
     );
     add("input_layernorm.weight".into(), vec![hidden]);
     add("post_attention_layernorm.weight".into(), vec![hidden]);
+    if spec.post_norms {
+        for side in ["pre", "post"] {
+            add(format!("{side}_feedforward_layernorm.weight"), vec![hidden]);
+        }
+    }
     if spec.qk_norm {
         add("self_attn.q_norm.weight".into(), vec![spec.head_dim]);
         add("self_attn.k_norm.weight".into(), vec![spec.head_dim]);

@@ -107,7 +107,8 @@ fn fit(
             stage,
             out: &out,
             objective: &mut objective,
-            guess_is_ln2: true,
+            // A tie cannot be told better than by ln 2.
+            guess_is_ln2: rows.iter().all(|pair| pair.share == 1.0),
             prepared: &prepared,
             held_out: &held_out,
             train: &table.train,

@@ -120,3 +120,114 @@ fn what_cannot_be_asked_is_refused_with_what_to_do() {
         said.err
     );
 }
+
+/// What both of the ways to learn more than the pairs say need: a small training.
+const SMALL: &str = r#"
+name = "more"
+[model]
+model_name_or_path = "quickstart"
+[pairwise]
+data = { files = "quickstart:pairs", held_out = 0.2, max_rows = 40 }
+max_length = 512
+[pairwise.train]
+learning_rate = 1e-3
+gradient_accumulation_steps = 1
+per_device_train_batch_size = 8
+max_steps = 2
+"#;
+
+#[test]
+fn pairs_without_labels_and_across_prompts_are_learnt_from_and_a_second_call_does_nothing() {
+    let unlabelled =
+        "[pairwise.ssrm]\ndata.files = \"pairs.jsonl\"\nthreshold = 0.5\niterations = 2\n";
+    let across = "[pairwise.rrm]\nper_row = 14\nmin_surprise = 0.3\n";
+    for (more, made) in [
+        (
+            unlabelled,
+            [
+                "pairwise-labels-2.jsonl",
+                "pairwise-ssrm.json",
+                "pairwise-0",
+            ],
+        ),
+        (
+            across,
+            ["pairwise-across.jsonl", "pairwise-plain", "pairwise"],
+        ),
+    ] {
+        let recipe = format!("{SMALL}{more}");
+        let folder = folder(&[("recipe.toml", recipe.as_str()), ("pairs.jsonl", PAIRS)]);
+        let call = || duel(&folder, &["pairwise", "recipe.toml"]);
+        let said = call();
+        assert_eq!(said.code, 0, "{}", said.err);
+        let run = folder.path().join("runs/more");
+        for name in made {
+            assert!(run.join(name).exists(), "{name}: {}", said.err);
+        }
+        let weights = run.join("pairwise/checkpoint/model.safetensors");
+        let changed = || fs::metadata(&weights).unwrap().modified().unwrap();
+        let before = changed();
+        let again = call();
+        assert_eq!(again.code, 0, "{}", again.err);
+        assert_eq!(changed(), before);
+        assert!(!again.err.contains("step 1/"), "{}", again.err);
+    }
+}
+
+/// Every label of a pair is kept or not by the model's own probability, and told against the file's truth.
+#[test]
+fn what_was_labelled_is_told() {
+    let recipe = format!(
+        "{SMALL}[pairwise.ssrm]\ndata.files = \"pairs.jsonl\"\nthreshold = 0.5\niterations = 1\n"
+    );
+    let folder = folder(&[("recipe.toml", recipe.as_str()), ("pairs.jsonl", PAIRS)]);
+    assert_eq!(duel(&folder, &["pairwise", "recipe.toml"]).code, 0);
+    let run = folder.path().join("runs/more");
+    let told: Value =
+        serde_json::from_slice(&fs::read(run.join("pairwise-ssrm.json")).unwrap()).unwrap();
+    let labels = fs::read_to_string(run.join("pairwise-labels-1.jsonl")).unwrap();
+    let p: Vec<f64> = labels
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["p"]
+                .as_f64()
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(p.len(), 6);
+    let sure = p.iter().filter(|p| **p != 0.5).count();
+    let right = p.iter().filter(|p| **p > 0.5).count();
+    assert_eq!(told[0]["kept"], sure, "{told}");
+    assert_eq!(told[0]["precision"]["accuracy"], right as f64 / sure as f64);
+}
+
+#[test]
+fn odin_leaves_a_reward_model_with_one_head() {
+    let folder = folder(&[("pairs.jsonl", PAIRS)]);
+    let words = [
+        "reward",
+        "--model",
+        "quickstart",
+        "--data",
+        "pairs.jsonl",
+        "--name",
+        "odin",
+        "--set",
+        "reward.odin={}",
+        "--set",
+        "reward.train.max_steps=2",
+        "--set",
+        "reward.data.text_as_chat=true",
+        "--set",
+        "reward.train.max_tokens_per_batch=64",
+    ];
+    let said = duel(&folder, &words);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let model = "runs/odin/reward/checkpoint";
+    let judged = duel(
+        &folder,
+        &["judge", "--model", model, "--data", "pairs.jsonl"],
+    );
+    assert_eq!(judged.code, 0, "{}", judged.err);
+    assert_eq!(judged.json().len(), 6);
+}

@@ -1,6 +1,7 @@
 //! Attention in plain tensor ops, block by block: what a device runs that no fused body serves. A block of queries looks
 //! at the key rows between the first and the last that one of them sees, which in a packed batch are few.
 
+use super::Scores;
 use super::spans::{KeySpan, QuerySegment, Spans};
 use burn::tensor::Tensor;
 use std::ops::Range;
@@ -10,14 +11,14 @@ pub fn attention(
     q: Tensor<2>,
     k: Tensor<2>,
     v: Tensor<2>,
-    head_dim: usize,
+    scores: Scores,
     spans: &Spans,
     most: usize,
 ) -> Tensor<2> {
     let part = |block: Block| {
         let q = q.clone().slice([block.queries]);
         let [k, v] = [&k, &v].map(|x| x.clone().slice([block.keys.clone()]));
-        super::reference(q, k, v, head_dim, &block.spans)
+        super::reference(q, k, v, scores, &block.spans)
     };
     let mut parts: Vec<Tensor<2>> = blocks(spans, most).into_iter().map(part).collect();
     match parts.len() {

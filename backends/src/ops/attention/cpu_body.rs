@@ -1,6 +1,7 @@
 //! The CPU body: blocks of query rows against tiles of key rows, with all query heads of one key head
 //! stacked into one matrix.
 
+use super::Scores;
 use super::few;
 use super::spans::{QuerySegment, Spans, Tile};
 use crate::cpu::{self, Shared, Write};
@@ -22,12 +23,16 @@ pub struct Sizes {
     kv_heads: usize,
     /// Query heads per key head.
     group: usize,
+    /// Of the scores.
+    softcap: Option<f32>,
 }
 
 impl Sizes {
-    pub fn new(width: usize, kv_width: usize, dim: usize) -> Self {
+    pub fn new(width: usize, kv_width: usize, scores: Scores) -> Self {
+        let dim = scores.head_dim;
         Self {
             dim,
+            softcap: scores.softcap,
             kv_heads: kv_width / dim,
             group: width / kv_width,
         }
@@ -254,6 +259,9 @@ fn attend(
         );
         for (m, scores) in scores.chunks_exact_mut(tile.len).enumerate() {
             let visible = tile.visible(block.depth(m / sizes.group), spans.window);
+            if let Some(cap) = sizes.softcap {
+                simd::softcap(&mut scores[visible.clone()], cap);
+            }
             let max = simd::max(&scores[visible.clone()]).max(scratch.max[m]);
             scores[..visible.start].fill(0.0);
             scores[visible.end..].fill(0.0);
@@ -426,7 +434,17 @@ fn backward_block(
                 p[hidden.clone()].fill(0.0);
                 dp[hidden].fill(0.0);
             }
-            for (p, dp) in p[visible.clone()].iter_mut().zip(&mut dp[visible]) {
+            let (p, dp) = (&mut p[visible.clone()], &mut dp[visible]);
+            if let Some(cap) = sizes.softcap {
+                simd::softcap(p, cap);
+                for (p, dp) in p.iter_mut().zip(dp) {
+                    let slope = 1.0 - (*p / cap) * (*p / cap);
+                    *p = simd::exp(*p - log_sum);
+                    *dp = *p * (*dp - pull) * slope;
+                }
+                continue;
+            }
+            for (p, dp) in p.iter_mut().zip(dp) {
                 *p = simd::exp(*p - log_sum);
                 *dp = *p * (*dp - pull);
             }

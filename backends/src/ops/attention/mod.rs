@@ -28,24 +28,45 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, backend_
 use burn::tensor::{Bool, Tensor, TensorData, activation};
 use std::sync::Arc;
 
-/// Attends with `q [queries, heads * d]` to `k`, `v [keys, kv_heads * d]` under `spans`, with scores
-/// scaled by `1 / sqrt(d)`: `[queries, heads * d]`. Query heads share key heads in groups (GQA).
+/// How the scores of a head are made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scores {
+    /// Width of a head, `d`: scores are scaled by `1 / sqrt(d)`.
+    pub head_dim: usize,
+    /// Soft cap `c`: a score `s` counts as `c tanh(s / c)` (Gemma 2).
+    pub softcap: Option<f32>,
+}
+
+impl Scores {
+    /// Without a cap.
+    pub fn new(head_dim: usize) -> Self {
+        Self {
+            head_dim,
+            softcap: None,
+        }
+    }
+}
+
+/// Attends with `q [queries, heads * d]` to `k`, `v [keys, kv_heads * d]` under `spans`: `[queries, heads * d]`. Query heads
+/// share key heads in groups (GQA).
 pub fn attention(
     q: Tensor<2>,
     k: Tensor<2>,
     v: Tensor<2>,
-    head_dim: usize,
+    scores: Scores,
     spans: Arc<Spans>,
 ) -> Tensor<2> {
     let group = q.dims()[1] / k.dims()[1].max(1);
-    if !fused(&q) || (group > GROUPED && !cpu::serves(&q)) {
-        return blocks::attention(q, k, v, head_dim, &spans, BLOCK);
+    // The kernels of graphics cards have no cap.
+    let beyond = group > GROUPED || scores.softcap.is_some();
+    if !fused(&q) || (beyond && !cpu::serves(&q)) {
+        return blocks::attention(q, k, v, scores, &spans, BLOCK);
     }
     let (out, _) = <Dispatch as Attention>::attention(
         q.into_dispatch(),
         k.into_dispatch(),
         v.into_dispatch(),
-        head_dim,
+        scores,
         spans,
     );
     Tensor::from_dispatch(out)
@@ -62,7 +83,7 @@ pub fn reference(
     q: Tensor<2>,
     k: Tensor<2>,
     v: Tensor<2>,
-    head_dim: usize,
+    Scores { head_dim, softcap }: Scores,
     spans: &Spans,
 ) -> Tensor<2> {
     let ([queries, width], [keys, kv_width]) = (q.dims(), k.dims());
@@ -80,6 +101,10 @@ pub fn reference(
         &q.device(),
     );
     let scores = q.matmul(spread(k).swap_dims(2, 3)) / (head_dim as f64).sqrt();
+    let scores = match softcap {
+        Some(cap) => (scores / cap).tanh() * cap,
+        None => scores,
+    };
     let scores = scores.mask_fill(hidden.unsqueeze(), f32::NEG_INFINITY);
     activation::softmax(scores, 3)
         .matmul(spread(v))
@@ -95,7 +120,7 @@ pub trait Attention: Backend {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        head_dim: usize,
+        scores: Scores,
         spans: Arc<Spans>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
@@ -114,7 +139,7 @@ pub struct Saved<B: Backend> {
     v: FloatTensor<B>,
     out: FloatTensor<B>,
     log_sums: FloatTensor<B>,
-    head_dim: usize,
+    scores: Scores,
     spans: Arc<Spans>,
 }
 
@@ -126,7 +151,7 @@ impl<B: Backend> Clone for Saved<B> {
             v: self.v.clone(),
             out: self.out.clone(),
             log_sums: self.log_sums.clone(),
-            head_dim: self.head_dim,
+            scores: self.scores,
             spans: self.spans.clone(),
         }
     }
@@ -137,20 +162,20 @@ impl Attention for Flex {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        head_dim: usize,
+        scores: Scores,
         spans: Arc<Spans>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let (q, k, v) = (cpu::dense(q), cpu::dense(k), cpu::dense(v));
         let [queries, width] = cpu::dims2(&q);
         let kv_width = cpu::dims2(&k)[1];
-        let sizes = cpu_body::Sizes::new(width, kv_width, head_dim);
+        let sizes = cpu_body::Sizes::new(width, kv_width, scores);
         let [qs, ks, vs] = [&q, &k, &v].map(cpu::slice);
         let (out, log_sums) = clock::measure(Work::Attention, || {
             cpu_body::forward(qs, ks, vs, sizes, &spans)
         });
         (
             cpu::tensor(out, &[queries, width]),
-            cpu::tensor(log_sums, &[queries, width / head_dim]),
+            cpu::tensor(log_sums, &[queries, width / scores.head_dim]),
         )
     }
 }
@@ -168,7 +193,7 @@ impl AttentionBackward for Flex {
             log_sums: cpu::slice(&saved.log_sums),
             grad: cpu::slice(&grad),
         };
-        let sizes = cpu_body::Sizes::new(width, kv_width, saved.head_dim);
+        let sizes = cpu_body::Sizes::new(width, kv_width, saved.scores);
         let [dq, dk, dv] = clock::measure(Work::Attention, || {
             cpu_body::backward(&inputs, sizes, &saved.spans)
         });
@@ -185,7 +210,7 @@ impl<B: AttentionBackward, C: CheckpointStrategy> Attention for Autodiff<B, C> {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        head_dim: usize,
+        scores: Scores,
         spans: Arc<Spans>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         #[derive(Debug)]
@@ -214,7 +239,7 @@ impl<B: AttentionBackward, C: CheckpointStrategy> Attention for Autodiff<B, C> {
         let [q, k, v] = [q, k, v].map(|t| t.into_primitive());
         let kind = Attend.prepare::<C>(nodes).compute_bound().stateful();
         let (out, log_sums) =
-            <B as Attention>::attention(q.clone(), k.clone(), v.clone(), head_dim, spans.clone());
+            <B as Attention>::attention(q.clone(), k.clone(), v.clone(), scores, spans.clone());
         let sums = Self::from_inner(log_sums.clone());
         let out = match kind {
             OpsKind::Tracked(prep) => {
@@ -224,7 +249,7 @@ impl<B: AttentionBackward, C: CheckpointStrategy> Attention for Autodiff<B, C> {
                     v,
                     out: out.clone(),
                     log_sums,
-                    head_dim,
+                    scores,
                     spans,
                 };
                 prep.finish(saved, out)

@@ -18,6 +18,16 @@ use std::sync::Arc;
 /// and the target's logit.
 const KEPT: usize = 5;
 
+/// A logit as it counts: under the soft cap, where there is one.
+#[cube]
+fn counted(logit: f32, cap: f32, #[comptime] capped: bool) -> f32 {
+    let mut shown = logit;
+    if comptime!(capped) {
+        shown = (logit / cap).tanh() * cap;
+    }
+    shown
+}
+
 /// Takes one chunk of logits in, whose first entry is token `first`: one cube a row of `size` logits.
 #[cube(launch_unchecked)]
 fn take<F: Float>(
@@ -27,6 +37,8 @@ fn take<F: Float>(
     first: usize,
     size: usize,
     rows: usize,
+    cap: f32,
+    #[comptime] capped: bool,
     #[comptime] units: usize,
     #[comptime] planes: bool,
     #[define(F)] _format: ElemType,
@@ -35,11 +47,11 @@ fn take<F: Float>(
         let mut shared = Shared::<[f32]>::new_slice(units);
         let start = CUBE_POS * size;
         let row = CUBE_POS * KEPT;
-        let mut max = f32::cast_from(logits[start]);
+        let mut max = counted(f32::cast_from(logits[start]), cap, capped);
         let mut all = 0.0f32;
         let mut i = UNIT_POS as usize;
         while i < size {
-            let logit = f32::cast_from(logits[start + i]);
+            let logit = counted(f32::cast_from(logits[start + i]), cap, capped);
             max = max.max(logit);
             all += logit;
             i += units;
@@ -61,7 +73,7 @@ fn take<F: Float>(
         let mut weighted = 0.0f32;
         let mut i = UNIT_POS as usize;
         while i < size {
-            let logit = f32::cast_from(logits[start + i]);
+            let logit = counted(f32::cast_from(logits[start + i]), cap, capped);
             let e = (logit - max).exp();
             sum += e;
             weighted += e * logit;
@@ -77,7 +89,8 @@ fn take<F: Float>(
             kept[row + 3] = before_all + all;
             let target = targets[CUBE_POS] as usize;
             if target >= first && target < first + size {
-                kept[row + 4] = f32::cast_from(logits[start + target - first]);
+                let logit = f32::cast_from(logits[start + target - first]);
+                kept[row + 4] = counted(logit, cap, capped);
             }
         }
     }
@@ -113,14 +126,20 @@ fn spread<F: Float>(
     log_sums: &[f32],
     first: usize,
     size: usize,
+    cap: f32,
+    #[comptime] capped: bool,
     #[define(F)] _format: ElemType,
 ) {
     if ABSOLUTE_POS < logits.len() {
         let row = ABSOLUTE_POS / size;
         let token = first + ABSOLUTE_POS % size;
-        let mut share = -(f32::cast_from(logits[ABSOLUTE_POS]) - log_sums[row]).exp();
+        let logit = counted(f32::cast_from(logits[ABSOLUTE_POS]), cap, capped);
+        let mut share = -(logit - log_sums[row]).exp();
         if token == targets[row] as usize {
             share += 1.0;
+        }
+        if comptime!(capped) {
+            share *= 1.0 - (logit / cap) * (logit / cap);
         }
         logits[ABSOLUTE_POS] = F::cast_from(share * grad[row]);
     }
@@ -153,6 +172,7 @@ impl TargetLogprobsOp for Cube {
         weight: FloatTensor<Self>,
         targets: Arc<Vec<u32>>,
         operands: Operands,
+        softcap: Option<f32>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let (count, vocab) = (cube::dims2(&hidden)[0], cube::dims2(&weight)[0]);
         let kept = cube::empty_of(&hidden, &[count, KEPT], DType::F32);
@@ -177,6 +197,8 @@ impl TargetLogprobsOp for Cube {
                     first,
                     size,
                     count,
+                    softcap.unwrap_or(1.0),
+                    softcap.is_some(),
                     dim.num_elems() as usize,
                     planes,
                     format,
@@ -234,6 +256,8 @@ impl TargetLogprobsBackward for Cube {
                     saved.log_sums.clone().into_buffer_arg(),
                     first,
                     size,
+                    saved.softcap.unwrap_or(1.0),
+                    saved.softcap.is_some(),
                     cube::format(&logits),
                 );
             }

@@ -33,21 +33,24 @@ pub struct TargetLogprobs {
 }
 
 /// Log-probs of `targets` (ids below `vocab`) under `softmax(hidden weight^T)`, for `hidden
-/// [targets, width]` and `weight [vocab, width]`, which are multiplied as `operands` says.
+/// [targets, width]` and `weight [vocab, width]`, which are multiplied as `operands` says. With a soft cap `c` a logit `l`
+/// counts as `c tanh(l / c)` (Gemma 2).
 pub fn target_logprobs(
     hidden: Tensor<2>,
     weight: Tensor<2>,
     targets: Arc<Vec<u32>>,
     operands: Operands,
+    softcap: Option<f32>,
 ) -> TargetLogprobs {
     if !fused(&hidden) {
-        return in_chunks(hidden, weight, &targets);
+        return in_chunks(hidden, weight, &targets, softcap);
     }
     let (logps, notes, _) = <Dispatch as TargetLogprobsOp>::target_logprobs(
         hidden.into_dispatch(),
         weight.into_dispatch(),
         targets,
         operands,
+        softcap,
     );
     TargetLogprobs {
         logps: Tensor::from_dispatch(logps),
@@ -56,12 +59,17 @@ pub fn target_logprobs(
 }
 
 /// The reference over so many targets at once that their logits stay within [`LOGITS`].
-fn in_chunks(hidden: Tensor<2>, weight: Tensor<2>, targets: &[u32]) -> TargetLogprobs {
+fn in_chunks(
+    hidden: Tensor<2>,
+    weight: Tensor<2>,
+    targets: &[u32],
+    softcap: Option<f32>,
+) -> TargetLogprobs {
     let rows = (LOGITS / weight.dims()[0].max(1)).max(1);
     let parts = targets.chunks(rows).enumerate().map(|(i, targets)| {
         let at = i * rows..i * rows + targets.len();
         let hidden = hidden.clone().slice([at]);
-        reference(hidden, weight.clone(), Arc::new(targets.to_vec()))
+        reference(hidden, weight.clone(), Arc::new(targets.to_vec()), softcap)
     });
     let (logps, notes) = parts.map(|part| (part.logps, part.notes)).unzip();
     TargetLogprobs {
@@ -74,13 +82,22 @@ fn in_chunks(hidden: Tensor<2>, weight: Tensor<2>, targets: &[u32]) -> TargetLog
 const LOGITS: usize = 1 << 24;
 
 /// The same in plain tensor ops; holds `[targets, vocab]`.
-pub fn reference(hidden: Tensor<2>, weight: Tensor<2>, targets: Arc<Vec<u32>>) -> TargetLogprobs {
+pub fn reference(
+    hidden: Tensor<2>,
+    weight: Tensor<2>,
+    targets: Arc<Vec<u32>>,
+    softcap: Option<f32>,
+) -> TargetLogprobs {
     let device = hidden.device();
     let count = targets.len();
     let ids: Vec<i32> = targets.iter().map(|&id| id as i32).collect();
     let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [count]), &device);
     let ids = ids.reshape([count, 1]);
     let logits = hidden.matmul(weight.transpose());
+    let logits = match softcap {
+        Some(cap) => (logits / cap).tanh() * cap,
+        None => logits,
+    };
     let all = activation::log_softmax(logits.clone(), 1);
     let (inner, logits) = (all.clone().detach(), logits.detach());
     let entropy = -(inner.clone().exp() * inner).sum_dim(1);
@@ -102,6 +119,7 @@ pub trait TargetLogprobsOp: Backend {
         weight: FloatTensor<Self>,
         targets: Arc<Vec<u32>>,
         operands: Operands,
+        softcap: Option<f32>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
@@ -123,6 +141,7 @@ pub struct Saved<B: Backend> {
     targets: Arc<Vec<u32>>,
     log_sums: FloatTensor<B>,
     operands: Operands,
+    softcap: Option<f32>,
 }
 
 impl<B: Backend> Clone for Saved<B> {
@@ -133,6 +152,7 @@ impl<B: Backend> Clone for Saved<B> {
             targets: self.targets.clone(),
             log_sums: self.log_sums.clone(),
             operands: self.operands,
+            softcap: self.softcap,
         }
     }
 }
@@ -201,6 +221,7 @@ impl TargetLogprobsOp for Flex {
         weight: FloatTensor<Self>,
         targets: Arc<Vec<u32>>,
         operands: Operands,
+        softcap: Option<f32>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         clock::measure(Work::Head, || {
             let (hidden, weight) = (operand(hidden, operands), kept(weight, operands));
@@ -216,7 +237,12 @@ impl TargetLogprobsOp for Flex {
                     .zip(logits.par_chunks_mut(size))
                     .zip(targets.par_iter())
                     .for_each(|((running, logits), &target)| {
-                        simd::vectorize(|| running.take(logits, first, target as usize));
+                        simd::vectorize(|| {
+                            if let Some(cap) = softcap {
+                                simd::softcap(logits, cap);
+                            }
+                            running.take(logits, first, target as usize);
+                        });
                     });
             }
             debug_assert_eq!(width, cpu::dims2(&weight)[1]);
@@ -294,14 +320,35 @@ impl TargetLogprobsBackward for Flex {
                     .enumerate()
                     .for_each(|(row, logits)| {
                         let (g, log_sum) = (grads[row], log_sums[row]);
-                        simd::vectorize(|| {
-                            for l in logits.iter_mut() {
-                                *l = -g * simd::exp(*l - log_sum);
-                            }
-                        });
                         let target = saved.targets[row] as usize;
-                        if (first..first + size).contains(&target) {
-                            logits[target - first] += g;
+                        let target = (first..first + size)
+                            .contains(&target)
+                            .then(|| target - first);
+                        match saved.softcap {
+                            None => {
+                                simd::vectorize(|| {
+                                    for l in logits.iter_mut() {
+                                        *l = -g * simd::exp(*l - log_sum);
+                                    }
+                                });
+                                if let Some(at) = target {
+                                    logits[at] += g;
+                                }
+                            }
+                            Some(cap) => {
+                                let slope = |l: f32| 1.0 - simd::tanh(l / cap).powi(2);
+                                let of_target = target.map(|at| g * slope(logits[at]));
+                                simd::vectorize(|| {
+                                    for l in logits.iter_mut() {
+                                        let t = simd::tanh(*l / cap);
+                                        let p = simd::exp(cap * t - log_sum);
+                                        *l = -g * p * (1.0 - t * t);
+                                    }
+                                });
+                                if let (Some(at), Some(more)) = (target, of_target) {
+                                    logits[at] += more;
+                                }
+                            }
                         }
                     });
                 if operands != Operands::F32 {
@@ -340,6 +387,7 @@ impl<B: TargetLogprobsBackward, C: CheckpointStrategy> TargetLogprobsOp for Auto
         weight: FloatTensor<Self>,
         targets: Arc<Vec<u32>>,
         operands: Operands,
+        softcap: Option<f32>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         #[derive(Debug)]
         struct Score;
@@ -369,8 +417,13 @@ impl<B: TargetLogprobsBackward, C: CheckpointStrategy> TargetLogprobsOp for Auto
         let nodes = [hidden.node(), weight.node()];
         let (hidden, weight) = (hidden.into_primitive(), weight.into_primitive());
         let kind = Score.prepare::<C>(nodes).compute_bound().stateful();
-        let (logps, notes, log_sums) =
-            B::target_logprobs(hidden.clone(), weight.clone(), targets.clone(), operands);
+        let (logps, notes, log_sums) = B::target_logprobs(
+            hidden.clone(),
+            weight.clone(),
+            targets.clone(),
+            operands,
+            softcap,
+        );
         let beside = [&notes, &log_sums].map(|t| Self::from_inner(t.clone()));
         let logps = match kind {
             OpsKind::Tracked(prep) => {
@@ -380,6 +433,7 @@ impl<B: TargetLogprobsBackward, C: CheckpointStrategy> TargetLogprobsOp for Auto
                     targets,
                     log_sums,
                     operands,
+                    softcap,
                 };
                 prep.finish(saved, logps)
             }

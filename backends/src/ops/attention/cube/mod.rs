@@ -11,7 +11,7 @@ mod tile;
 mod tuned;
 
 use super::tiles::Tiles;
-use super::{Attention, AttentionBackward, Saved, Spans};
+use super::{Attention, AttentionBackward, Saved, Scores, Spans};
 use crate::cube;
 use burn::backend::Cube;
 use burn::backend::tensor::FloatTensor;
@@ -116,9 +116,11 @@ impl Attention for Cube {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        head_dim: usize,
+        scores: Scores,
         spans: Arc<Spans>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        // Capped scores never come here: see `attention`.
+        let head_dim = scores.head_dim;
         let [q, k, v] = [q, k, v].map(cube::dense);
         let [queries, width] = cube::dims2(&q);
         let out = cube::empty(&q, &[queries, width]);
@@ -225,9 +227,10 @@ impl AttentionBackward for Cube {
             v,
             out,
             log_sums,
-            head_dim,
+            scores,
             spans,
         } = saved;
+        let head_dim = scores.head_dim;
         let [q, k, v, out, grad] = [q, k, v, out, grad].map(cube::dense);
         let [queries, width] = cube::dims2(&q);
         let deltas = cube::empty_of(&q, &[queries, width / head_dim], DType::F32);
