@@ -156,6 +156,14 @@ impl Seat {
         max_length: usize,
         file: &Path,
     ) -> Result<[Vec<GroupRow>; 2]> {
+        let fits = |(row, other): (&GroupRow, &GroupRow)| {
+            row.id == other.id && row.responses.len() == other.responses.len()
+        };
+        if rows.len() != others.len() || !rows.iter().zip(others).all(fits) {
+            return Err(Error::internal(
+                "the two sides of a comparison have other prompts or another number of responses",
+            ));
+        }
         let both: Vec<GroupRow> = rows
             .iter()
             .zip(others)
