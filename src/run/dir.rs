@@ -12,7 +12,6 @@ use super::summary::{RoundSummary, Sample};
 use crate::error::{Error, Result};
 use crate::recipe::without_effect;
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -266,13 +265,18 @@ fn refuse_other_recipe(layout: &Layout, recipe_toml: &str, redo: bool) -> Result
     if all.is_empty() {
         return Ok(());
     }
-    // A table that was not there is a stage more: it changes nothing of what the others made, and each knows what it read.
-    let table = |key: &str| key.split('.').next().unwrap_or_default().to_owned();
-    let known: BTreeSet<String> = old.keys().map(|key| table(key)).collect();
-    let matters =
-        |found: &Difference| known.contains(&table(&found.key)) && !without_effect(&found.key);
-    let differing: Vec<Difference> = all.into_iter().filter(matters).collect();
     let records = stage::stages(layout)?;
+    let mut begun = Vec::new();
+    for record in &records {
+        if stage::holds_work(layout, record)? {
+            begun.push(record.name.as_str());
+        }
+    }
+    let matters = |found: &Difference| {
+        let table = found.key.split('.').next().unwrap_or_default();
+        !without_effect(&found.key) && !is_ahead(table, &begun)
+    };
+    let differing: Vec<Difference> = all.into_iter().filter(matters).collect();
     let mut unfinished = None;
     for record in records.iter().filter(|record| !record.done) {
         if stage::holds_work(layout, record)? {
@@ -303,6 +307,20 @@ fn refuse_other_recipe(layout: &Layout, recipe_toml: &str, redo: bool) -> Result
         layout.name()
     );
     Err(Error::user(fact).hint(hint))
+}
+
+/// Whether a table is a stage's that has made nothing yet, so that it may be added, changed or taken away: what the others made
+/// stands, and each stage knows what it read. All begin with what `[sft]` makes: it is ahead only of a run without work.
+fn is_ahead(table: &str, begun: &[&str]) -> bool {
+    let holds = |own: &dyn Fn(&str) -> bool| begun.iter().any(|name| own(name));
+    match table {
+        "sft" => begun.is_empty(),
+        "reward" | "pairwise" | "dpo" => !holds(&|name| name.starts_with(table)),
+        "online" => !holds(&|name| name.starts_with("round-")),
+        // Its stages measure, and are repeated unasked.
+        "eval" => true,
+        _ => false,
+    }
 }
 
 fn describe(differing: &[Difference]) -> String {
@@ -424,14 +442,25 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_may_be_added_to_a_finished_run_but_not_taken_away() {
+    fn a_stage_that_made_nothing_may_be_added_mended_or_taken_away_and_no_other() {
         let (_dir, path) = folder();
         let run = RunDir::create(&path, RECIPE).unwrap();
         let stage = run.stage("sft", blake3::hash(b"key")).unwrap();
         stage.complete(|_| Ok(())).unwrap();
         drop(run);
+        for rounds in [9, 2] {
+            let more = format!("{RECIPE}[online]\nrounds = {rounds}\n");
+            drop(RunDir::create(&path, &more).unwrap());
+        }
+        drop(RunDir::create(&path, RECIPE).unwrap());
         let more = format!("{RECIPE}[online]\nrounds = 2\n");
-        drop(RunDir::create(&path, &more).unwrap());
+        let run = RunDir::create(&path, &more).unwrap();
+        let stage = run.stage("round-1/prompts", blake3::hash(b"key")).unwrap();
+        stage.complete(|_| Ok(())).unwrap();
+        drop(run);
+        // What the others begin with is never ahead of them.
+        let below = format!("{more}[sft]\nmax_length = 5\n");
+        assert!(RunDir::create(&path, &below).is_err());
         let error = RunDir::create(&path, RECIPE).unwrap_err();
         assert!(
             error.message.contains("online.rounds: 2 -> (not set)"),
