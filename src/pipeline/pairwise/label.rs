@@ -5,7 +5,7 @@ use super::super::examples;
 use crate::data::Preference;
 use crate::error::Result;
 use crate::judge::{BothOrders, PairwiseModel};
-use crate::recipe::Pairwise;
+use crate::recipe::{Pairwise, hash_of};
 use crate::run::{Journal, Keyed, StageDir, read_rows, stage_key};
 use crate::text::Comparison;
 use blake3::Hash;
@@ -39,8 +39,11 @@ pub(super) fn label(
     rows: &[Preference],
     inputs: &[Hash],
 ) -> Result<Vec<Label>> {
-    let inputs = [&[model.digest], inputs].concat();
-    let stage = cx.run.stage(name, stage_key(&table.max_length, &inputs)?)?;
+    // Labels are read by their place: other rows are another stage.
+    let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    let inputs = [&[model.digest, hash_of(&ids)], inputs].concat();
+    let part = (table.max_length, table.overlong);
+    let stage = cx.run.stage(name, stage_key(&part, &inputs)?)?;
     let file = |stage: &StageDir| stage.file("jsonl");
     let done = stage.complete(|stage| {
         let (mut journal, known) = Journal::<Label>::open(&file(stage))?;

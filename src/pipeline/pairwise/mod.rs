@@ -80,6 +80,8 @@ fn fit(
         base.digest,
         examples::hash(&table.data)?,
         crate::recipe::hash_of(seed),
+        // It draws the held-out rows.
+        crate::recipe::hash_of(&cx.recipe.seed),
     ];
     all.extend(table.eval.as_ref().map(examples::hash).transpose()?);
     all.extend(inputs);

@@ -1,6 +1,7 @@
 //! RRM: the pairs and, beside them, pairs that are made of responses to other prompts.
 
 use super::super::context::{Context, Policy};
+use super::super::examples;
 use super::label::label;
 use super::{Learning, fit, rows};
 use crate::data::rrm::{Judged, augment};
@@ -45,8 +46,11 @@ fn surprising(
 ) -> Result<Vec<Judged>> {
     let plain = fit(cx, learning, "pairwise-plain", &[], &|_| Ok(Vec::new()))?;
     let pairs: Vec<Preference> = made.iter().map(|pair| pair.row.clone()).collect();
-    let inputs = [hash_of(&(rrm.per_row, learning.seed))];
     let table = learning.table;
+    let inputs = [
+        hash_of(&(rrm.per_row, learning.seed)),
+        examples::hash(&table.data)?,
+    ];
     let labels = label(cx, "pairwise-across", &plain, table, &pairs, &inputs)?;
     let off = |(pair, label): (Judged, &super::label::Label)| {
         let off = f64::from((label.p? - pair.share).abs());
