@@ -2,6 +2,7 @@
 
 use super::accuracy::{Accuracy, ScoredPair, credit, judged};
 use crate::data::summary::{pearson, spearman};
+use crate::judge::{BothOrders, Places};
 use serde::{Deserialize, Serialize};
 
 /// How a judge's scores follow the length of what it judges (the table of "ODIN", Chen et al. 2024).
@@ -52,17 +53,16 @@ impl PositionBias {
     /// From the probability of the first place with the chosen response there, and with the rejected one there. None
     /// without pairs.
     pub fn of(both: &[[f64; 2]]) -> Option<Self> {
-        let mean = |of: &dyn Fn(&[f64; 2]) -> f64| {
-            both.iter().map(of).sum::<f64>() / both.len().max(1) as f64
-        };
-        (!both.is_empty()).then(|| Self {
-            first_place: mean(&|[chosen, rejected]| (chosen + rejected) / 2.0),
-            turned_over: mean(&|[chosen, rejected]| {
-                f64::from(u8::from((*chosen > 0.5) == (*rejected > 0.5)))
-            }),
-            one_order: mean(&|[chosen, rejected]| {
-                (credit(*chosen, 0.5) + credit(0.5, *rejected)) / 2.0
-            }),
+        let mut places = Places::default();
+        let mut right = 0.0;
+        for &[given, turned] in both {
+            places.count(BothOrders { given, turned });
+            right += (credit(given, 0.5) + credit(0.5, turned)) / 2.0;
+        }
+        Some(Self {
+            first_place: places.first_place()?,
+            turned_over: places.turned_over()?,
+            one_order: right / both.len() as f64,
         })
     }
 }

@@ -48,7 +48,8 @@ pub struct Places {
 }
 
 impl Places {
-    fn count(&mut self, both: BothOrders) {
+    /// Takes in what both orders of one more comparison said.
+    pub fn count(&mut self, both: BothOrders) {
         self.comparisons += 1;
         self.of_first += (both.given + both.turned) / 2.0;
         // The same letter in both orders is another response.

@@ -145,9 +145,9 @@ impl Place {
 
     /// What the queries of a layer see.
     fn spans(&self, spec: &DecoderSpec, layer: usize) -> Arc<Spans> {
-        match spec.full_attention_layers.contains(&layer) {
-            true => self.full.clone(),
-            false => self.spans.clone(),
+        match spec.window(layer) {
+            Some(_) => self.spans.clone(),
+            None => self.full.clone(),
         }
     }
 }

@@ -200,10 +200,7 @@ impl Model {
     /// # Errors
     /// A config that cannot become a classifier's.
     pub fn with_score_head(self, key: Key, device: &Device) -> Result<Self> {
-        let range = self.config.get("initializer_range").and_then(Value::as_f64);
-        let hidden = self.decoder.spec.hidden_size;
-        let mut random = Random::new(key, range.unwrap_or(0.02));
-        let values = random.values("score.weight", &[1, hidden])?;
+        let values = self.fresh_head(key)?;
         self.with_score_values(values, device)
     }
 
@@ -212,12 +209,16 @@ impl Model {
     /// # Errors
     /// As [`Self::with_score_head`].
     pub fn with_head_more(mut self, key: Key) -> Result<Self> {
+        let values = self.fresh_head(key)?;
+        self.decoder = self.decoder.with_head_more(values);
+        Ok(self)
+    }
+
+    fn fresh_head(&self, key: Key) -> Result<Vec<f32>> {
         let range = self.config.get("initializer_range").and_then(Value::as_f64);
         let hidden = self.decoder.spec.hidden_size;
         let mut random = Random::new(key, range.unwrap_or(0.02));
-        let values = random.values("score.weight", &[1, hidden])?;
-        self.decoder = self.decoder.with_head_more(values);
-        Ok(self)
+        random.values("score.weight", &[1, hidden])
     }
 
     fn with_score_values(mut self, values: Vec<f32>, device: &Device) -> Result<Self> {

@@ -25,20 +25,26 @@ impl Objective for BradleyTerry {
             let margins: Vec<f32> = examples.iter().map(|e| e.margin.unwrap_or(0.0)).collect();
             Tensor::from_data(TensorData::new(margins, [examples.len()]), &chosen.device())
         });
-        let metrics = reward_metrics(chosen.clone(), rejected.clone())
-            .into_iter()
-            .map(|(name, reduce, values)| Metric {
-                name,
-                reduce,
-                values,
-            })
-            .collect();
+        let metrics = metrics(chosen.clone(), rejected.clone());
         let losses = reward_loss(chosen, rejected, margin, self.center_rewards_coefficient);
         Outcome {
             loss: losses.sum(),
             metrics,
         }
     }
+}
+
+/// What is logged of the rewards of pairs, `[pairs]` each.
+pub(super) fn metrics(chosen: Tensor<1>, rejected: Tensor<1>) -> Vec<Metric> {
+    let metric = |(name, reduce, values)| Metric {
+        name,
+        reduce,
+        values,
+    };
+    reward_metrics(chosen, rejected)
+        .into_iter()
+        .map(metric)
+        .collect()
 }
 
 /// `[2 pairs]` with chosen and rejected in turn to two of `[pairs]`.

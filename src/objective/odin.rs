@@ -1,9 +1,9 @@
 //! ODIN: two reward heads, of which one takes the length upon itself (Chen et al. 2024, "ODIN: Disentangled Reward
 //! Mitigates Hacking in RLHF").
 
-use super::bradley_terry::apart;
+use super::bradley_terry::{self, apart};
 use super::example::{Example, Metric, Objective, Outcome};
-use super::reward::{Reduce, reward_loss, reward_metrics};
+use super::reward::reward_loss;
 use crate::data::summary::{mean, pearson};
 use crate::model::Decoder;
 use crate::trie::{Sequence, Trie};
@@ -130,22 +130,12 @@ impl Odin {
     fn metrics(&self, quality: Tensor<1>, decoder: &Decoder) -> Vec<Metric> {
         let device = quality.device();
         let (chosen, rejected) = apart(quality);
-        let mut metrics: Vec<Metric> = reward_metrics(chosen, rejected)
-            .into_iter()
-            .map(|(name, reduce, values)| Metric {
-                name,
-                reduce,
-                values,
-            })
-            .collect();
+        let mut metrics = bradley_terry::metrics(chosen, rejected);
         let rho = |head: usize| Tensor::from_floats([self.step.rho[head] as f32], &device);
         metrics.push(Metric::mean("length_correlation/quality", rho(QUALITY)));
         metrics.push(Metric::mean("length_correlation/length", rho(LENGTH)));
-        metrics.push(Metric {
-            name: "heads_cosine",
-            reduce: Reduce::Mean,
-            values: cosine(decoder).without_autodiff(),
-        });
+        let cosine = cosine(decoder).without_autodiff();
+        metrics.push(Metric::mean("heads_cosine", cosine));
         metrics
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::data::{Key, Report};
 use crate::error::{Error, Result};
-use crate::model::Model;
 use crate::model::build::Kept;
+use crate::model::files::hub;
+use crate::model::{Model, must_write};
 use crate::recipe::{self, Dtype, Lora, Recipe};
 use crate::run::{self, Metrics, RunDir, StageDir};
 use crate::trainer::diagnose::{Diagnosis, Severity};
@@ -58,6 +59,16 @@ impl Policy {
             path: path.to_owned(),
             digest: hasher.finalize(),
         })
+    }
+
+    /// The model `name`, a folder or hub id, as `[model]` has it computed here; it has to be one that writes.
+    ///
+    /// # Errors
+    /// A model that is not there, or that only scores.
+    pub fn writer(cx: &Context, name: &str, revision: Option<&str>) -> Result<Self> {
+        let path = hub::resolve(name, revision, false)?;
+        must_write(&path)?;
+        Ok(Self::at(&path)?.kept_as(cx))
     }
 
     /// What a finished stage left in `folder`.

@@ -205,20 +205,12 @@ impl Seat {
         match self {
             _ if known == rows.len() => {}
             Self::Own(policy) | Self::Reward(policy) => {
-                let kept = match self {
-                    Self::Own(_) => cx.frozen(),
-                    _ => cx.frozen().unpacked(),
-                };
-                let model: Model = policy.load(&cx.device, kept)?;
+                let model = loaded(cx, policy, matches!(self, Self::Own(_)))?;
                 let mut judge = RewardJudge::new(&model, max_length, TOKENS_PER_BATCH)?;
                 score_from(&mut judge, rows, known, &mut keep)?;
             }
             Self::Pairwise(policy, trained_here, table) => {
-                let kept = match trained_here {
-                    true => cx.frozen(),
-                    false => cx.frozen().unpacked(),
-                };
-                let model = policy.load(&cx.device, kept)?;
+                let model = loaded(cx, policy, *trained_here)?;
                 let longest = table.max_length.unwrap_or(usize::MAX);
                 let limits = examples::limits(longest, Overlong::TruncatePrompt, &model);
                 let compare = PairwiseModel::new(&model, limits, TOKENS_PER_BATCH)?;
@@ -245,6 +237,15 @@ impl Seat {
         journal.finish()?;
         Ok(scored)
     }
+}
+
+/// A judge's model: over the base that the run trains over where the run made it, whole where it did not.
+fn loaded(cx: &Context, policy: &Policy, trained_here: bool) -> Result<Model> {
+    let kept = match trained_here {
+        true => cx.frozen(),
+        false => cx.frozen().unpacked(),
+    };
+    policy.load(&cx.device, kept)
 }
 
 /// Whom a judge that compares lets meet.

@@ -231,7 +231,7 @@ fn drifted(
         let mut rows = read_rows::<GroupRow>(&round.responses())?;
         rows.iter_mut().for_each(|row| row.responses.truncate(1));
         let kl = drift::kl(cx, [policy, start], &rows, &|model| limits(table, model))?;
-        write_json(&file, &kl.into())
+        write_json(&file, &kl)
     })?;
     Ok(read_json(&file)?.unwrap_or_default())
 }

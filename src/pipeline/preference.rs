@@ -4,8 +4,6 @@ use super::context::{Context, Policy};
 use super::training::{Training, trained};
 use super::{examples, pairs};
 use crate::error::Result;
-use crate::model::files::hub;
-use crate::model::must_write;
 use crate::objective::Preference;
 use crate::recipe::PairLoss;
 use crate::run::stage_key;
@@ -25,11 +23,7 @@ pub fn dpo(cx: &mut Context, start: &Policy) -> Result<Policy> {
         return Ok(start.clone());
     };
     let reference = match &table.ref_model {
-        Some(name) => {
-            let path = hub::resolve(name, table.ref_model_revision.as_deref(), false)?;
-            must_write(&path)?;
-            Policy::at(&path)?.kept_as(cx)
-        }
+        Some(name) => Policy::writer(cx, name, table.ref_model_revision.as_deref())?,
         None => start.clone(),
     };
     let mut inputs = vec![

@@ -46,7 +46,7 @@ fn write_through(
 }
 
 /// Writes `value` as indented JSON with a final newline, as [`write_atomic`].
-pub fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
+pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::internal(format!("cannot print {}: {error}", path.display())))?;
     text.push('\n');

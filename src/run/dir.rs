@@ -7,7 +7,7 @@ use super::lock::RunLock;
 use super::metrics::Metrics;
 use super::recipe_diff::{Difference, differences, keys};
 use super::report::write_report;
-use super::stage::{self, Stage, Wanted};
+use super::stage::{self, Stage, StageRecord, Wanted};
 use super::summary::{RoundSummary, Sample};
 use crate::error::{Error, Result};
 use crate::recipe::without_effect;
@@ -277,12 +277,8 @@ fn refuse_other_recipe(layout: &Layout, recipe_toml: &str, redo: bool) -> Result
         !without_effect(&found.key) && !is_ahead(table, &begun)
     };
     let differing: Vec<Difference> = all.into_iter().filter(matters).collect();
-    let mut unfinished = None;
-    for record in records.iter().filter(|record| !record.done) {
-        if stage::holds_work(layout, record)? {
-            unfinished = Some(&record.name);
-        }
-    }
+    let half_done = |record: &&StageRecord| !record.done && begun.contains(&record.name.as_str());
+    let unfinished = records.iter().rev().find(half_done);
     let finished = records.iter().any(|record| record.done);
     // Nothing that comes out changes, or nothing of worth is there yet, so that a first mistake can be mended in place:
     // nothing can be mixed up.
@@ -290,7 +286,7 @@ fn refuse_other_recipe(layout: &Layout, recipe_toml: &str, redo: bool) -> Result
         return write_atomic(&path, recipe_toml.as_bytes());
     }
     let half_done = match unfinished {
-        Some(stage) if !finished => format!(", whose stage `{stage}` is half done"),
+        Some(stage) if !finished => format!(", whose stage `{}` is half done", stage.name),
         _ => String::new(),
     };
     let fact = format!(

@@ -2,7 +2,8 @@
 //! the better one.
 //!
 //! The words are those of RLHFlow's pair-preference models (Dong et al. 2024, "RLHF Workflow", section 3.2), to the byte as
-//! their scripts rendered them, so that their checkpoints judge here and what is trained here judges there.
+//! their scripts rendered conversations of user and assistant. Two things differ: their scorer takes away the BOS that the
+//! chat template writes, as their training did not, and a system turn, which their models never saw, stands under its role.
 
 use super::chat::Chat;
 use super::dialogue::{Answer, Message, Prompt};

@@ -280,19 +280,14 @@ impl HfConfig {
     /// The window, and the layers that go without it. `layer_types` is the newer spelling of Qwen's `max_window_layers` and of
     /// Gemma 2's every other layer.
     fn windows(&self, architecture: Architecture) -> (Option<usize>, Vec<usize>) {
-        use Architecture::{Gemma, Gemma2, Llama, Mistral, Qwen2, Qwen3};
+        use Architecture::{Gemma, Gemma2, Llama, Qwen2, Qwen3};
         let none = (None, Vec::new());
         let layers = self.num_hidden_layers.unwrap_or(0);
-        let default: Box<dyn Fn(usize) -> bool> = match architecture {
+        match architecture {
             Llama | Gemma => return none,
-            Mistral => Box::new(|_| true),
             Qwen2 | Qwen3 if !self.use_sliding_window.unwrap_or(false) => return none,
-            Qwen2 | Qwen3 => {
-                let first = self.max_window_layers.unwrap_or(28);
-                Box::new(move |layer| layer >= first)
-            }
-            Gemma2 => Box::new(|layer| layer.is_multiple_of(2)),
-        };
+            _ => {}
+        }
         let window = match (self.json.get("sliding_window"), architecture) {
             (None, Gemma2) => Some(4096),
             _ => self.sliding_window.filter(|&window| window > 0),
@@ -300,11 +295,13 @@ impl HfConfig {
         let Some(window) = window else {
             return none;
         };
-        let slides = |layer: usize| match &self.layer_types {
-            Some(types) => types
+        let slides = |layer: usize| match (&self.layer_types, architecture) {
+            (Some(types), _) => types
                 .get(layer)
                 .is_some_and(|name| name == "sliding_attention"),
-            None => default(layer),
+            (None, Qwen2 | Qwen3) => layer >= self.max_window_layers.unwrap_or(28),
+            (None, Gemma2) => layer.is_multiple_of(2),
+            (None, _) => true,
         };
         let full: Vec<usize> = (0..layers).filter(|&layer| !slides(layer)).collect();
         match full.len() == layers {

@@ -9,17 +9,31 @@ use crate::pipeline::pairwise::{Shown, comparisons, known};
 use crate::recipe::Reward;
 use crate::text::{Chat, Letters, Limits};
 
+/// The model's config cannot be read, which was noted.
+struct Unread;
+
 impl Planner<'_> {
+    /// The model that a stage names for itself, if it does.
+    fn own(
+        &mut self,
+        stage: &str,
+        name: Option<&str>,
+        revision: Option<&str>,
+    ) -> Result<Option<Base>, Unread> {
+        let base = name.map(|name| named(name, revision)).transpose();
+        base.map_err(|error| {
+            self.unknown(&format!("{stage}: the model's config"), &error);
+            Unread
+        })
+    }
+
     pub(super) fn reward(&mut self, base: &Base) {
         let Some(table) = &self.recipe.reward else {
             return;
         };
-        let own = match &table.model_name_or_path {
-            Some(name) => match named(name, table.revision.as_deref()) {
-                Ok(own) => Some(own),
-                Err(error) => return self.unknown("reward: the model's config", &error),
-            },
-            None => None,
+        let name = table.model_name_or_path.as_deref();
+        let Ok(own) = self.own("reward", name, table.revision.as_deref()) else {
+            return;
         };
         let base = own.as_ref().unwrap_or(base);
         let spec = scored(&base.spec);
@@ -55,12 +69,9 @@ impl Planner<'_> {
         let Some(table) = &self.recipe.pairwise else {
             return;
         };
-        let own = match &table.model_name_or_path {
-            Some(name) => match named(name, table.revision.as_deref()) {
-                Ok(own) => Some(own),
-                Err(error) => return self.unknown("pairwise: the model's config", &error),
-            },
-            None => None,
+        let name = table.model_name_or_path.as_deref();
+        let Ok(own) = self.own("pairwise", name, table.revision.as_deref()) else {
+            return;
         };
         let base = own.as_ref().unwrap_or(base);
         let wanted = Wanted {

@@ -20,8 +20,6 @@ use super::training::{Training, trained};
 use crate::data::rrm::Judged;
 use crate::data::{Key, Preference};
 use crate::error::Result;
-use crate::model::files::hub;
-use crate::model::must_write;
 use crate::objective::Verdict;
 use crate::recipe::Pairwise;
 use crate::run::stage_key;
@@ -38,11 +36,7 @@ pub fn pairwise(cx: &mut Context, start: &Policy) -> Result<Option<Policy>> {
         return Ok(None);
     };
     let base = match &table.model_name_or_path {
-        Some(name) => {
-            let path = hub::resolve(name, table.revision.as_deref(), false)?;
-            must_write(&path)?;
-            Policy::at(&path)?.kept_as(cx)
-        }
+        Some(name) => Policy::writer(cx, name, table.revision.as_deref())?,
         None => start.clone(),
     };
     examples::readable(cx, examples::preferences, &table.data, table.eval.as_ref())?;
@@ -54,7 +48,7 @@ pub fn pairwise(cx: &mut Context, start: &Policy) -> Result<Option<Policy>> {
     let policy = match (&table.ssrm, &table.rrm) {
         (Some(ssrm), _) => semi::train(cx, &learning, ssrm)?,
         (None, Some(rrm)) => robust::train(cx, &learning, rrm)?,
-        (None, None) => fit(cx, &learning, "pairwise", &[], &|_| Ok(Vec::new()))?,
+        (None, None) => fit(cx, &learning, "pairwise", &[], &[])?,
     };
     measure(cx, &policy, &table)?;
     Ok(Some(policy))
@@ -73,7 +67,7 @@ fn fit(
     learning: &Learning,
     name: &str,
     inputs: &[Hash],
-    more: &dyn Fn(&Context) -> Result<Vec<Judged>>,
+    more: &[Judged],
 ) -> Result<Policy> {
     let Learning { table, base, seed } = learning;
     let mut all = vec![
@@ -96,7 +90,7 @@ fn fit(
         let limits = examples::limits(table.max_length, table.overlong, &model);
         let shown = Shown::new(table, key);
         let mut rows = known(rows);
-        rows.extend(more(cx)?);
+        rows.extend_from_slice(more);
         let prepared = comparisons(&rows, &model.chat, &limits, letters, shown)?;
         let prepared = prepared.not_empty("pair", table.max_length)?;
         let held_out = comparisons(&known(eval), &model.chat, &limits, letters, shown)?;

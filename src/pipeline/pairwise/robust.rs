@@ -2,7 +2,7 @@
 
 use super::super::context::{Context, Policy};
 use super::super::examples;
-use super::label::label;
+use super::label::{Label, label};
 use super::{Learning, fit, rows};
 use crate::data::rrm::{Judged, augment};
 use crate::data::{Key, Preference};
@@ -34,7 +34,7 @@ pub(super) fn train(cx: &mut Context, learning: &Learning, rrm: &Rrm) -> Result<
     );
     let ids: Vec<&str> = made.iter().map(|pair| pair.row.id.as_str()).collect();
     let said = hash_of(&ids);
-    fit(cx, learning, "pairwise", &[said], &|_| Ok(made.clone()))
+    fit(cx, learning, "pairwise", &[said], &made)
 }
 
 /// Those of which a model that knows the originals alone is wrong by at least `min_surprise`.
@@ -44,7 +44,7 @@ fn surprising(
     rrm: &Rrm,
     made: Vec<Judged>,
 ) -> Result<Vec<Judged>> {
-    let plain = fit(cx, learning, "pairwise-plain", &[], &|_| Ok(Vec::new()))?;
+    let plain = fit(cx, learning, "pairwise-plain", &[], &[])?;
     let pairs: Vec<Preference> = made.iter().map(|pair| pair.row.clone()).collect();
     let table = learning.table;
     let inputs = [
@@ -52,7 +52,7 @@ fn surprising(
         examples::hash(&table.data)?,
     ];
     let labels = label(cx, "pairwise-across", &plain, table, &pairs, &inputs)?;
-    let off = |(pair, label): (Judged, &super::label::Label)| {
+    let off = |(pair, label): (Judged, &Label)| {
         let off = f64::from((label.p? - pair.share).abs());
         (off >= rrm.min_surprise).then_some(pair)
     };

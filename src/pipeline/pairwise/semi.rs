@@ -48,7 +48,7 @@ pub(super) fn train(cx: &mut Context, learning: &Learning, ssrm: &Ssrm) -> Resul
     let pairs = pairs(rows)?;
     let unlabelled: Vec<Preference> = pairs.iter().map(|(row, _)| row.clone()).collect();
     let data = examples::hash(&ssrm.data)?;
-    let mut model = fit(cx, learning, "pairwise-0", &[], &|_| Ok(Vec::new()))?;
+    let mut model = fit(cx, learning, "pairwise-0", &[], &[])?;
     let mut told = Vec::new();
     for iteration in 1..=ssrm.iterations {
         let name = format!("pairwise-labels-{iteration}");
@@ -61,10 +61,8 @@ pub(super) fn train(cx: &mut Context, learning: &Learning, ssrm: &Ssrm) -> Resul
             false => format!("pairwise-{iteration}"),
         };
         let said = hash_of(&(&labels, ssrm.threshold));
-        model = fit(cx, learning, &name, &[data, said], &|_| Ok(kept.clone()))?;
+        model = fit(cx, learning, &name, &[data, said], &kept)?;
     }
-    let told = serde_json::to_value(&told)
-        .map_err(|e| Error::internal(format!("cannot write what was labelled: {e}")))?;
     write_json(&cx.run.layout().root().join("pairwise-ssrm.json"), &told)?;
     Ok(model)
 }

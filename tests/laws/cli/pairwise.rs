@@ -5,18 +5,23 @@ use super::{PAIRS, duel, folder};
 use serde_json::{Value, json};
 use std::fs;
 
-const RECIPE: &str = r#"
-name = "compared"
+/// A small training.
+const SMALL: &str = r#"
+name = "more"
 [model]
 model_name_or_path = "quickstart"
 [pairwise]
-data = { files = "quickstart:pairs", held_out = 0.1, max_rows = 60 }
+data = { files = "quickstart:pairs", held_out = 0.2, max_rows = 40 }
 max_length = 512
 [pairwise.train]
 learning_rate = 1e-3
 gradient_accumulation_steps = 1
 per_device_train_batch_size = 8
 max_steps = 2
+"#;
+
+/// Rounds that its model judges, and an evaluation that nobody else judges.
+const LOOP: &str = r#"
 [online]
 rounds = 1
 prompts_per_round = 4
@@ -35,10 +40,11 @@ generate.max_new_tokens = 16
 
 #[test]
 fn a_recipe_trains_one_measures_it_and_lets_it_judge() {
-    let folder = folder(&[("recipe.toml", RECIPE), ("pairs.jsonl", PAIRS)]);
+    let recipe = format!("{SMALL}{LOOP}");
+    let folder = folder(&[("recipe.toml", recipe.as_str()), ("pairs.jsonl", PAIRS)]);
     let said = duel(&folder, &["run", "recipe.toml"]);
     assert_eq!(said.code, 0, "{}", said.err);
-    let run = folder.path().join("runs/compared");
+    let run = folder.path().join("runs/more");
     let read = |path: &str| -> Value {
         serde_json::from_slice(&fs::read(run.join(path)).unwrap()).unwrap()
     };
@@ -60,7 +66,7 @@ fn a_recipe_trains_one_measures_it_and_lets_it_judge() {
     let sides = opinion["before"].as_f64().unwrap() + opinion["after"].as_f64().unwrap();
     assert!((sides - 1.0).abs() < 1e-6, "{opinion}");
 
-    let model = "runs/compared/pairwise/checkpoint";
+    let model = "runs/more/pairwise/checkpoint";
     let judged = duel(
         &folder,
         &["judge", "--pairwise", model, "--data", "pairs.jsonl"],
@@ -120,21 +126,6 @@ fn what_cannot_be_asked_is_refused_with_what_to_do() {
         said.err
     );
 }
-
-/// What both of the ways to learn more than the pairs say need: a small training.
-const SMALL: &str = r#"
-name = "more"
-[model]
-model_name_or_path = "quickstart"
-[pairwise]
-data = { files = "quickstart:pairs", held_out = 0.2, max_rows = 40 }
-max_length = 512
-[pairwise.train]
-learning_rate = 1e-3
-gradient_accumulation_steps = 1
-per_device_train_batch_size = 8
-max_steps = 2
-"#;
 
 #[test]
 fn pairs_without_labels_and_across_prompts_are_learnt_from_and_a_second_call_does_nothing() {
