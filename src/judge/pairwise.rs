@@ -17,6 +17,8 @@ pub struct PairwiseModel<'a> {
     max_tokens_per_batch: usize,
     /// What both orders of every comparison so far said.
     pub places: Places,
+    /// Matches that were too long to be read.
+    unread: usize,
 }
 
 /// The probability of the letter `A` in both orders of a comparison.
@@ -87,6 +89,7 @@ impl<'a> PairwiseModel<'a> {
             limits,
             max_tokens_per_batch,
             places: Places::default(),
+            unread: 0,
         })
     }
 
@@ -164,25 +167,24 @@ impl Compare for PairwiseModel<'_> {
             .map(|m| self.comparison(m.group, [m.first, m.second]))
             .collect::<Result<_>>()?;
         let answers = self.ask(&comparisons)?;
-        let preferred = answers.into_iter().zip(matches).map(|(both, m)| {
-            both.map(BothOrders::first).ok_or_else(|| {
-                Error::data(format!(
-                    "row {}: responses {} and {} do not fit side by side into {} tokens",
-                    m.group.id,
-                    m.first + 1,
-                    m.second + 1,
-                    self.limits.max_length
-                ))
-                .hint("raise max_length, or draw shorter responses (max_new_tokens)")
-            })
-        });
-        preferred.collect()
+        self.unread += answers.iter().filter(|both| both.is_none()).count();
+        // Neither is the better one as far as this judge can see.
+        let preferred = |both: Option<BothOrders>| both.map_or(0.5, BothOrders::first);
+        Ok(answers.into_iter().map(preferred).collect())
     }
 }
 
 impl Drop for PairwiseModel<'_> {
     /// A judge that goes by the place is worth knowing of wherever it judges.
     fn drop(&mut self) {
+        if self.unread > 0 {
+            tracing::warn!(
+                "judge: {} comparisons count as ties: the responses do not fit side by side into {} tokens; raise the judge's \
+                 max_length, or draw shorter responses (max_new_tokens)",
+                self.unread,
+                self.limits.max_length
+            );
+        }
         if let (Some(first), Some(turned)) = (self.places.first_place(), self.places.turned_over())
         {
             tracing::info!(

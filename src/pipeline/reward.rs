@@ -70,7 +70,7 @@ fn done(cx: &Context, start: &Policy, table: &Reward) -> Result<bool> {
     }
     let base = base(cx, start, table)?;
     for (name, seed) in seeds {
-        let key = key(&base, table, seed)?.to_string();
+        let key = key(cx, &base, table, seed)?.to_string();
         if finished(name).is_none_or(|record| record.key != key) {
             return Ok(false);
         }
@@ -96,11 +96,13 @@ fn seeds(cx: &Context, table: &Reward) -> Vec<(&'static str, u64)> {
     std::iter::once(first).chain(second).collect()
 }
 
-fn key(base: &Policy, table: &Reward, seed: u64) -> Result<Hash> {
+fn key(cx: &Context, base: &Policy, table: &Reward, seed: u64) -> Result<Hash> {
     let mut inputs = vec![
         base.digest,
         examples::hash(&table.data)?,
         crate::recipe::hash_of(&seed),
+        // It draws the held-out rows.
+        crate::recipe::hash_of(&cx.recipe.seed),
     ];
     inputs.extend(table.eval.as_ref().map(examples::hash).transpose()?);
     stage_key(&crate::recipe::hash_of(table).to_string(), &inputs)
@@ -108,7 +110,7 @@ fn key(base: &Policy, table: &Reward, seed: u64) -> Result<Hash> {
 
 fn one(cx: &mut Context, base: &Policy, table: &Reward, name: &str, seed: u64) -> Result<Policy> {
     examples::readable(cx, examples::preferences, &table.data, table.eval.as_ref())?;
-    let stage = cx.run.stage(name, key(base, table, seed)?)?;
+    let stage = cx.run.stage(name, key(cx, base, table, seed)?)?;
     let out = cx.run.layout().root().join(name).join("checkpoint");
     let done = stage.complete(|stage| {
         let key = Key::new(seed).fold("reward");

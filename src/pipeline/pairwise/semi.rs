@@ -6,13 +6,14 @@ use super::super::examples;
 use super::label::{Label, label};
 use super::{Learning, fit};
 use crate::data::rrm::Judged;
-use crate::data::{Preference, PromptRow};
+use crate::data::{HasPrompt, Preference, PromptRow};
 use crate::error::{Error, Result};
 use crate::eval::Accuracy;
 use crate::recipe::{Ssrm, hash_of};
 use crate::run::write_json;
 use crate::text::Answer;
 use serde::Serialize;
+use std::collections::HashSet;
 
 /// What an iteration did with the pairs that nobody had judged.
 #[derive(Debug, Serialize)]
@@ -45,7 +46,13 @@ pub(super) fn train(cx: &mut Context, learning: &Learning, ssrm: &Ssrm) -> Resul
     let table = learning.table;
     let (rows, report) = examples::prompts(&ssrm.data)?;
     examples::tell(cx, "pairwise-ssrm", &report)?;
-    let pairs = pairs(rows)?;
+    let [_, held_out] = super::rows(cx, table)?;
+    let (pairs, met) = apart(pairs(rows)?, &held_out);
+    if met > 0 {
+        tracing::warn!(
+            "pairwise: {met} unlabelled pairs are left out: their prompts are held out for the evaluation"
+        );
+    }
     let unlabelled: Vec<Preference> = pairs.iter().map(|(row, _)| row.clone()).collect();
     let data = examples::hash(&ssrm.data)?;
     let mut model = fit(cx, learning, "pairwise-0", &[], &[])?;
@@ -92,6 +99,27 @@ fn pairs(rows: Vec<PromptRow>) -> Result<Vec<(Preference, bool)>> {
         Ok((pair, row.is_pair))
     };
     rows.into_iter().map(pair).collect()
+}
+
+/// The pairs whose prompts are not among those of `held_out`, and how many others there were: a model is not measured on
+/// what it was trained on (D8).
+fn apart(
+    pairs: Vec<(Preference, bool)>,
+    held_out: &[Preference],
+) -> (Vec<(Preference, bool)>, usize) {
+    let prompt = |row: &Preference| {
+        let mut hasher = blake3::Hasher::new();
+        row.prompt.clone().into_chat().hash_prompt(&mut hasher);
+        hasher.finalize()
+    };
+    let held_out: HashSet<blake3::Hash> = held_out.iter().map(prompt).collect();
+    let before = pairs.len();
+    let kept: Vec<_> = pairs
+        .into_iter()
+        .filter(|(row, _)| !held_out.contains(&prompt(row)))
+        .collect();
+    let met = before - kept.len();
+    (kept, met)
 }
 
 /// The pairs of which the model is surer than `threshold`, each with the winner that the model named, whatever the file says
@@ -176,7 +204,7 @@ fn tell(found: &Iteration) {
 mod tests {
     use super::*;
     use crate::data::{Origin, Unit};
-    use crate::text::Prompt;
+    use crate::text::{Message, Prompt};
 
     fn pair(i: usize) -> (Preference, bool) {
         let answer = |text: &str| Answer::Text(format!("{text}{i}"));
@@ -193,6 +221,18 @@ mod tests {
             },
         };
         (row, true)
+    }
+
+    /// D8: evaluation data that are training data.
+    #[test]
+    fn d8_a_pair_is_not_learnt_from_whose_prompt_is_held_out() {
+        let mut pairs: Vec<_> = (0..3).map(pair).collect();
+        pairs[1].0.prompt = Prompt::Chat(vec![Message::user("held out")]);
+        let mut measured = pair(9).0;
+        measured.prompt = Prompt::Text("held out".into());
+        let (kept, met) = apart(pairs, &[measured]);
+        let ids: Vec<&str> = kept.iter().map(|(row, _)| row.id.as_str()).collect();
+        assert_eq!((ids, met), (vec!["0", "2"], 1));
     }
 
     /// D23: the released script keeps the file's winner where the model is sure of the other one.
