@@ -1,14 +1,15 @@
 //! `duel generate`: K responses a prompt.
 
+use super::claim::claim;
 use super::reading::{Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::generate::Engine;
 use crate::pipeline::responses::{self, GroupRow};
 use crate::pipeline::{Policy, examples};
 use crate::recipe::{Overlong, Sampling, WeightDtype, hash_of};
-use crate::run::{stage_key, write_atomic};
+use crate::run::stage_key;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -100,13 +101,6 @@ impl Generate {
     /// Notes beside the file what made it, and refuses to go on with a file of another call: rows are known by their
     /// ids alone. The model is known by its content: a checkpoint that was trained on has the same name.
     fn claim(&self, rows: &[PromptRow], how: &Sampling) -> Result<()> {
-        if output::is_same(&self.out, &self.prompts) {
-            return Err(Error::user(format!(
-                "{} is the file that --prompts reads",
-                self.out.display()
-            ))
-            .hint("name another file with `--out`"));
-        }
         let asked: Vec<(&str, String)> = rows
             .iter()
             .map(|row| (row.id.as_str(), format!("{:?}", row.prompt)))
@@ -114,28 +108,12 @@ impl Generate {
         let model = Policy::at(&setup::model_path(&self.model)?)?;
         let facts = (self.seed, hash_of(how).to_string(), asked);
         let key = stage_key(&facts, &[model.digest])?.to_string();
-        let mut note = self.out.as_os_str().to_owned();
-        note.push(".key");
-        let note = PathBuf::from(note);
-        if self.out.exists() && !note.exists() {
-            let fact = format!(
-                "{} is there already, and `duel generate` did not write it",
-                self.out.display()
-            );
-            return Err(Error::user(fact).hint("name another file with `--out`"));
-        }
-        let known = std::fs::read_to_string(&note).unwrap_or_default();
-        if self.out.exists() && known.trim() != key {
-            return Err(Error::user(format!(
-                "{} was made by another call: another model, other prompts or other settings",
-                self.out.display()
-            ))
-            .hint(format!(
-                "give another --out, or remove {} first",
-                self.out.display()
-            )));
-        }
-        write_atomic(&note, key.as_bytes())
+        claim(
+            &self.out,
+            ("--prompts", &self.prompts),
+            &key,
+            "duel generate",
+        )
     }
 
     /// Runs the command.

@@ -34,7 +34,8 @@ pub struct Judge {
     /// Let it meet responses in a knock-out, not each with each
     #[arg(long, requires = "pairwise")]
     knock_out: bool,
-    /// A rule instead: sentence, no_repeats, feelings, polite, length:WORDS, contains:PHRASE, or a weighted sum
+    /// A rule instead: sentence, no_repeats, feelings, polite, length:WORDS, contains:PHRASE, avoids:PHRASE, answer (the row's
+    /// `answer`), or a weighted sum; or matches:REGEX
     #[arg(long, conflicts_with_all = ["model", "pairwise"])]
     rule: Option<String>,
     /// A program instead, with its arguments as one text: it reads JSON lines with `prompt` and `responses` and answers each
@@ -208,11 +209,13 @@ impl Judge {
     }
 }
 
-/// Whether any two responses of a row fit beside each other: the two longest do.
+/// Whether any two responses of a row fit beside each other: the two of most tokens do.
 fn side_by_side(row: &PromptRow, model: &Model, limits: &Limits) -> Result<bool> {
-    let mut longest: Vec<&String> = row.responses.iter().collect();
-    longest.sort_by_key(|response| std::cmp::Reverse(response.len()));
-    let [first, second, ..] = longest[..] else {
+    let tokens = |text: &String| Ok((model.chat.tokenizer().encode(text)?.len(), text.clone()));
+    let mut longest: Vec<(usize, String)> =
+        row.responses.iter().map(tokens).collect::<Result<_>>()?;
+    longest.sort_by_key(|(tokens, _)| std::cmp::Reverse(*tokens));
+    let [(_, first), (_, second), ..] = &longest[..] else {
         return Ok(true);
     };
     let [first, second] = [first, second].map(|text| Answer::Text(text.clone()));

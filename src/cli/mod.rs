@@ -1,7 +1,9 @@
 //! One file per command; the only place that prints.
 
 mod bench;
+mod best_of;
 mod chat;
+mod claim;
 mod crash;
 mod data;
 mod devices;
@@ -24,6 +26,7 @@ mod run;
 mod runs;
 mod score;
 mod setup;
+mod steps;
 mod stop;
 mod summary;
 
@@ -78,6 +81,10 @@ enum Command {
     ///
     /// Example: duel pairwise --model runs/my-sft/sft/checkpoint --data pairs.jsonl --name my-judge
     Pairwise(run::Run),
+    /// Train a process or an outcome reward model: the recipe's [verifier], after its [sft]
+    ///
+    /// Example: duel verifier --model runs/my-sft/sft/checkpoint --data steps.jsonl --name my-verifier
+    Verifier(run::Run),
     /// Train on a fixed file of pairs: the recipe's [dpo], after its [sft]
     ///
     /// Example: duel dpo --model runs/my-sft/sft/checkpoint --data pairs.jsonl --name my-dpo
@@ -91,6 +98,8 @@ enum Command {
     Pairs(pairs::Pairs),
     Score(score::Score),
     Eval(eval::Eval),
+    Steps(steps::Steps),
+    BestOf(best_of::BestOfN),
     Chat(chat::Chat),
     Bench(bench::Bench),
     Data(data::Data),
@@ -110,12 +119,15 @@ impl Command {
             Self::Sft(command) => command.run(global, Until::Sft),
             Self::Reward(command) => command.run(global, Until::Reward),
             Self::Pairwise(command) => command.run(global, Until::Pairwise),
+            Self::Verifier(command) => command.run(global, Until::Verifier),
             Self::Dpo(command) => command.run(global, Until::Dpo),
             Self::Online(command) => command.run(global, Until::Online),
             Self::Judge(command) => command.run(global),
             Self::Pairs(command) => command.run(global),
             Self::Score(command) => command.run(global),
             Self::Eval(command) => command.run(global),
+            Self::Steps(command) => command.run(global),
+            Self::BestOf(command) => command.run(global),
             Self::Chat(command) => command.run(global),
             Self::Bench(command) => command.run(global),
             Self::Generate(command) => command.run(global),
@@ -130,7 +142,9 @@ impl Command {
 
     /// Whether the same command goes on where it was stopped. The others keep nothing of what they computed.
     fn continues(&self) -> bool {
-        use Command::{Dpo, Generate, Online, Pairwise, Quickstart, Reward, Run, Sft};
+        use Command::{
+            Dpo, Generate, Online, Pairwise, Quickstart, Reward, Run, Sft, Steps, Verifier,
+        };
         matches!(
             self,
             Quickstart(_)
@@ -138,9 +152,11 @@ impl Command {
                 | Sft(_)
                 | Reward(_)
                 | Pairwise(_)
+                | Verifier(_)
                 | Dpo(_)
                 | Online(_)
                 | Generate(_)
+                | Steps(_)
         )
     }
 
@@ -152,6 +168,7 @@ impl Command {
             | Self::Sft(_)
             | Self::Reward(_)
             | Self::Pairwise(_)
+            | Self::Verifier(_)
             | Self::Dpo(_)
             | Self::Online(_) => stop::Work::Run,
             Self::Chat(_) => stop::Work::Talk,

@@ -1,4 +1,4 @@
-//! `duel run`, `sft`, `reward`, `pairwise`, `dpo`, `online`: a recipe, or a part of it.
+//! `duel run`, `sft`, `reward`, `pairwise`, `verifier`, `dpo`, `online`: a recipe, or a part of it.
 
 use super::reading::Reading;
 use super::recipe::stages;
@@ -58,6 +58,7 @@ impl Run {
             Until::Sft => Some("sft.data.files"),
             Until::Reward => Some("reward.data.files"),
             Until::Pairwise => Some("pairwise.data.files"),
+            Until::Verifier => Some("verifier.data.files"),
             Until::Dpo => Some("dpo.data.files"),
             Until::Online => Some("online.prompts.files"),
             Until::End => None,
@@ -157,6 +158,7 @@ fn table(until: Until) -> Option<&'static str> {
         Until::Sft => Some("sft"),
         Until::Reward => Some("reward"),
         Until::Pairwise => Some("pairwise"),
+        Until::Verifier => Some("verifier"),
         Until::Dpo => Some("dpo"),
         Until::Online => Some("online"),
         Until::End => None,

@@ -41,7 +41,7 @@ impl<'a> Fields<'a> {
         self.columns.get(name).map_or(name, String::as_str)
     }
 
-    fn get(&self, name: &str) -> Option<&'a Value> {
+    pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
         self.row
             .get(self.column(name))
             .filter(|value| !value.is_null())

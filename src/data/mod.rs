@@ -12,6 +12,7 @@ pub mod report;
 pub mod rows;
 pub mod rrm;
 pub mod sft;
+pub mod solutions;
 pub mod split;
 pub mod summary;
 mod transcript;
@@ -24,6 +25,7 @@ pub use prompts::load_prompts;
 pub use report::{EMPTY_LINE, LoadOptions, Report};
 pub use rows::{Noted, Origin, Preference, PromptRow, Sft, Unit};
 pub use sft::load_sft;
+pub use solutions::{Problem, Solution, load_problems};
 pub use split::{HasPrompt, split};
 
 #[cfg(test)]

@@ -62,6 +62,7 @@ fn prompt_row(
         responses,
         noted,
         is_pair,
+        answer: answer(fields),
         origin,
     }))
 }
@@ -84,7 +85,16 @@ fn noted(fields: &Fields, count: usize) -> Result<Noted> {
     })
 }
 
-fn prompt(fields: &Fields) -> Result<Prompt> {
+/// The right answer, as text or a number. What else stands under the name is not meant for a judge.
+pub(super) fn answer(fields: &Fields) -> Option<String> {
+    match fields.get("answer")? {
+        Value::String(text) => Some(text.clone()).filter(|text| !text.trim().is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+pub(super) fn prompt(fields: &Fields) -> Result<Prompt> {
     if let Some(ids) = fields.prompt_ids()? {
         return Ok(Prompt::Ids(ids));
     }

@@ -70,6 +70,8 @@ pub struct PromptRow {
     pub noted: Noted,
     /// The responses are a chosen and a rejected one.
     pub is_pair: bool,
+    /// The right answer, where the file says it (`answer`).
+    pub answer: Option<String>,
     /// Where the row stood.
     pub origin: Origin,
 }

@@ -1,6 +1,6 @@
 //! Any program as the judge: a line of JSON for each prompt on its input, a line of JSON with the rewards on its output.
 //!
-//! In: `{"id": "…", "prompt": [turns] or "text", "responses": ["…", …]}`. Out, in the same order: `{"rewards": [0.5, …]}`, one
+//! In: `{"id": "…", "prompt": [turns] or "text", "responses": ["…", …]}`, with the row's `answer` where it has one. Out, in the same order: `{"rewards": [0.5, …]}`, one
 //! number a response, higher is better. What the program writes to its error output is shown when it fails.
 
 use super::judge::{Group, Judge, Scores};
@@ -85,7 +85,11 @@ fn question(group: &Group) -> Value {
         Prompt::Text(text) => json!(text),
         Prompt::Ids(ids) => json!(ids),
     };
-    json!({"id": group.id, "prompt": prompt, "responses": group.responses})
+    let mut question = json!({"id": group.id, "prompt": prompt, "responses": group.responses});
+    if let Some(answer) = &group.answer {
+        question["answer"] = json!(answer);
+    }
+    question
 }
 
 /// The program at work. Dropped, it is ended.
@@ -284,6 +288,7 @@ mod tests {
             id: format!("row-{i}"),
             prompt: Prompt::Text("Hi".into()),
             responses: vec!["yes".into(), "no\n".into()],
+            answer: None,
         };
         (0..count).map(group).collect()
     }

@@ -16,6 +16,8 @@ pub struct Group {
     pub prompt: Prompt,
     /// The responses, without end markers.
     pub responses: Vec<String>,
+    /// The right answer, where the row says it.
+    pub answer: Option<String>,
 }
 
 /// Scores responses; higher is better.
@@ -150,9 +152,20 @@ pub struct RuleJudge(pub Rule);
 
 impl Judge for RuleJudge {
     fn scores(&mut self, groups: &[Group], from: usize, done: &mut Scores) -> Result<()> {
-        let score = |text: &String| self.0.score(text) as f32;
-        groups[from..]
-            .iter()
-            .try_for_each(|group| done(group, group.responses.iter().map(score).collect()))
+        for group in &groups[from..] {
+            let score = |text: &String| {
+                let opinion = self.0.opinion(text, group.answer.as_deref());
+                opinion.map(|opinion| opinion.score as f32).ok_or_else(|| {
+                    Error::data(format!(
+                        "row {} has no `answer`, and the rule asks for it",
+                        group.id
+                    ))
+                    .hint("give every row its right `answer`, or take a rule over the text alone")
+                })
+            };
+            let scores: Result<Vec<f32>> = group.responses.iter().map(score).collect();
+            done(group, scores?)?;
+        }
+        Ok(())
     }
 }

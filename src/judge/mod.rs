@@ -10,6 +10,8 @@ mod remote;
 pub mod rules;
 pub mod scored;
 mod tournament;
+mod verifiable;
+mod verifier;
 mod versus;
 
 pub use audit::Audit;
@@ -21,4 +23,5 @@ pub use remote::{RemoteGrades, RemotePairs};
 pub use rules::{Opinion, Rule};
 pub use scored::Scored;
 pub use tournament::{Compare, Match, Tournament};
+pub use verifier::Verifier;
 pub use versus::Versus;

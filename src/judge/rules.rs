@@ -4,6 +4,7 @@
 //! measured with, while no stage trains on it directly. And they show what a learned judge should at
 //! least notice. They do not measure quality; each measures what its line below says and nothing more.
 
+use super::verifiable::{Pattern, answered};
 use crate::error::{Error, Result};
 use std::collections::HashSet;
 use std::fmt;
@@ -30,6 +31,10 @@ pub enum Rule {
     Contains(String),
     /// 1 if the phrase does not occur, 1/2 if it occurs once, 1/3 if twice, and so on.
     Avoids(String),
+    /// 1 if the regular expression is found. It takes the whole formula: it cannot stand in a sum.
+    Matches(Pattern),
+    /// 1 if the response comes to the row's `answer`: a rule that only rows with one can be judged by.
+    Answer,
     /// Rules with their weights.
     Sum(Vec<(f64, Rule)>),
 }
@@ -100,7 +105,7 @@ pub const COURTESIES: [&str; 8] = [
 ];
 
 /// The words of the rules, as a recipe writes them.
-pub const WORDS: [&str; 7] = [
+pub const WORDS: [&str; 9] = [
     "sentence",
     "no_repeats",
     "feelings",
@@ -108,12 +113,15 @@ pub const WORDS: [&str; 7] = [
     "length",
     "contains",
     "avoids",
+    "matches",
+    "answer",
 ];
 
 impl Rule {
-    /// Scores `text` and says why.
-    pub fn opinion(&self, text: &str) -> Opinion {
-        match self {
+    /// Scores `text`, of a row with that right answer where it has one, and says why. None where the rule asks for an
+    /// answer and the row has none.
+    pub fn opinion(&self, text: &str, answer: Option<&str>) -> Option<Opinion> {
+        Some(match self {
             Self::Sentence => sentence(text.trim()),
             Self::NoRepeats => no_repeats(&words(text)),
             Self::Feelings => found("feelings", &words_of(text, &FEELINGS), 3),
@@ -121,13 +129,10 @@ impl Rule {
             Self::Length(target) => length(words(text).len(), *target),
             Self::Contains(phrase) => contains(phrase, occurrences(text, phrase)),
             Self::Avoids(phrase) => avoids(phrase, occurrences(text, phrase)),
-            Self::Sum(parts) => sum(parts, text),
-        }
-    }
-
-    /// The score alone.
-    pub fn score(&self, text: &str) -> f64 {
-        self.opinion(text).score
+            Self::Matches(pattern) => pattern.opinion(text),
+            Self::Answer => answered(text, answer?),
+            Self::Sum(parts) => sum(parts, text, answer)?,
+        })
     }
 }
 
@@ -191,16 +196,16 @@ fn found(what: &str, found: &[&str], enough: usize) -> Opinion {
     opinion(found.len() as f64 / enough as f64, why)
 }
 
-fn sum(parts: &[(f64, Rule)], text: &str) -> Opinion {
+fn sum(parts: &[(f64, Rule)], text: &str, answer: Option<&str>) -> Option<Opinion> {
     let total: f64 = parts.iter().map(|(weight, _)| weight).sum();
     let mut score = 0.0;
     let mut why = Vec::with_capacity(parts.len());
     for (weight, rule) in parts {
-        let part = rule.opinion(text);
+        let part = rule.opinion(text, answer)?;
         score += weight / total * part.score;
         why.push(part.why);
     }
-    opinion(score, why.join("; "))
+    Some(opinion(score, why.join("; ")))
 }
 
 fn opinion(score: f64, why: impl Into<String>) -> Opinion {
@@ -260,6 +265,10 @@ impl FromStr for Rule {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        // A regular expression may hold what stands between rules.
+        if let Some(("matches", pattern)) = text.trim().split_once(':') {
+            return Ok(Self::Matches(Pattern::new(pattern.trim())?));
+        }
         let parts: Vec<(f64, Rule)> = text
             .split('+')
             .map(|part| weighted(part.trim()))
@@ -295,6 +304,7 @@ fn single(text: &str) -> Result<Rule> {
         ("no_repeats", None) => Ok(Rule::NoRepeats),
         ("feelings", None) => Ok(Rule::Feelings),
         ("polite", None) => Ok(Rule::Polite),
+        ("answer", None) => Ok(Rule::Answer),
         ("length", Some(count)) => match count.parse() {
             Ok(count) if count > 0 => Ok(Rule::Length(count)),
             _ => Err(Error::user(format!(
@@ -307,6 +317,10 @@ fn single(text: &str) -> Result<Rule> {
         ("length", None) => {
             Err(Error::user("rule `length` wants a number of words").hint("write `length:40`"))
         }
+        ("matches", _) => Err(Error::user(
+            "rule `matches` takes the whole formula, a regular expression",
+        )
+        .hint(r"write `matches:(?i)^yes\b`, without another rule beside it")),
         ("contains" | "avoids", _) => Err(Error::user(format!("rule `{word}` wants a phrase"))
             .hint(format!("write `{word}:thank you`"))),
         (word, Some(_)) if WORDS.contains(&word) => {
@@ -342,6 +356,8 @@ impl fmt::Display for Rule {
             Self::Length(count) => write!(f, "length:{count}"),
             Self::Contains(phrase) => write!(f, "contains:{phrase}"),
             Self::Avoids(phrase) => write!(f, "avoids:{phrase}"),
+            Self::Matches(pattern) => write!(f, "matches:{pattern}"),
+            Self::Answer => f.write_str("answer"),
             Self::Sum(parts) => {
                 let parts: Vec<String> = parts
                     .iter()
@@ -386,8 +402,12 @@ mod tests {
             ("avoids:sad", "Sad, so sad.", 1.0 / 3.0),
             ("avoids:sad", "sadly", 1.0),
             ("avoids:!", "Oh! No!", 1.0 / 3.0),
+            ("matches:o+h*!$", "Oh noo!", 1.0),
+            ("answer", "3 and 4 make 7", 1.0),
+            ("answer", "3 and 4 make 8", 0.0),
+            ("0.5*answer + 0.5*sentence", "Make 7.", 1.0),
         ] {
-            let opinion = rule(rule_text).opinion(text);
+            let opinion = rule(rule_text).opinion(text, Some("7")).expect("an answer");
             assert!(
                 (opinion.score - score).abs() < 1e-12,
                 "{rule_text} of `{text}`: {opinion:?}"
@@ -399,10 +419,22 @@ mod tests {
     #[test]
     fn a_sum_is_weighted_and_stays_between_0_and_1() {
         let gold = rule("3*sentence + 1*feelings");
-        let opinion = gold.opinion("Tom was sad");
+        let opinion = gold
+            .opinion("Tom was sad", None)
+            .expect("no answer is asked for");
         assert!((opinion.score - (0.75 * 0.5 + 0.25 / 3.0)).abs() < 1e-12);
         assert_eq!(opinion.why, "breaks off; feelings: sad");
-        assert_eq!(gold.score("He was sad, brave and calm."), 1.0);
+        let best = gold.opinion("He was sad, brave and calm.", None);
+        assert_eq!(best.map(|opinion| opinion.score), Some(1.0));
+    }
+
+    /// A row without an answer is not one that is answered wrongly.
+    #[test]
+    fn without_an_answer_there_is_no_opinion() {
+        assert_eq!(
+            rule("0.5*sentence + 0.5*answer").opinion("It is 7.", None),
+            None
+        );
     }
 
     #[test]
@@ -412,6 +444,8 @@ mod tests {
             "length:40",
             "contains:thank you",
             "avoids:oh",
+            "matches:a+|b*",
+            "answer",
             "0.5*sentence + 0.25*no_repeats + 0.25*feelings",
         ] {
             assert_eq!(rule(text).to_string(), text);

@@ -167,6 +167,7 @@ mod tests {
             id: i.to_string(),
             prompt: Prompt::Text("?".into()),
             responses: responses.iter().map(|r| (*r).to_owned()).collect(),
+            answer: None,
         };
         all.iter().enumerate().map(group).collect()
     }

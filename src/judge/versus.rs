@@ -70,6 +70,7 @@ mod tests {
             id: "1".into(),
             prompt: Prompt::Text("?".into()),
             responses: ["good", "bad", "good", "good"].map(String::from).to_vec(),
+            answer: None,
         };
         let mut found = Vec::new();
         let mut keep = |_: &Group, scores: Vec<f32>| {

@@ -17,7 +17,8 @@ pub struct Example {
     pub reference: Vec<f32>,
     /// By how much the first sequence should win, where the data says so.
     pub margin: Option<f32>,
-    /// What is true of each sequence, from 0 to 1, where its tokens do not say it; else empty.
+    /// What is true, from 0 to 1, of each scored token, or of each sequence where none is scored; empty where the tokens
+    /// say it.
     pub labels: Vec<f32>,
 }
 

@@ -22,16 +22,15 @@ pub struct Verdict {
 impl Verdict {
     /// What each target of the trie should be, from 0 to 1, `[targets]`: what the examples say, else what stands there.
     fn labels(&self, examples: &[&Example], trie: &Trie) -> Vec<f32> {
-        let said = |e: &&Example| -> Vec<Option<f32>> {
+        let of = |e: &&Example| -> Vec<Option<f32>> {
             let of = |i: usize| e.labels.get(i).copied();
-            (0..e.sequences.len()).map(of).collect()
+            (0..e.targets()).map(of).collect()
         };
-        let said: Vec<Option<f32>> = examples.iter().flat_map(said).collect();
-        let label = |target: &crate::trie::Target| {
-            let by_token = f32::from(u8::from(target.token == self.yes));
-            said[target.sequence as usize].unwrap_or(by_token)
-        };
-        trie.targets.iter().map(label).collect()
+        let said = examples.iter().flat_map(of);
+        let by_token = |token: u32| f32::from(u8::from(token == self.yes));
+        let both = trie.targets.iter().zip(said);
+        both.map(|(target, said)| said.unwrap_or(by_token(target.token)))
+            .collect()
     }
 }
 

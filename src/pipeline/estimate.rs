@@ -172,6 +172,7 @@ impl Planner<'_> {
         self.sft(base);
         self.reward(base);
         self.pairwise(base);
+        self.verifier(base);
         self.dpo(base);
         self.online(base);
         self.eval(base);

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::embedded;
-use crate::data::{self, HasPrompt, LoadOptions, Preference, PromptRow, Report, Sft};
+use crate::data::{self, HasPrompt, LoadOptions, Preference, Problem, PromptRow, Report, Sft};
 use crate::error::{Error, Result};
 use crate::model::{DecoderSpec, Model};
 use crate::objective::Example;
@@ -67,6 +67,14 @@ pub fn preferences(data: &Data) -> Result<(Vec<Preference>, Report)> {
 /// Rows that cannot be read, unless `skip_bad`.
 pub fn prompts(data: &Data) -> Result<(Vec<PromptRow>, Report)> {
     data::load_prompts(&files(data)?, &options(data))
+}
+
+/// Problems with solutions of a table.
+///
+/// # Errors
+/// Rows that cannot be read, unless `skip_bad`.
+pub fn problems(data: &Data) -> Result<(Vec<Problem>, Report)> {
+    data::load_problems(&files(data)?, &options(data))
 }
 
 /// Conversations of a table.

@@ -88,6 +88,7 @@ mod tests {
             finish: vec![Finish::Stop; 6],
             tokens: vec![1, 2, 3, 4, 5, 6],
             rewards: vec![9.0, 0.0, 1.0, 2.0, 5.0, 3.0],
+            answer: None,
         };
         let kept = best_of(&row, 2, 2);
         assert_eq!(kept.responses, ["a", "b", "d", "e"]);

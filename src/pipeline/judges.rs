@@ -351,6 +351,7 @@ fn score_from(
             id: row.id.clone(),
             prompt: row.prompt.clone().into(),
             responses: row.responses.clone(),
+            answer: row.answer.clone(),
         })
         .collect();
     let span = info_span!("judge");

@@ -20,6 +20,7 @@ pub mod reward;
 pub mod sft;
 pub mod start;
 mod training;
+pub mod verifier;
 
 pub use context::{Context, Policy};
 
@@ -60,6 +61,8 @@ pub enum Until {
     Reward,
     /// `[sft]` and `[pairwise]`.
     Pairwise,
+    /// `[sft]` and `[verifier]`.
+    Verifier,
     /// `[sft]` and `[dpo]`, then `[eval]`; `[reward]` where its models are done or nobody else judges.
     Dpo,
     /// Everything but `[dpo]`.
@@ -123,6 +126,12 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
     if until == Until::Sft {
         return Ok((tuned, None));
     }
+    if let Until::Verifier | Until::End = until
+        && let Some(policy) = verifier::verifier(cx, &tuned)?
+        && (until == Until::Verifier || nothing_else(&cx.recipe))
+    {
+        return Ok((policy, None));
+    }
     let rewards = match until {
         Until::Pairwise => Vec::new(),
         Until::Dpo if !reward::wanted_by_eval(cx, &tuned)? => Vec::new(),
@@ -172,6 +181,15 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
         cx.run.write_samples(None, &measured.samples)?;
     }
     Ok((policy, Some(measured)))
+}
+
+/// Whether no stage comes after `[verifier]`.
+fn nothing_else(recipe: &Recipe) -> bool {
+    recipe.reward.is_none()
+        && recipe.pairwise.is_none()
+        && recipe.dpo.is_none()
+        && recipe.online.is_none()
+        && recipe.eval.is_none()
 }
 
 fn rounds(cx: &Context) -> Result<Vec<RoundSummary>> {

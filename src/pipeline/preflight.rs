@@ -28,6 +28,9 @@ pub fn check(recipe: &Recipe) -> Result<()> {
     if let Some(ssrm) = recipe.pairwise.as_ref().and_then(|t| t.ssrm.as_ref()) {
         all(&ssrm.data, None, examples::prompts)?;
     }
+    if let Some(verifier) = &recipe.verifier {
+        all(&verifier.data, verifier.eval.as_ref(), examples::problems)?;
+    }
     if let Some(dpo) = &recipe.dpo {
         all(&dpo.data, dpo.eval.as_ref(), examples::preferences)?;
     }

@@ -73,6 +73,9 @@ pub struct GroupRow {
     /// What the judge gave each; in responses.jsonl absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rewards: Vec<f32>,
+    /// The right answer, where the prompt's row says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
 }
 
 impl Keyed for GroupRow {
@@ -120,6 +123,7 @@ pub fn asked(row: &PromptRow) -> GroupRow {
         finish: Vec::new(),
         tokens: Vec::new(),
         rewards: Vec::new(),
+        answer: row.answer.clone(),
     }
 }
 
@@ -140,6 +144,7 @@ pub fn read(row: &PromptRow) -> GroupRow {
         },
         tokens: row.noted.tokens.clone(),
         rewards: row.noted.rewards.clone(),
+        answer: row.answer.clone(),
     }
 }
 
@@ -195,6 +200,7 @@ pub fn generate(
             tokens: drawn.iter().map(|d| d.tokens.len()).collect(),
             responses: drawn.into_iter().map(|d| d.text).collect(),
             rewards: Vec::new(),
+            answer: open[at].answer.clone(),
         };
         journal.append(&row)?;
         rows.push(row);

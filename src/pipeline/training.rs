@@ -163,6 +163,7 @@ fn rows_of(stage: &str) -> (&str, &'static str) {
         "sft" => (stage, "sft.data"),
         "dpo" => (stage, "dpo.data"),
         "reward" | "reward-second" => ("reward", "reward.data"),
+        "verifier" => (stage, "verifier.data"),
         _ if stage.starts_with("pairwise") => ("pairwise", "pairwise.data"),
         _ => ("online", "online.prompts"),
     }

@@ -20,7 +20,7 @@ macro_rules! shipped {
 }
 
 /// Every shipped file, those that others extend included.
-pub static SHIPPED: [Shipped; 16] = shipped![
+pub static SHIPPED: [Shipped; 21] = shipped![
     "recipes/quickstart/quickstart.toml",
     "recipes/quickstart/pretrain.toml",
     "recipes/smollm2-hh/base.toml",
@@ -37,6 +37,11 @@ pub static SHIPPED: [Shipped; 16] = shipped![
     "recipes/studies/labelled.toml",
     "recipes/studies/ssrm.toml",
     "recipes/studies/supervised.toml",
+    "recipes/studies/arithmetic-policy.toml",
+    "recipes/studies/arithmetic-process.toml",
+    "recipes/studies/arithmetic-outcome.toml",
+    "recipes/studies/arithmetic-scalar.toml",
+    "recipes/studies/arithmetic-reward.toml",
 ];
 
 impl Shipped {

@@ -8,6 +8,8 @@ use super::{
 };
 use std::path::Path;
 
+mod judges;
+
 /// Every mistake of a recipe, with its place in `tree`.
 pub(super) fn check(recipe: &Recipe, tree: &Table) -> Vec<Complaint> {
     let mut check = Check {
@@ -138,10 +140,13 @@ impl Check<'_> {
             judges.map(|judge| judge.map(|t| (&t.revision, &t.model_name_or_path)));
         let pairwise = recipe.pairwise.as_ref();
         let pairwise = pairwise.map(|t| (&t.revision, &t.model_name_or_path));
+        let verifier = recipe.verifier.as_ref();
+        let verifier = verifier.map(|t| (&t.revision, &t.model_name_or_path));
         for (table, given) in [
             ("model", model),
             ("reward", reward),
             ("pairwise", pairwise),
+            ("verifier", verifier),
             ("online.judge.pairwise", online_pairs),
             ("eval.pairwise", eval_pairs),
             ("dpo", dpo),
@@ -168,6 +173,7 @@ impl Check<'_> {
             ("sft", recipe.sft.as_ref().map(|sft| &sft.lora)),
             ("reward", recipe.reward.as_ref().map(|reward| &reward.lora)),
             ("pairwise", recipe.pairwise.as_ref().map(|t| &t.lora)),
+            ("verifier", recipe.verifier.as_ref().map(|t| &t.lora)),
             ("dpo", recipe.dpo.as_ref().map(|dpo| &dpo.lora)),
             ("online", recipe.online.as_ref().map(|online| &online.lora)),
         ];
@@ -226,6 +232,7 @@ impl Check<'_> {
         if recipe.sft.is_none()
             && recipe.reward.is_none()
             && recipe.pairwise.is_none()
+            && recipe.verifier.is_none()
             && recipe.dpo.is_none()
             && recipe.online.is_none()
             && recipe.eval.is_none()
@@ -233,55 +240,14 @@ impl Check<'_> {
             self.complain(
                 "name",
                 "the recipe has nothing to do",
-                "add a table for a stage: `[sft]`, `[reward]`, `[pairwise]`, `[dpo]`, `[online]` or `[eval]`",
+                "add a table for a stage: `[sft]`, `[reward]`, `[pairwise]`, `[verifier]`, `[dpo]`, `[online]` or `[eval]`",
             );
         }
         if let Some(sft) = &recipe.sft {
             self.split("sft", &sft.data, sft.eval.as_ref());
             self.lora("sft", sft.lora.as_ref());
         }
-        if let Some(reward) = &recipe.reward {
-            self.split("reward", &reward.data, reward.eval.as_ref());
-            self.lora("reward", reward.lora.as_ref());
-            let options = [
-                ("use_margin", reward.use_margin),
-                (
-                    "center_rewards_coefficient",
-                    reward.center_rewards_coefficient.is_some(),
-                ),
-            ];
-            for (key, _) in options
-                .iter()
-                .filter(|(_, on)| *on && reward.odin.is_some())
-            {
-                self.complain(
-                    &format!("reward.{key}"),
-                    format!("`[reward.odin]` has a loss of its own, which knows no `{key}`"),
-                    "leave one of the two out",
-                );
-            }
-            if reward.second_seed == Some(reward.seed.unwrap_or(recipe.seed)) {
-                self.complain(
-                    "reward.second_seed",
-                    "the second reward model would be the first one again: the seeds are equal",
-                    "choose another `second_seed`",
-                );
-            }
-        }
-        if let Some(pairwise) = &recipe.pairwise {
-            self.split("pairwise", &pairwise.data, pairwise.eval.as_ref());
-            self.lora("pairwise", pairwise.lora.as_ref());
-            if let Some(ssrm) = &pairwise.ssrm {
-                self.data("pairwise.ssrm.data", &ssrm.data);
-            }
-            if pairwise.ssrm.is_some() && pairwise.rrm.is_some() {
-                self.complain(
-                    "pairwise.rrm",
-                    "`[pairwise.ssrm]` and `[pairwise.rrm]` both say what to learn from beside the pairs",
-                    "leave one of the two out",
-                );
-            }
-        }
+        self.trained_judges(recipe);
         if let Some(dpo) = &recipe.dpo {
             self.split("dpo", &dpo.data, dpo.eval.as_ref());
             self.lora("dpo", dpo.lora.as_ref());

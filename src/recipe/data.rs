@@ -43,7 +43,7 @@ impl Data {
     pub const EMBEDDED: &'static str = "quickstart:";
 
     /// The names that `columns` may rename: all that duel reads.
-    pub const COLUMNS: [&'static str; 32] = [
+    pub const COLUMNS: [&'static str; 36] = [
         "id",
         "prompt_id",
         "prompt",
@@ -69,7 +69,11 @@ impl Data {
         "tokens",
         "rewards",
         "completion",
+        "completions",
+        "answers",
+        "answer",
         "label",
+        "labels",
         "instruction",
         "input",
         "output",

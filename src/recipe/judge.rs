@@ -76,7 +76,8 @@ pub struct PairwiseJudge {
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// A rule or a weighted sum of rules: `0.5*sentence + 0.5*length:40`. The rules are `sentence`, `no_repeats`,
-    /// `feelings`, `polite`, `length:WORDS` and `contains:PHRASE`.
+    /// `feelings`, `polite`, `length:WORDS`, `contains:PHRASE`, `avoids:PHRASE`, `answer` (the response comes to the row's `answer`)
+    /// and, alone, `matches:REGEX`.
     pub formula: String,
 }
 

@@ -1,7 +1,7 @@
 //! TOML in, checked recipe out. Knows no tensors.
 //!
 //! A recipe is nested tables, one per owner: `[model]`, then one table for each stage that shall run (`[sft]`,
-//! `[reward]`, `[pairwise]`, `[dpo]`, `[online]`, `[eval]`). A table that is absent is a stage that does not run. A choice is a
+//! `[reward]`, `[pairwise]`, `[verifier]`, `[dpo]`, `[online]`, `[eval]`). A table that is absent is a stage that does not run. A choice is a
 //! table name (`[online.judge.reward]` or `[online.judge.rule]`), never a tag: that keeps every error's caret.
 //!
 //! Read in this order: the tables (`model`, `data`, `train`, `sampling`, `stages`, `judge`, `online`), then how a file
@@ -30,6 +30,7 @@ mod stages;
 #[cfg(test)]
 mod tests;
 mod train;
+mod verifier;
 
 pub use catalogue::{SHIPPED, Shipped, catalogue};
 pub use data::{Data, Overlong};
@@ -45,6 +46,7 @@ pub use schema::schema;
 pub use show::{hash_of, without_effect};
 pub use stages::{Dpo, Eval, Reward, Sft};
 pub use train::{LrSchedulerType, Optim, Train};
+pub use verifier::{Aggregate, Verifier, VerifierKind};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -79,6 +81,9 @@ pub struct Recipe {
     /// A pairwise preference model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pairwise: Option<Pairwise>,
+    /// A process or an outcome reward model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<Verifier>,
     /// Offline DPO on a fixed file of pairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpo: Option<Dpo>,

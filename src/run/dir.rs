@@ -311,7 +311,7 @@ fn is_ahead(table: &str, begun: &[&str]) -> bool {
     let holds = |own: &dyn Fn(&str) -> bool| begun.iter().any(|name| own(name));
     match table {
         "sft" => begun.is_empty(),
-        "reward" | "pairwise" | "dpo" => !holds(&|name| name.starts_with(table)),
+        "reward" | "pairwise" | "verifier" | "dpo" => !holds(&|name| name.starts_with(table)),
         "online" => !holds(&|name| name.starts_with("round-")),
         // Its stages measure, and are repeated unasked.
         "eval" => true,

@@ -8,7 +8,8 @@
 use super::chat::Chat;
 use super::dialogue::{Answer, Message, Prompt};
 use super::fit::{Limits, Overflow};
-use crate::error::{Error, Result};
+use super::solution::one_token;
+use crate::error::Result;
 
 /// A prompt with two responses, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,30 +114,9 @@ impl Letters {
     /// # Errors
     /// A model without a chat template, or whose tokenizer has no such tokens.
     pub fn of(chat: &Chat) -> Result<Self> {
-        let prompt = Prompt::Chat(vec![Message::user("?")]);
-        let one = |letter: &str| -> Result<u32> {
-            let answer = Answer::Chat(vec![Message::assistant(letter)]);
-            let first = chat.pair(&prompt, &answer)?.answer.first().copied();
-            let whole = |id: &u32| {
-                let text = chat.decode(&[*id], false);
-                text.is_ok_and(|text| text.trim() == letter)
-            };
-            first.filter(whole).ok_or_else(|| {
-                Error::data(format!(
-                    "the letter `{letter}` is not one token where this model's answer begins"
-                ))
-                .hint("a pairwise preference model answers with one token: take another model")
-            })
-        };
-        if !chat.has_template() {
-            return Err(Error::data(
-                "the model has no chat template, so it cannot be asked which of two responses is better",
-            )
-            .hint("take a chat model, or put a `chat_template.jinja` beside its files"));
-        }
         Ok(Self {
-            a: one("A")?,
-            b: one("B")?,
+            a: one_token(chat, "A")?,
+            b: one_token(chat, "B")?,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Dialogue, chat templates, tokenizer, loss spans. Knows no tensors.
 
+mod answer;
 pub mod chat;
 pub mod clock;
 pub mod comparison;
@@ -9,16 +10,19 @@ pub mod fit;
 mod generation;
 mod plain;
 mod python;
+mod solution;
 pub mod template;
 pub mod tokenizer;
 pub mod train;
 
+pub use answer::{equivalent, final_answer, reference_answer};
 pub use chat::{Chat, Encoded, EncodedPair, Spans};
 pub use comparison::{Comparison, Letters};
 pub use dialogue::{Answer, Dialogue, Message, Prompt, SftText};
 pub use files::TokenizerFiles;
 pub use fit::{Fit, Limits, Overflow};
 pub use plain::lacks_template;
+pub use solution::{Marked, Marks, steps};
 pub use template::{ChatTemplate, Rendered};
 pub use tokenizer::Tokenizer;
 pub use train::{SpecialTokens, train_bpe};

@@ -9,7 +9,7 @@ mod pack;
 mod pad;
 
 pub use build::{Segment, Target, Trie};
-pub use pack::pack;
+pub use pack::{pack, siblings};
 pub use pad::rounded_up;
 
 /// One token sequence and what is scored in it.

@@ -32,6 +32,8 @@ mod rounds;
 mod rows;
 #[path = "cli/runs.rs"]
 mod runs;
+#[path = "cli/verifier.rs"]
+mod verifier;
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};

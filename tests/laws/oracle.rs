@@ -7,11 +7,11 @@
 use burn::tensor::Device;
 use burn::tensor::activation::log_softmax;
 use duel::data::Key;
-use duel::judge::PairwiseModel;
+use duel::judge::{PairwiseModel, Verifier};
 use duel::model::{Cache, Decoder, Model};
 use duel::objective::{Example, Objective, Preference, Sft, sequence_sums};
-use duel::recipe::{PairLoss, Sampling, Train};
-use duel::text::{Answer, Comparison, Letters, Limits, Message, Prompt};
+use duel::recipe::{Aggregate, PairLoss, Sampling, Train};
+use duel::text::{Answer, Comparison, Letters, Limits, Marks, Message, Prompt};
 use duel::trainer::{Gradients, Optimizer, accumulate, global_norm};
 use duel::trie::{Sequence, Target, Trie};
 use duel_backends::device;
@@ -366,6 +366,60 @@ fn a_pairwise_model_answers_as_in_transformers() {
     all_near(&found, &wanted, 1e-5);
     let first: Vec<f64> = answers.iter().map(|a| f64::from(a.first())).collect();
     all_near(&first, &of_chosen, 1e-5);
+}
+
+/// All steps of all solutions in one pass, against a pass for each; the released evaluation reads a fixed place of the ids
+/// instead (D21).
+#[test]
+#[ignore = "needs SmolLM2-135M-Instruct: set DUEL_SMOLLM2"]
+fn d21_every_step_of_a_solution_is_scored_as_by_a_pass_of_its_own() {
+    let golden = golden("verifier.json");
+    let model = smollm2();
+    let marks = Marks::of(&model.chat).unwrap();
+    assert_eq!(vec![marks.good, marks.bad], ids(&golden["marks"]));
+    let rows = golden["solutions"].as_array().unwrap();
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+    let prompts: Vec<Prompt> = rows
+        .iter()
+        .map(|row| Prompt::Chat(vec![Message::user(text(row, "problem"))]))
+        .collect();
+    for (separator, budget) in [(Some("\n\n"), 4096), (Some("\n\n"), 64), (None, 4096)] {
+        let separator = separator.map(str::to_owned);
+        let verifier =
+            Verifier::new(model, separator.clone(), Aggregate::Mean, 2048, budget).unwrap();
+        let asked: Vec<(&Prompt, Vec<Vec<String>>)> = prompts
+            .iter()
+            .zip(rows)
+            .map(|(prompt, row)| (prompt, vec![verifier.split(&text(row, "solution"))]))
+            .collect();
+        let mut found = Vec::new();
+        let mut keep = |_, of: Vec<Option<Vec<f64>>>| {
+            found.extend(of.into_iter().flatten().flatten());
+            Ok(())
+        };
+        verifier.probabilities(&asked, 0, &mut keep).unwrap();
+        let wanted: Vec<f64> = match separator {
+            Some(_) => rows
+                .iter()
+                .flat_map(|row| row["p"].as_array().unwrap())
+                .map(|p| p.as_f64().unwrap())
+                .collect(),
+            None => rows
+                .iter()
+                .map(|row| row["whole"].as_f64().unwrap())
+                .collect(),
+        };
+        all_near(&found, &wanted, 1e-5);
+        // The last mark follows the very ids that transformers read.
+        if separator.is_some() {
+            for (row, (prompt, steps)) in rows.iter().zip(&asked) {
+                let good = vec![true; steps[0].len()];
+                let marked = marks.put(&model.chat, prompt, &steps[0], &good).unwrap();
+                assert_eq!(marked.ids.split_last().unwrap().1, ids(&row["ids"]));
+                assert_eq!(steps[0].len(), row["p"].as_array().unwrap().len());
+            }
+        }
+    }
 }
 
 /// Where this build and machine have more than the CPU.

@@ -125,6 +125,7 @@ fn groups(bench: &Bench, chat: &Chat) -> Result<Vec<GroupRow>> {
             finish: Vec::new(),
             tokens: Vec::new(),
             rewards: Vec::new(),
+            answer: None,
         })
     };
     rows.iter().take(bench.pairs).map(group).collect()

@@ -142,6 +142,7 @@ fn group(responses: &[&str]) -> Group {
         id: "p".into(),
         prompt: Prompt::Text("What is up?".into()),
         responses: responses.iter().map(|r| (*r).to_owned()).collect(),
+        answer: None,
     }
 }
 

@@ -6,7 +6,8 @@ use super::{Fit, Planner, Wanted, scored};
 use crate::data::Key;
 use crate::pipeline::examples;
 use crate::pipeline::pairwise::{Shown, comparisons, known};
-use crate::recipe::Reward;
+use crate::pipeline::verifier::solutions;
+use crate::recipe::{Overlong, Reward, VerifierKind};
 use crate::text::{Chat, Letters, Limits};
 
 /// The model's config cannot be read, which was noted.
@@ -103,6 +104,41 @@ impl Planner<'_> {
                 (None, Some(rrm)) if rrm.min_surprise > 0.0 => 2.0,
                 _ => 1.0,
             },
+            guessed: false,
+        };
+        self.training(fit, sizes);
+    }
+
+    pub(super) fn verifier(&mut self, base: &Base) {
+        let Some(table) = &self.recipe.verifier else {
+            return;
+        };
+        let name = table.model_name_or_path.as_deref();
+        let Ok(own) = self.own("verifier", name, table.revision.as_deref()) else {
+            return;
+        };
+        let base = own.as_ref().unwrap_or(base);
+        let wanted = Wanted {
+            data: &table.data,
+            own_eval: table.eval.is_some(),
+            max_length: table.max_length,
+            overlong: Overlong::Drop,
+        };
+        let own = table.clone();
+        let prepare =
+            move |rows: &[_], chat: &Chat, limits: &Limits| solutions(rows, chat, limits, &own);
+        let sizes = self.sizes("verifier", base, wanted, examples::problems, &prepare);
+        let spec = match table.kind {
+            VerifierKind::Scalar => scored(&base.spec),
+            _ => base.spec.clone(),
+        };
+        let fit = Fit {
+            stage: "verifier",
+            spec: &spec,
+            train: &table.train,
+            lora: table.lora.as_ref(),
+            references: 0.0,
+            times: 1.0,
             guessed: false,
         };
         self.training(fit, sizes);

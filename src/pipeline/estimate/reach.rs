@@ -12,11 +12,12 @@ fn reaches(until: Until, stage: &str) -> bool {
     let online = is("online") || stage.starts_with("round-");
     let later = is("dpo") || is("eval") || online;
     match until {
-        Until::Sft => !(later || is("reward") || is("pairwise")),
-        Until::Reward => !(later || is("pairwise")),
-        Until::Pairwise => !(later || is("reward")),
-        Until::Dpo => !(is("reward") || is("pairwise") || online),
-        Until::Online => !is("dpo"),
+        Until::Sft => !(later || is("reward") || is("pairwise") || is("verifier")),
+        Until::Reward => !(later || is("pairwise") || is("verifier")),
+        Until::Pairwise => !(later || is("reward") || is("verifier")),
+        Until::Verifier => !(later || is("reward") || is("pairwise")),
+        Until::Dpo => !(is("reward") || is("pairwise") || is("verifier") || online),
+        Until::Online => !(is("dpo") || is("verifier")),
         Until::End => true,
     }
 }

@@ -226,6 +226,7 @@ fn all_adapters(recipe: &Recipe) -> bool {
         recipe.sft.as_ref().map(|table| &table.lora),
         recipe.reward.as_ref().map(|table| &table.lora),
         recipe.pairwise.as_ref().map(|table| &table.lora),
+        recipe.verifier.as_ref().map(|table| &table.lora),
         recipe.dpo.as_ref().map(|table| &table.lora),
         recipe.online.as_ref().map(|table| &table.lora),
     ];
@@ -259,6 +260,10 @@ fn training<'a>(
             .pairwise
             .as_mut()
             .map(|t| ("pairwise", &mut t.train, &mut t.lora)),
+        "verifier" => recipe
+            .verifier
+            .as_mut()
+            .map(|t| ("verifier", &mut t.train, &mut t.lora)),
         "dpo" => recipe
             .dpo
             .as_mut()

@@ -61,7 +61,7 @@ fn the_reference_has_every_key_and_the_defaults_of_every_stage() {
         .lines()
         .find(|line| line.starts_with("| `learning_rate`"))
         .expect("a row");
-    insta::assert_snapshot!(row, @"| `learning_rate` | number | `1e-5`; `2e-5` in `sft.train`, `5e-7` in `dpo.train`, `5e-7` in `online.train` | The peak learning rate. Must be above 0. |");
+    insta::assert_snapshot!(row, @"| `learning_rate` | number | `1e-5`; `2e-5` in `sft.train`, `2e-6` in `verifier.train`, `5e-7` in `dpo.train`, `5e-7` in `online.train` | The peak learning rate. Must be above 0. |");
     let row = text
         .lines()
         .find(|line| line.starts_with("| `choose`"))

@@ -1,0 +1,42 @@
+//! Files that a command goes on with where it was stopped: a note beside each says which call made it.
+
+use super::output;
+use crate::error::{Error, Result};
+use crate::run::write_atomic;
+use std::path::{Path, PathBuf};
+
+/// Notes beside `out` what makes it, and refuses to go on with a file of another call: rows are known by their ids alone.
+/// `read` is the file that the command reads, by the flag `flag`; `key` stands for all that decides what is written.
+///
+/// # Errors
+/// A file of another call or another program, or a note that cannot be written.
+pub fn claim(out: &Path, (flag, read): (&str, &Path), key: &str, command: &str) -> Result<()> {
+    if output::is_same(out, read) {
+        return Err(
+            Error::user(format!("{} is the file that {flag} reads", out.display()))
+                .hint("name another file with `--out`"),
+        );
+    }
+    let mut note = out.as_os_str().to_owned();
+    note.push(".key");
+    let note = PathBuf::from(note);
+    if out.exists() && !note.exists() {
+        let fact = format!(
+            "{} is there already, and `{command}` did not write it",
+            out.display()
+        );
+        return Err(Error::user(fact).hint("name another file with `--out`"));
+    }
+    let known = std::fs::read_to_string(&note).unwrap_or_default();
+    if out.exists() && known.trim() != key {
+        return Err(Error::user(format!(
+            "{} was made by another call: another model, other prompts or other settings",
+            out.display()
+        ))
+        .hint(format!(
+            "give another --out, or remove {} first",
+            out.display()
+        )));
+    }
+    write_atomic(&note, key.as_bytes())
+}

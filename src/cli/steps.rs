@@ -1,0 +1,132 @@
+//! `duel steps`: labels of the steps of solutions, by drawing how they go on.
+
+use super::claim::claim;
+use super::reading::{Reading, file};
+use super::{Global, numbers, output, setup};
+use crate::data::{Key, LoadOptions, Problem, load_problems};
+use crate::error::{Error, Result};
+use crate::generate::Engine;
+use crate::pipeline::Policy;
+use crate::pipeline::verifier::label::{Labelling, label};
+use crate::recipe::{Sampling, hash_of};
+use crate::run::stage_key;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Label every step of solutions by whether the model still reaches the right answer from there (Math-Shepherd)
+///
+/// Rows have `prompt`, `responses` and the right `answer`; each response becomes a row of `prompt`, `completions` and `labels`, as
+/// `duel verifier` learns from.
+///
+/// Example: duel steps --model runs/my-sft/sft/checkpoint --data drawn.jsonl --out steps.jsonl -k 16
+#[derive(Debug, Args)]
+pub struct Steps {
+    /// The model that goes on from each step
+    #[arg(long)]
+    model: String,
+    /// Rows with `prompt`, `responses` and `answer`, as `duel generate` writes them for prompts with an `answer`
+    #[arg(long, value_parser = file)]
+    data: PathBuf,
+    /// Where the labelled solutions go; an earlier call with the same arguments is continued
+    #[arg(long)]
+    out: PathBuf,
+    /// Continuations a step
+    #[arg(short, long, default_value_t = 16, value_parser = numbers::from_1)]
+    k: usize,
+    /// Label with the share of right continuations, not with whether there is any
+    #[arg(long)]
+    soft: bool,
+    /// What stands between two steps; \n is a line break
+    #[arg(long, default_value = r"\n\n", value_parser = separator)]
+    separator: String,
+    /// Longest continuation, in tokens
+    #[arg(long, default_value_t = 256, value_parser = numbers::from_1)]
+    max_new_tokens: usize,
+    /// Of the continuations
+    #[arg(long, default_value_t = 0.7, value_parser = numbers::positive)]
+    temperature: f64,
+    /// Everything random is drawn from it and the rows' ids
+    #[arg(long, default_value_t = 0, value_parser = numbers::seed)]
+    seed: u64,
+    /// Tokens held in the cache at once
+    #[arg(long, default_value_t = 16_384, value_parser = numbers::from_1)]
+    max_tokens_per_batch: usize,
+    /// Read no more rows than this
+    #[arg(long, value_parser = numbers::from_1)]
+    limit: Option<usize>,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+/// What a shell cannot easily write.
+pub(super) fn separator(text: &str) -> std::result::Result<String, String> {
+    match text.replace(r"\n", "\n") {
+        text if text.is_empty() => Err("between two steps something has to stand".to_owned()),
+        text => Ok(text),
+    }
+}
+
+impl Steps {
+    /// Runs the command.
+    pub fn run(&self, global: &Global) -> Result<()> {
+        let options = LoadOptions {
+            limit: self.limit,
+            ..self.reading.options()
+        };
+        let (problems, report) = load_problems(std::slice::from_ref(&self.data), &options)?;
+        output::report(&report);
+        let how = Labelling {
+            separator: self.separator.clone(),
+            soft: self.soft,
+        };
+        let sampling = Sampling {
+            num_generations: self.k,
+            temperature: vec![self.temperature],
+            max_new_tokens: self.max_new_tokens,
+            max_tokens_per_batch: self.max_tokens_per_batch,
+            ..Sampling::default()
+        };
+        self.claim(&problems, &sampling)?;
+        let model = setup::writer(&self.model, global)?;
+        let room = model.decoder.spec.max_position_embeddings;
+        let Some(longest) = room
+            .checked_sub(self.max_new_tokens)
+            .filter(|room| *room > 0)
+        else {
+            return Err(Error::user(format!(
+                "{} tokens of continuation leave no room: the model ends at {room}",
+                self.max_new_tokens
+            ))
+            .hint("lower --max-new-tokens"));
+        };
+        let engine = Engine::new(&model.decoder, &model.chat, &sampling);
+        let key = Key::new(self.seed).fold("steps");
+        let (rows, left_out) = label(&engine, &problems, &how, longest, key, &self.out)?;
+        if left_out > 0 {
+            output::note(&format!(
+                "{left_out} solutions leave no room for a continuation and are left out"
+            ));
+        }
+        let labels: Vec<f32> = rows.iter().flat_map(|row| row.labels.clone()).collect();
+        let good = labels.iter().filter(|label| **label > 0.5).count();
+        output::note(&format!(
+            "{} solutions with {} steps in {}; {good} steps are good",
+            rows.len(),
+            labels.len(),
+            self.out.display()
+        ));
+        Ok(())
+    }
+
+    fn claim(&self, problems: &[Problem], sampling: &Sampling) -> Result<()> {
+        let asked: Vec<(&str, String)> = problems
+            .iter()
+            .map(|problem| (problem.id.as_str(), format!("{problem:?}")))
+            .collect();
+        let model = Policy::at(&setup::model_path(&self.model)?)?;
+        let how = hash_of(sampling).to_string();
+        let facts = (self.seed, self.soft, &self.separator, how, asked);
+        let key = stage_key(&facts, &[model.digest])?.to_string();
+        claim(&self.out, ("--data", &self.data), &key, "duel steps")
+    }
+}
