@@ -11,7 +11,7 @@ use crate::judge::{Opinion, RewardJudge, Rule, Verifier};
 use crate::pipeline::examples;
 use crate::pipeline::verifier::scored;
 use crate::recipe::{Aggregate, Overlong};
-use crate::text::{Prompt, equivalent, final_answer, reference_answer};
+use crate::text::Prompt;
 use crate::trie::Sequence;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -291,7 +291,6 @@ fn attempts(problem: &Problem) -> Result<Attempts> {
             "rows need `responses` or `answers`, and `labels`, the right `answer`, or the `rewards` of a gold judge",
         )
     };
-    let answer = problem.answer.as_deref().map(reference_answer);
     let mut texts = Vec::with_capacity(problem.solutions.len());
     let mut gold = Vec::with_capacity(problem.solutions.len());
     for solution in &problem.solutions {
@@ -300,12 +299,9 @@ fn attempts(problem: &Problem) -> Result<Attempts> {
                 "the row has one solution in steps, not several answers",
             ));
         };
-        let by_answer = answer.as_ref().map(|answer| {
-            let found = final_answer(text);
-            f64::from(u8::from(
-                found.is_some_and(|found| equivalent(&found, answer)),
-            ))
-        });
+        let by_answer = problem
+            .is_right(text)
+            .map(|right| f64::from(u8::from(right)));
         let known = label.map(f64::from).or(by_answer);
         gold.push(known.ok_or_else(|| lacks("nobody says which of the answers are right"))?);
         texts.push(text.clone());

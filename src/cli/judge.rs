@@ -2,15 +2,18 @@
 
 use super::faults::Faults;
 use super::reading::{Reading, file};
+use super::steps::separator;
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
 use crate::error::{Error, Result};
-use crate::judge::{Judge as Rank, PairwiseModel, RewardJudge, Rule, RuleJudge, Tournament};
+use crate::judge::{
+    Judge as Rank, PairwiseModel, RewardJudge, Rule, RuleJudge, Tournament, Verifier,
+};
 use crate::model::Model;
 use crate::pipeline::examples;
 use crate::pipeline::judges::{self, score_with};
 use crate::pipeline::responses::{self, GroupRow};
-use crate::recipe::{Overlong, Rounds};
+use crate::recipe::{Aggregate, Overlong, Rounds};
 use crate::text::{Answer, Comparison, Fit, Limits};
 use clap::Args;
 use rayon::prelude::*;
@@ -34,16 +37,28 @@ pub struct Judge {
     /// Let it meet responses in a knock-out, not each with each
     #[arg(long, requires = "pairwise")]
     knock_out: bool,
+    /// A process reward model instead: it marks every step of a response
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["model", "pairwise"])]
+    process: Option<String>,
+    /// An outcome reward model instead: it marks the whole response
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["model", "pairwise", "process"])]
+    outcome: Option<String>,
+    /// How the scores of the steps become one
+    #[arg(long, default_value = "mean", requires = "process")]
+    aggregate: Aggregate,
+    /// What stands between two steps; \n is a line break
+    #[arg(long, default_value = r"\n\n", value_parser = separator, requires = "process")]
+    separator: String,
     /// A rule instead: sentence, no_repeats, feelings, polite, length:WORDS, contains:PHRASE, avoids:PHRASE, answer (the row's
     /// `answer`), or a weighted sum; or matches:REGEX
-    #[arg(long, conflicts_with_all = ["model", "pairwise"])]
+    #[arg(long, conflicts_with_all = ["model", "pairwise", "process", "outcome"])]
     rule: Option<String>,
     /// A program instead, with its arguments as one text: it reads JSON lines with `prompt` and `responses` and answers each
     /// with a line `{"rewards": [...]}`
-    #[arg(long, conflicts_with_all = ["model", "pairwise", "rule"])]
+    #[arg(long, conflicts_with_all = ["model", "pairwise", "process", "outcome", "rule"])]
     command: Option<String>,
     /// A model behind an OpenAI-compatible endpoint instead: its address up to /chat/completions
-    #[arg(long, value_name = "URL", conflicts_with_all = ["model", "pairwise", "rule", "command"], requires = "remote_model")]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["model", "pairwise", "process", "outcome", "rule", "command"], requires = "remote_model")]
     remote: Option<String>,
     /// The model's name there
     #[arg(long, value_name = "NAME", requires = "remote")]
@@ -90,6 +105,9 @@ impl Judge {
         match (&self.model, &self.rule) {
             (_, Some(rule)) => self.judge(&mut RuleJudge(rule.parse::<Rule>()?), &rows, faults),
             (None, None) if self.pairwise.is_some() => self.by_pairs(rows, faults, global),
+            (None, None) if self.process.is_some() || self.outcome.is_some() => {
+                self.by_verifier(rows, faults, global)
+            }
             (None, None) if self.command.is_some() || self.remote.is_some() => {
                 self.judge(&mut *self.elsewhere()?, &rows, faults)
             }
@@ -102,7 +120,7 @@ impl Judge {
                 self.judge(&mut judge, &rows, faults)
             }
             (None, None) => Err(Error::user("no judge was named")
-                .hint("give --model MODEL, --pairwise MODEL, --rule FORMULA, --command PROGRAM or --remote URL")),
+                .hint("give --model MODEL, --pairwise MODEL, --process MODEL, --outcome MODEL, --rule FORMULA, --command PROGRAM or --remote URL")),
         }
     }
 
@@ -127,6 +145,27 @@ impl Judge {
         };
         let compare = PairwiseModel::new(&model, limits, self.max_tokens_per_batch)?;
         self.judge(&mut Tournament { compare, rounds }, &kept, faults)
+    }
+
+    /// By a process or an outcome reward model, whose scores are probabilities.
+    fn by_verifier(&self, rows: Vec<PromptRow>, mut faults: Faults, global: &Global) -> Result<()> {
+        let separator = self.process.as_ref().map(|_| self.separator.clone());
+        let name = self.process.as_deref().or(self.outcome.as_deref());
+        let model = setup::writer(name.unwrap_or_default(), global)?;
+        let (length, budget) = (self.max_length, self.max_tokens_per_batch);
+        let mut judge = Verifier::new(&model, separator, self.aggregate, length, budget)?;
+        let reason = format!("a response does not fit into {length} tokens with its marks");
+        let mut kept = Vec::with_capacity(rows.len());
+        for row in rows {
+            match judge
+                .fits(&row.prompt, &row.responses)
+                .map_err(|e| e.at(&row.origin))?
+            {
+                true => kept.push(row),
+                false => faults.add(&row.id, &row.origin, &reason),
+            }
+        }
+        self.judge(&mut judge, &kept, faults)
     }
 
     /// A judge that is no part of duel.

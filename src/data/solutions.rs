@@ -7,7 +7,7 @@ use super::report::{LoadOptions, Report};
 use super::rows::Origin;
 use super::split::HasPrompt;
 use crate::error::{Error, Result};
-use crate::text::{Marks, Message, Prompt};
+use crate::text::{Marks, Message, Prompt, equivalent, final_answer, reference_answer};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -38,6 +38,16 @@ pub enum Solution {
     Steps(Vec<(String, Option<f32>)>),
     /// As one text.
     Whole(String, Option<f32>),
+}
+
+impl Problem {
+    /// Whether a solution comes to the right answer; none where the row does not say that. A solution that comes to no answer is
+    /// wrong.
+    pub fn is_right(&self, solution: &str) -> Option<bool> {
+        let answer = reference_answer(self.answer.as_deref()?);
+        let found = final_answer(solution);
+        Some(found.is_some_and(|found| equivalent(&found, &answer)))
+    }
 }
 
 impl HasPrompt for Problem {

@@ -75,6 +75,19 @@ impl<'a> Verifier<'a> {
             .unwrap_or_else(whole)
     }
 
+    /// Whether all of some responses can be read.
+    ///
+    /// # Errors
+    /// A response that cannot be rendered.
+    pub fn fits(&self, prompt: &Prompt, responses: &[String]) -> Result<bool> {
+        for response in responses {
+            if self.sequence(prompt, &self.split(response))?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The probability of `+` after each step of each solution, a list of solutions for each problem, handed to `done`
     /// problem by problem; none for a solution that is too long. Problems before `from` are known.
     ///

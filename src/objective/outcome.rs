@@ -32,3 +32,22 @@ impl Objective for OutcomeReward {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    /// The released script takes the logarithm of a probability with 1e-10 added, which of a sure mistake is never more than 23.
+    #[test]
+    fn d20_a_sure_mistake_costs_what_its_logit_says() {
+        let device = Device::flex();
+        let of = |logit: f32, label: f32| -> f32 {
+            let logits = Tensor::<1>::from_floats([logit], &device);
+            let loss = binary_cross_entropy(logits, Tensor::from_floats([label], &device));
+            loss.into_scalar::<f32>()
+        };
+        assert_eq!((of(40.0, 0.0), of(-40.0, 1.0)), (40.0, 40.0));
+        assert!(of(40.0, 1.0) < 1e-6);
+    }
+}

@@ -7,10 +7,10 @@ use super::responses::GroupRow;
 use crate::error::{Error, Result};
 use crate::judge::{
     CommandJudge, Compare, Group, Judge, PairwiseModel, RemoteGrades, RemotePairs, RewardJudge,
-    Rule, RuleJudge, Tournament, Versus,
+    Rule, RuleJudge, Tournament, Verifier, Versus,
 };
 use crate::model::{Model, files::hub};
-use crate::recipe::{self, Ask, Overlong, Rounds};
+use crate::recipe::{self, Ask, Overlong, Rounds, VerifierKind};
 use crate::run::Journal;
 use blake3::Hash;
 use std::path::Path;
@@ -25,6 +25,8 @@ pub struct Own {
     pub rewards: Vec<Policy>,
     /// The pairwise preference model.
     pub pairwise: Option<Policy>,
+    /// The verifier, with the table that it was trained by.
+    pub verifier: Option<(Policy, recipe::Verifier)>,
 }
 
 /// A judge by its files, before anything is loaded.
@@ -36,6 +38,8 @@ pub enum Seat {
     Reward(Policy),
     /// A pairwise preference model, whether the run trained it, and how it is asked.
     Pairwise(Policy, bool, recipe::PairwiseJudge),
+    /// A process or an outcome reward model, whether the run trained it, and how it is asked.
+    Verifier(Policy, bool, recipe::VerifierJudge),
     /// A rule.
     Rule(recipe::Rule),
     /// A program.
@@ -52,6 +56,9 @@ impl Seat {
     pub fn of(table: &recipe::Judge, own: &Own) -> Result<Self> {
         if let Some(pairwise) = &table.pairwise {
             return Self::pairwise(pairwise, own);
+        }
+        if let Some(verifier) = &table.verifier {
+            return Self::verifier(verifier, own);
         }
         match (&table.rule, &table.command, &table.remote) {
             (Some(rule), ..) => Ok(Self::Rule(rule.clone())),
@@ -104,6 +111,32 @@ impl Seat {
         Ok(Self::Pairwise(policy, trained_here, table.clone()))
     }
 
+    /// The verifier of a table: its own, or the run's, which is asked for what it was trained for.
+    ///
+    /// # Errors
+    /// When neither is there.
+    pub fn verifier(table: &recipe::VerifierJudge, own: &Own) -> Result<Self> {
+        match (&table.model_name_or_path, &own.verifier) {
+            (Some(name), _) => {
+                let path = hub::resolve(name, table.revision.as_deref(), false)?;
+                Ok(Self::Verifier(Policy::at(&path)?, false, table.clone()))
+            }
+            (None, Some((policy, trained))) if trained.kind == VerifierKind::Scalar => {
+                Ok(Self::Own(policy.clone()))
+            }
+            (None, Some((policy, trained))) => {
+                let table = recipe::VerifierJudge {
+                    outcome: trained.kind == VerifierKind::Outcome,
+                    separator: trained.separator.clone(),
+                    ..table.clone()
+                };
+                Ok(Self::Verifier(policy.clone(), true, table))
+            }
+            (None, None) => Err(Error::user("the recipe names no verifier and trains none")
+                .hint("add a [verifier] table, or set `online.judge.verifier.model_name_or_path`")),
+        }
+    }
+
     /// Whether it compares two responses instead of scoring one.
     pub fn compares(&self) -> bool {
         match self {
@@ -121,6 +154,13 @@ impl Seat {
                 let mut hasher = blake3::Hasher::new();
                 hasher.update(model.digest.as_bytes());
                 hasher.update(recipe::hash_of(&(table.rounds, table.max_length)).as_bytes());
+                hasher.finalize()
+            }
+            Self::Verifier(model, _, table) => {
+                let mut hasher = blake3::Hasher::new();
+                hasher.update(model.digest.as_bytes());
+                let how = (table.outcome, &table.separator, table.aggregate);
+                hasher.update(recipe::hash_of(&how).as_bytes());
                 hasher.finalize()
             }
             Self::Rule(rule) => recipe::hash_of(rule),
@@ -216,6 +256,15 @@ impl Seat {
                 let compare = PairwiseModel::new(&model, limits, TOKENS_PER_BATCH)?;
                 let mut judge = comparing(compare, table.rounds, meet);
                 score_from(&mut *judge, rows, known, &mut keep)?;
+            }
+            Self::Verifier(policy, trained_here, table) => {
+                let model = loaded(cx, policy, *trained_here)?;
+                let separator = (!table.outcome).then(|| table.separator.clone());
+                let how = table.aggregate;
+                // The marks stand beside the response.
+                let mut judge =
+                    Verifier::new(&model, separator, how, usize::MAX, TOKENS_PER_BATCH)?;
+                score_from(&mut judge, rows, known, &mut keep)?;
             }
             Self::Rule(rule) => {
                 let rule: Rule = rule.formula.parse()?;

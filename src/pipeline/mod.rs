@@ -126,11 +126,14 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
     if until == Until::Sft {
         return Ok((tuned, None));
     }
-    if let Until::Verifier | Until::End = until
-        && let Some(policy) = verifier::verifier(cx, &tuned)?
+    let verifier = match until {
+        Until::Verifier | Until::Online | Until::End => verifier::verifier(cx, &tuned)?,
+        _ => None,
+    };
+    if let Some(policy) = &verifier
         && (until == Until::Verifier || nothing_else(&cx.recipe))
     {
-        return Ok((policy, None));
+        return Ok((policy.clone(), None));
     }
     let rewards = match until {
         Until::Pairwise => Vec::new(),
@@ -147,7 +150,11 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
     if until == Until::Pairwise {
         return Ok((pairwise.unwrap_or(tuned), None));
     }
-    let own = Own { rewards, pairwise };
+    let own = Own {
+        rewards,
+        pairwise,
+        verifier: verifier.zip(cx.recipe.verifier.clone()),
+    };
     let preferred = match until {
         Until::Online => tuned.clone(),
         _ => preference::dpo(cx, &tuned)?,

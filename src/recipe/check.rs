@@ -140,6 +140,11 @@ impl Check<'_> {
             judges.map(|judge| judge.map(|t| (&t.revision, &t.model_name_or_path)));
         let pairwise = recipe.pairwise.as_ref();
         let pairwise = pairwise.map(|t| (&t.revision, &t.model_name_or_path));
+        let online_verifier = recipe
+            .online
+            .as_ref()
+            .and_then(|t| t.judge.verifier.as_ref());
+        let online_verifier = online_verifier.map(|t| (&t.revision, &t.model_name_or_path));
         let verifier = recipe.verifier.as_ref();
         let verifier = verifier.map(|t| (&t.revision, &t.model_name_or_path));
         for (table, given) in [
@@ -148,6 +153,7 @@ impl Check<'_> {
             ("pairwise", pairwise),
             ("verifier", verifier),
             ("online.judge.pairwise", online_pairs),
+            ("online.judge.verifier", online_verifier),
             ("eval.pairwise", eval_pairs),
             ("dpo", dpo),
             ("online.judge.reward", online),
@@ -394,6 +400,12 @@ impl Check<'_> {
                     "online.judge.pairwise",
                     "nobody ranks the responses: there is no pairwise model",
                     "add a `[pairwise]` table, or name one with `online.judge.pairwise.model_name_or_path`",
+                ),
+            ["verifier"] if recipe.verifier.is_none() && judge.verifier.as_ref().is_some_and(|t| t.model_name_or_path.is_none()) => self
+                .complain(
+                    "online.judge.verifier",
+                    "nobody ranks the responses: there is no verifier",
+                    "add a `[verifier]` table, or name one with `online.judge.verifier.model_name_or_path`",
                 ),
             _ => {}
         }

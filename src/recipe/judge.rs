@@ -1,5 +1,6 @@
 //! Who ranks responses: the tables `[online.judge.*]` and those of `[eval]`.
 
+use super::VerifierJudge;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,9 @@ pub struct Judge {
     /// A pairwise preference model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pairwise: Option<PairwiseJudge>,
+    /// A process or an outcome reward model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<VerifierJudge>,
     /// A program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandJudge>,
@@ -31,6 +35,7 @@ impl Judge {
             ("reward", self.reward.is_some()),
             ("rule", self.rule.is_some()),
             ("pairwise", self.pairwise.is_some()),
+            ("verifier", self.verifier.is_some()),
             ("command", self.command.is_some()),
             ("remote", self.remote.is_some()),
         ];

@@ -46,7 +46,7 @@ pub use schema::schema;
 pub use show::{hash_of, without_effect};
 pub use stages::{Dpo, Eval, Reward, Sft};
 pub use train::{LrSchedulerType, Optim, Train};
-pub use verifier::{Aggregate, Verifier, VerifierKind};
+pub use verifier::{Aggregate, Verifier, VerifierJudge, VerifierKind};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Verifier {
     /// Rows of `prompt`, `completions` and `labels` (a label for each step), of `conversations` whose assistant answers `+` or
-    /// `-`, or of `prompt`, `responses` and `labels` (a label for each solution).
+    /// `-`, or of `prompt`, `responses` and `labels` (a label for each solution) or the right `answer`.
     pub data: Data,
     /// Rows to evaluate on, instead of `data.held_out`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +67,37 @@ pub enum Aggregate {
     Product,
     /// That of the last step.
     Last,
+}
+
+/// A process or an outcome reward model as the judge: its probability that a response is right.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct VerifierJudge {
+    /// A folder or hub id with a chat model that answers `+` or `-`; absent: the model that `[verifier]` trains, asked for what it
+    /// was trained for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_name_or_path: Option<String>,
+    /// Branch, tag or commit of a hub id; absent: the main branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Asked after the whole response, not after every step.
+    pub outcome: bool,
+    /// What stands between the steps of a response.
+    pub separator: String,
+    /// How the steps' probabilities become one score.
+    pub aggregate: Aggregate,
+}
+
+impl Default for VerifierJudge {
+    fn default() -> Self {
+        Self {
+            model_name_or_path: None,
+            revision: None,
+            outcome: false,
+            separator: default_separator(),
+            aggregate: Aggregate::default(),
+        }
+    }
 }
 
 fn default_separator() -> String {

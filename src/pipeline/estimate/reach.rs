@@ -17,7 +17,7 @@ fn reaches(until: Until, stage: &str) -> bool {
         Until::Pairwise => !(later || is("reward") || is("verifier")),
         Until::Verifier => !(later || is("reward") || is("pairwise")),
         Until::Dpo => !(is("reward") || is("pairwise") || is("verifier") || online),
-        Until::Online => !(is("dpo") || is("verifier")),
+        Until::Online => !is("dpo"),
         Until::End => true,
     }
 }

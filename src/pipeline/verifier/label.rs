@@ -6,7 +6,7 @@ use crate::data::{Key, Problem, Solution};
 use crate::error::{Error, Result};
 use crate::generate::{Engine, Prompted};
 use crate::run::{Journal, Keyed};
-use crate::text::{equivalent, final_answer, reference_answer, steps};
+use crate::text::steps;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -104,7 +104,7 @@ pub fn label(
             .front_mut()
             .expect("a prefix is one of a solution that waits");
         let begun = begun(&one.row.completions[..=one.row.labels.len()], how);
-        let right = |text: &str| is_right(&format!("{begun}{text}"), one.problem);
+        let right = |text: &str| one.problem.is_right(&format!("{begun}{text}")) == Some(true);
         let good = drawn.iter().filter(|drawn| right(&drawn.text)).count();
         one.row.labels.push(match how.soft {
             true => good as f32 / drawn.len().max(1) as f32,
@@ -147,7 +147,7 @@ fn traced<'a>(problem: &'a Problem, how: &Labelling) -> Result<Vec<Traced<'a>>> 
                 labels: Vec::new(),
             },
             problem,
-            right: is_right(text, problem),
+            right: problem.is_right(text) == Some(true),
         }))
     };
     let found = problem.solutions.iter().enumerate().map(one);
@@ -180,12 +180,4 @@ fn begun(steps: &[String], how: &Labelling) -> String {
         .iter()
         .flat_map(|step| [step.as_str(), how.separator.as_str()])
         .collect()
-}
-
-fn is_right(solution: &str, problem: &Problem) -> bool {
-    let answer = problem.answer.as_deref().map(reference_answer);
-    let found = final_answer(solution);
-    found
-        .zip(answer)
-        .is_some_and(|(found, answer)| equivalent(&found, &answer))
 }

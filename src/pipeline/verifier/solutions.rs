@@ -34,7 +34,7 @@ pub fn solutions(
     let one = |problem: &Problem| -> Result<Vec<Option<Kept>>> {
         let mut found = Vec::with_capacity(problem.solutions.len());
         for (i, solution) in problem.solutions.iter().enumerate() {
-            let labelled = labelled(solution, table)?;
+            let labelled = labelled(problem, solution, table)?;
             if labelled.iter().all(|(_, label)| label.is_none()) {
                 // A solution that nobody labelled teaches nothing, and says nothing false either.
                 continue;
@@ -71,14 +71,14 @@ pub fn solutions(
         .collect();
     if rows.is_empty() && !problems.is_empty() {
         return Err(Error::data("no solution has a label").hint(
-            "rows need `labels`, one for each step or solution; `duel steps` draws those of steps",
+            "rows need `labels`, one for each step or solution, or the right `answer`; `duel steps` draws labels of steps",
         ));
     }
     Ok(Prepared::gather(rows))
 }
 
 /// The solution in steps for a process model, as a whole for the others.
-fn labelled(solution: &Solution, table: &Verifier) -> Result<Labelled> {
+fn labelled(problem: &Problem, solution: &Solution, table: &Verifier) -> Result<Labelled> {
     Ok(match (solution, table.kind) {
         (Solution::Steps(steps), VerifierKind::Process) => steps.clone(),
         (Solution::Whole(..), VerifierKind::Process) => {
@@ -87,7 +87,10 @@ fn labelled(solution: &Solution, table: &Verifier) -> Result<Labelled> {
             )
             .hint("draw those with `duel steps`, or set `verifier.kind = \"outcome\"`"));
         }
-        (Solution::Whole(text, label), _) => vec![(text.trim().to_owned(), *label)],
+        (Solution::Whole(text, label), _) => {
+            let right = || Some(f32::from(u8::from(problem.is_right(text)?)));
+            vec![(text.trim().to_owned(), label.or_else(right))]
+        }
         // Where the last step went right, the solution came out right.
         (Solution::Steps(steps), _) => {
             let words: Vec<&str> = steps.iter().map(|(step, _)| step.as_str()).collect();

@@ -103,6 +103,33 @@ fn each_kind_is_trained_measured_and_picks_of_n() {
     }
 }
 
+/// What the right answer says of solutions is a label like any other.
+#[test]
+fn solutions_with_the_right_answer_need_no_labels() {
+    let folder = folder(&[("answers.jsonl", ANSWERS), ("r.toml", SMALL)]);
+    let said = duel(
+        &folder,
+        &[
+            "verifier",
+            "r.toml",
+            "--set",
+            "verifier.kind=\"outcome\"",
+            "--set",
+            "verifier.data.files=answers.jsonl",
+            "--set",
+            "verifier.eval.files=answers.jsonl",
+        ],
+    );
+    assert_eq!(said.code, 0, "{}", said.err);
+    let eval = fs::read(folder.path().join("runs/v/verifier-eval.json")).unwrap();
+    let eval: Value = serde_json::from_slice(&eval).unwrap();
+    assert_eq!(
+        (&eval["labels"], &eval["positive"]),
+        (&json!(4), &json!(2)),
+        "{eval}"
+    );
+}
+
 #[test]
 fn steps_are_labelled_by_drawing_and_a_second_call_draws_nothing() {
     let folder = folder(&[("answers.jsonl", ANSWERS)]);
@@ -236,4 +263,39 @@ fn rows_that_do_not_say_what_is_right_are_refused_with_what_to_do() {
         ],
         "duel reward",
     );
+}
+
+/// A round of the online loop, ranked by the verifier that the run trained, and the same by hand.
+#[test]
+fn a_round_is_ranked_by_the_runs_own_verifier() {
+    let more = "[online]\nrounds = 1\nprompts_per_round = 4\nmax_length = 64\nprompts.files = \"quickstart:prompts\"\n\
+                generate.num_generations = 2\ngenerate.max_new_tokens = 16\njudge.verifier.aggregate = \"min\"\n\
+                train.learning_rate = 1e-4\ntrain.gradient_accumulation_steps = 1\n";
+    let recipe = format!("{SMALL}{more}");
+    let folder = folder(&[("steps.jsonl", STEPS), ("r.toml", &recipe)]);
+    let said = duel(&folder, &["online", "r.toml"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let scores = folder.path().join("runs/v/round-1/scores.jsonl");
+    let model = "runs/v/verifier/checkpoint";
+    let rows = fs::read_to_string(&scores).unwrap();
+    let judged = duel(
+        &folder,
+        &[
+            "judge",
+            "--process",
+            model,
+            "--aggregate",
+            "min",
+            "--data",
+            "runs/v/round-1/responses.jsonl",
+        ],
+    );
+    assert_eq!(judged.code, 0, "{}", judged.err);
+    for (line, by_hand) in rows.lines().zip(judged.json()) {
+        let row: Value = serde_json::from_str(line).unwrap();
+        for i in 0..2 {
+            let [a, b] = [&row, &by_hand].map(|row| row["rewards"][i].as_f64().unwrap());
+            assert!((0.0..=1.0).contains(&a) && (a - b).abs() < 1e-5, "{a} {b}");
+        }
+    }
 }
