@@ -337,6 +337,16 @@ fn devices_are_listed() {
         (&devices[0]["backend"], &devices[0]["chosen"]),
         (&json!("cpu"), &json!(true))
     );
+    let of = |backend: &str| duel(&folder(&[]), &["devices", "--json", "--backend", backend]);
+    assert!(
+        of("cpu")
+            .json()
+            .iter()
+            .all(|device| device["backend"] == "cpu")
+    );
+    let none = of("abacus");
+    assert_eq!(none.code, 2, "{}", none.out);
+    assert!(none.err.contains("abacus"), "{}", none.err);
 }
 
 #[test]
