@@ -25,6 +25,8 @@ mod learning;
 mod narrow;
 #[path = "laws/oracle.rs"]
 mod oracle;
+#[path = "laws/reward_checkpoints.rs"]
+mod reward_checkpoints;
 #[path = "laws/tiny.rs"]
 mod tiny;
 #[path = "laws/tiny_files.rs"]

@@ -120,6 +120,7 @@ impl Bench {
         let began = Instant::now();
         let model = self.load(global)?;
         let loaded = began.elapsed().as_secs_f64();
+        let compute = self.operands(&model.decoder.device()).name();
         if !matches!(self.kind, Kind::Reward | Kind::Judge) {
             model.must_write(&self.model)?;
         }
@@ -128,6 +129,7 @@ impl Bench {
             Kind::Judge => drawing::judge(self, model, global)?,
             _ => training::measure(self, model, global)?,
         };
+        result["compute"] = json!(compute);
         result["load_seconds"] = json!(loaded);
         result["peak_rss_mib"] = json!(peak_rss_mib());
         match global.json {

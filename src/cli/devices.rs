@@ -1,13 +1,13 @@
 //! `duel devices`: what this binary can compute on.
 
-use super::{Global, output};
+use super::{Global, output, setup};
 use crate::error::Result;
 use clap::Args;
-use duel_backends::device::DeviceInfo;
+use duel_backends::device::{DeviceInfo, find};
 
 /// List what this binary can compute on, and what `--backend auto` takes
 ///
-/// With --json one line a device.
+/// With --backend only that one's devices. With --json one line a device.
 ///
 /// Example: duel devices
 #[derive(Debug, Args)]
@@ -20,7 +20,17 @@ pub struct Devices {
 impl Devices {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
-        let devices = duel_backends::device::list();
+        let mut devices = duel_backends::device::list();
+        if global.backend != "auto" {
+            // `webgpu` is the platform's own way by another name.
+            let found = find(&global.backend, 0);
+            let named = found.map_or(&*global.backend, |found| found.backend);
+            devices.retain(|device| device.backend == named);
+            if devices.is_empty() {
+                // Why there is none, as every other command says it.
+                setup::open_device(&global.backend, global.device)?;
+            }
+        }
         if self.report {
             return output::print(&report(&devices));
         }

@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 /// Prints it. What is not known yet is named; a device that cannot be opened is one of these things.
+///
+/// # Errors
+/// After all that is known was printed: a model of which nothing is known, as the run would fail on it, too.
 pub fn show(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
     let backend = loaded.recipe.device.backend.name();
     let opened = setup::open_device(backend, loaded.recipe.device.index);
@@ -23,13 +26,22 @@ pub fn show(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
     let missing = loaded.missing_files();
     let missing = missing.iter().map(|file| format!("no such file: {file}"));
     found.unknown.splice(0..0, missing);
-    if !global.json {
-        return output::print(&format!(
+    let unread = found.unread.take();
+    match global.json {
+        true => json_line(loaded, &device, &found),
+        false => output::print(&format!(
             "{}\n{}",
             loaded.show().trim_end(),
             text(&device, &found, memory_of(&loaded.recipe))
-        ));
+        )),
+    }?;
+    match unread {
+        Some((whose, error)) => Err(error.at(whose)),
+        None => Ok(()),
     }
+}
+
+fn json_line(loaded: &Loaded, device: &str, found: &Estimate) -> Result<()> {
     let origins: Map<String, Value> = loaded
         .origins
         .iter()

@@ -54,13 +54,10 @@ impl Plan {
         }
         overrides.extend(self.set.iter().cloned());
         let recipe = Recipe::open(name, &overrides)?.recipe;
-        let found = estimate(&recipe, None);
-        if let ([], [unknown, ..]) = (&found.stages[..], &found.unknown[..]) {
-            return Err(
-                Error::data(format!("nothing can be planned: {unknown}")).hint(
-                    "name a model that is on this machine: --set model.model_name_or_path=FOLDER",
-                ),
-            );
+        let mut found = estimate(&recipe, None);
+        let unread = found.unread.take();
+        if let ([], Some((whose, error))) = (&found.stages[..], &unread) {
+            return Err(error.clone().at(format!("nothing can be planned: {whose}")));
         }
         let memory = memory_of(&recipe);
         let ways = memory.map_or_else(Vec::new, |memory| ways(&recipe, Until::End, memory));
@@ -71,6 +68,10 @@ impl Plan {
                 "ways": ways,
             })),
             false => output::print(&text(&found, memory, &ways)),
+        }?;
+        match unread {
+            Some((whose, error)) => Err(error.at(whose)),
+            None => Ok(()),
         }
     }
 

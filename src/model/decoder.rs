@@ -389,7 +389,7 @@ impl Decoder {
         ids
     }
 
-    /// The score head at the last token of each sequence: `[sequences]`.
+    /// The score head at the last token of each sequence that is no padding: `[sequences]`.
     ///
     /// # Panics
     /// If the model has no score head: judges are checked when they are loaded.
@@ -406,8 +406,12 @@ impl Decoder {
             .score
             .as_ref()
             .expect("a reward model has a score head");
-        let hidden = self.hidden(trie, &self.rounded_up(trie.last.clone()));
-        first(head.forward(hidden), trie.last.len())
+        let last = match self.spec.pad_token_id {
+            Some(pad) => trie.last_but(pad),
+            None => trie.last.clone(),
+        };
+        let hidden = self.hidden(trie, &self.rounded_up(last));
+        first(head.forward(hidden), trie.sequences())
     }
 
     /// Runs new tokens against a cache, through matrices that [`Decoder::served`] has laid out, and returns the logits

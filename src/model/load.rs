@@ -78,6 +78,20 @@ fn refuse_reward(head: Head, name: &str) -> Result<()> {
     }
 }
 
+/// Says where a score is read if the padding also ends a turn: the token before the end is not the one that most reward
+/// models were trained at, and trainers of old read it behind the prompt, where all responses score alike.
+fn warn_of_padding(spec: &DecoderSpec, chat: &Chat, path: &Path) {
+    if let Some(pad) = spec.pad_token_id
+        && chat.stop_ids().contains(&pad)
+    {
+        tracing::warn!(
+            "{}: the pad token {pad} also ends a turn, so the score is read at the token before it, as transformers \
+             reads it since 4.50",
+            path.display()
+        );
+    }
+}
+
 /// Refuses a reward model where one that writes is needed, by its files, before any weight is read.
 ///
 /// # Errors
@@ -144,6 +158,7 @@ impl Model {
             ))
             .hint("take tokenizer.json and the weights from the same model"));
         }
+        warn_of_padding(spec, &chat, path);
         let decoder = Decoder::build_kept(spec, &mut FromFiles(&checkpoint), device, kept)?;
         Ok(Self {
             decoder,
@@ -194,6 +209,16 @@ impl Model {
         Ok(model)
     }
 
+    /// The model under another chat template, which it is saved with, too.
+    ///
+    /// # Errors
+    /// A template that is none.
+    pub fn with_chat_template(mut self, template: &str) -> Result<Self> {
+        self.tokenizer.chat_template = Some(template.to_owned());
+        self.chat = Chat::new(&self.tokenizer)?;
+        Ok(self)
+    }
+
     /// The model with a fresh score head, as a Bradley-Terry model begins: weights drawn with the config's
     /// `initializer_range`.
     ///
@@ -222,12 +247,15 @@ impl Model {
     }
 
     fn with_score_values(mut self, values: Vec<f32>, device: &Device) -> Result<Self> {
-        let spec = DecoderSpec {
+        let mut spec = DecoderSpec {
             head: Head::Score,
             ..(*self.decoder.spec).clone()
         };
         if self.decoder.score.is_none() {
-            self.config = for_reward(&self.config, self.reward_pad())?;
+            let pad = self.reward_pad();
+            self.config = for_reward(&self.config, pad)?;
+            // Trained as it will be read.
+            spec.pad_token_id = Some(pad);
         }
         self.decoder = self.decoder.with_score(spec, values, device);
         Ok(self)

@@ -138,6 +138,9 @@ pub struct DecoderSpec {
     pub post_norms: bool,
     /// The head on top.
     pub head: Head,
+    /// Under a score head: the token that tells nothing. The score is read at the last token that is not this one, as
+    /// transformers reads it.
+    pub pad_token_id: Option<u32>,
 }
 
 impl DecoderSpec {

@@ -42,6 +42,8 @@ pub struct Policy {
     pub path: PathBuf,
     /// Hash of its content.
     pub digest: Hash,
+    /// A chat template in place of its own.
+    pub chat_template: Option<String>,
 }
 
 impl Policy {
@@ -58,6 +60,7 @@ impl Policy {
         Ok(Self {
             path: path.to_owned(),
             digest: hasher.finalize(),
+            chat_template: None,
         })
     }
 
@@ -76,6 +79,23 @@ impl Policy {
         Self {
             path: folder,
             digest: stage.digest(),
+            chat_template: None,
+        }
+    }
+
+    /// The same under another chat template: another model, as all that comes from it.
+    pub fn with_template(self, template: Option<&str>) -> Self {
+        let Some(template) = template else {
+            return self;
+        };
+        let mut hasher = blake3::Hasher::new();
+        hasher
+            .update(self.digest.as_bytes())
+            .update(template.as_bytes());
+        Self {
+            digest: hasher.finalize(),
+            chat_template: Some(template.to_owned()),
+            ..self
         }
     }
 
@@ -99,7 +119,11 @@ impl Policy {
     /// # Errors
     /// What is wrong with its files.
     pub fn load(&self, device: &Device, kept: Kept) -> Result<Model> {
-        Model::load_kept(&self.path, device, kept)
+        let model = Model::load_kept(&self.path, device, kept)?;
+        match &self.chat_template {
+            Some(template) => model.with_chat_template(template),
+            None => Ok(model),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a recipe will take before anything is loaded: memory and least time of every stage, from the models' configs
-//! and the rows. What cannot be known yet (rows that an earlier program writes, a model that is not downloaded) is
-//! named, and never an error.
+//! and the rows. Of a model that is not downloaded the config is fetched, which is small. What cannot be known yet (rows
+//! that an earlier program writes) is named and no error; a model of which nothing is known is both.
 
 mod base;
 mod judges;
@@ -44,6 +44,9 @@ pub struct Estimate {
     pub stages: Vec<StageEstimate>,
     /// What could not be found out, and why.
     pub unknown: Vec<String>,
+    /// A model of which nothing is known: its stages are missing here. By whose it is.
+    #[serde(skip)]
+    pub unread: Option<(String, Error)>,
 }
 
 /// What one stage takes.
@@ -87,7 +90,7 @@ pub fn estimate(recipe: &Recipe, device: Option<&Device>) -> Estimate {
     planner.found.flops_per_second = planner.rate;
     match base(recipe) {
         Ok(base) => planner.stages(&base),
-        Err(error) => planner.unknown("the model's config", &error),
+        Err(error) => planner.unread("the model's config", error),
     }
     let mut found = planner.found;
     found.peak_bytes = found.stages.iter().map(|stage| stage.peak_bytes).max();
@@ -137,6 +140,12 @@ impl Planner<'_> {
         self.found
             .unknown
             .push(format!("{what}: {}", error.message));
+    }
+
+    /// A model's config that cannot be read.
+    fn unread(&mut self, what: &str, error: Error) {
+        self.unknown(what, &error);
+        self.found.unread.get_or_insert((what.to_owned(), error));
     }
 
     fn seconds(&self, operations: f64) -> Option<f64> {
@@ -260,20 +269,7 @@ impl Planner<'_> {
             .min(table.max_length.saturating_sub(prompt).max(1));
         let judged = (prompts * (prompt + table.generate.num_generations * response)) as u64;
         if matches!(table.judge.named()[..], [] | ["reward"]) {
-            let named = table.judge.reward.as_ref();
-            let whole = named.is_some_and(|judge| judge.model_name_or_path.is_some());
-            let kept = if whole {
-                self.kept().unpacked()
-            } else {
-                self.kept()
-            };
-            self.scoring(
-                "round-*/scores",
-                &scored(&base.spec),
-                [judged, 0],
-                rounds,
-                kept,
-            );
+            self.scores(base, table.judge.reward.as_ref(), judged, rounds);
         }
         let pairs = match table.history {
             History::Newest => prompts,

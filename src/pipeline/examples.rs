@@ -6,7 +6,7 @@ use crate::data::{self, HasPrompt, LoadOptions, Preference, Problem, PromptRow, 
 use crate::error::{Error, Result};
 use crate::model::{DecoderSpec, Model};
 use crate::objective::Example;
-use crate::recipe::{Data, Overlong};
+use crate::recipe::{Data, Overlong, matching};
 use crate::run::{hash_file, write_atomic};
 use crate::text::{Chat, Fit, Limits, Overflow, SftText, lacks_template};
 use crate::trainer::diagnose::DataAudit;
@@ -18,16 +18,24 @@ use std::path::PathBuf;
 #[cfg(test)]
 mod tests;
 
-/// The files of a recipe's data table; `quickstart:NAME` is a sample inside the binary.
+/// The files of a recipe's data table; `quickstart:NAME` is a sample inside the binary, and a name with a `*` all files
+/// that match.
 ///
 /// # Errors
 /// An unknown sample.
 pub fn files(data: &Data) -> Result<Vec<PathBuf>> {
-    let path = |file: &String| match file.strip_prefix(Data::EMBEDDED) {
-        Some(name) => embedded::data(name),
-        None => Ok(PathBuf::from(file)),
-    };
-    data.files.iter().map(path).collect()
+    let mut files = Vec::new();
+    for file in &data.files {
+        match (file.strip_prefix(Data::EMBEDDED), PathBuf::from(file)) {
+            (Some(name), _) => files.push(embedded::data(name)?),
+            (None, path) => match matching(&path) {
+                // Whoever opens it says what is wrong with it.
+                none if none.is_empty() => files.push(path),
+                found => files.extend(found),
+            },
+        }
+    }
+    Ok(files)
 }
 
 /// One hash over what is in the files, for a stage's key.

@@ -30,7 +30,9 @@ pub fn start(cx: &mut Context) -> Result<Policy> {
         Some(ModelSource::New(new)) => make(cx, new),
         None => Err(Error::user("the recipe names no model").hint("set model.model_name_or_path")),
     }?;
-    let policy = policy.kept_as(cx);
+    let policy = policy
+        .with_template(model.chat_template.as_deref())
+        .kept_as(cx);
     let recipe = &cx.recipe;
     // A reward model may well be trained on; everything else needs a model that writes.
     if recipe.sft.is_some() || recipe.dpo.is_some() || recipe.online.is_some() {

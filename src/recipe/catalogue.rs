@@ -20,7 +20,7 @@ macro_rules! shipped {
 }
 
 /// Every shipped file, those that others extend included.
-pub static SHIPPED: [Shipped; 21] = shipped![
+pub static SHIPPED: [Shipped; 39] = shipped![
     "recipes/quickstart/quickstart.toml",
     "recipes/quickstart/pretrain.toml",
     "recipes/smollm2-hh/base.toml",
@@ -29,6 +29,24 @@ pub static SHIPPED: [Shipped; 21] = shipped![
     "recipes/smollm2-hh/online.toml",
     "recipes/smollm2-hh/online-lora.toml",
     "recipes/smollm2-hh/dpo.toml",
+    "recipes/llama3-8b/base.toml",
+    "recipes/llama3-8b/sft.toml",
+    "recipes/llama3-8b/reward.toml",
+    "recipes/llama3-8b/pairwise.toml",
+    "recipes/llama3-8b/dpo.toml",
+    "recipes/llama3-8b/online.toml",
+    "recipes/llama3-8b/online-concise.toml",
+    "recipes/llama3-8b/online-released.toml",
+    "recipes/gemma-2b/base.toml",
+    "recipes/gemma-2b/reward.toml",
+    "recipes/gemma-2b/odin.toml",
+    "recipes/gemma-2b/pairwise.toml",
+    "recipes/gemma-2b/ssrm.toml",
+    "recipes/gemma-2-9b/base.toml",
+    "recipes/gemma-2-9b/pairwise.toml",
+    "recipes/gemma-2-9b/rrm.toml",
+    "recipes/mistral-7b/base.toml",
+    "recipes/mistral-7b/reward.toml",
     "recipes/studies/base.toml",
     "recipes/studies/bradley-terry.toml",
     "recipes/studies/odin.toml",

@@ -2,6 +2,7 @@
 
 use super::complaint::{Complaint, closest};
 use super::layers::{FREE_TABLES, Node, Place, Table, find, join};
+use super::pattern::matching;
 use super::{
     CommandJudge, Data, Eval, Lora, NewModel, Online, PairLoss, PairwiseJudge, Recipe, RemoteJudge,
     Rule, Sampling, schema,
@@ -562,7 +563,7 @@ pub(super) fn missing_files(tree: &Table, path: &str, missing: &mut Vec<MissingF
 
 fn missing_file(file: &toml::Value, key: &str, place: &Place) -> Option<MissingFile> {
     let path = file.as_str()?;
-    let there = path.starts_with(Data::EMBEDDED) || Path::new(path).is_file();
+    let there = path.starts_with(Data::EMBEDDED) || !matching(Path::new(path)).is_empty();
     (!there).then(|| MissingFile {
         key: key.to_owned(),
         path: path.to_owned(),

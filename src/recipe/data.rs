@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// Files of jsonl or parquet, one or a list, relative to the file that names them (in `--set`: to the current
-    /// folder). `quickstart:NAME` is a sample inside the binary.
+    /// folder). A `*` in a file's name takes all that match: `data/train-*.parquet`. `quickstart:NAME` is a sample inside
+    /// the binary.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<String>")]
     pub files: Vec<String>,

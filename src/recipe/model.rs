@@ -13,6 +13,10 @@ pub struct Model {
     /// Branch, tag or commit of a hub id; absent: the main branch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// A chat template (Jinja, the text itself) in place of the model's own: base models have none, and conversations
+    /// need one. Every model that the run writes carries it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<String>,
     /// The type that matrix products read. They add up in f32, weights that are trained stay f32, and so does everything
     /// between two products; weights that are not trained are kept in this type.
     pub dtype: Dtype,

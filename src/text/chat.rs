@@ -254,7 +254,8 @@ impl Chat {
     pub fn render(&self, turns: &[Message], add_generation_prompt: bool) -> Result<Rendered> {
         let template = self.template.as_ref().ok_or_else(|| {
             Error::data("the tokenizer has no chat template, and the row is a conversation").hint(
-                "use the chat version of the model, or put a template into chat_template.jinja in the model's directory",
+                "use the chat version of the model, or give a template: `model.chat_template` in a recipe, chat_template.jinja in the \
+                 model's directory",
             )
         })?;
         template.render(turns, add_generation_prompt)

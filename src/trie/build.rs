@@ -143,6 +143,26 @@ impl Trie {
         self.last.len()
     }
 
+    /// Row of the last token of each sequence that is not `pad`; its first token where all are.
+    pub fn last_but(&self, pad: u32) -> Vec<u32> {
+        let ends = self.last.iter().zip(&self.leaf);
+        let row = |(&last, &leaf): (&u32, &usize)| {
+            let (mut row, mut segment) = (last as usize, &self.segments[leaf]);
+            while self.tokens[row] == pad {
+                row = match segment.parent {
+                    _ if row > segment.rows.start => row - 1,
+                    None => break,
+                    Some(parent) => {
+                        segment = &self.segments[parent];
+                        segment.rows.end - 1
+                    }
+                };
+            }
+            row as u32
+        };
+        ends.map(row).collect()
+    }
+
     /// Scored tokens of each sequence.
     pub fn target_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.sequences()];
@@ -299,6 +319,21 @@ mod tests {
             targets,
             [(2, 4, 0), (3, 5, 0), (2, 4, 1), (3, 6, 1), (5, 7, 1)]
         );
+    }
+
+    #[test]
+    fn padding_is_passed_over_from_segment_to_segment() {
+        let both = [
+            sequence(&[1, 9], &[9, 2]),
+            sequence(&[1, 9], &[9, 9]),
+            sequence(&[9], &[9]),
+        ];
+        let trie = Trie::new(&both);
+        let last = trie.last_but(9);
+        let tokens: Vec<u32> = last.iter().map(|&row| trie.tokens[row as usize]).collect();
+        assert_eq!(tokens, [2, 1, 9], "all padding: the first token");
+        assert_eq!(trie.positions[last[2] as usize], 0);
+        assert_eq!(trie.last_but(8), trie.last);
     }
 
     #[test]

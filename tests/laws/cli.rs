@@ -9,6 +9,8 @@ mod data;
 mod dry_run;
 #[path = "cli/export.rs"]
 mod export;
+#[path = "cli/hub.rs"]
+mod hub;
 #[cfg(unix)]
 #[path = "cli/interrupted.rs"]
 mod interrupted;
@@ -34,6 +36,8 @@ mod rows;
 mod runs;
 #[path = "cli/verifier.rs"]
 mod verifier;
+#[path = "cli/template.rs"]
+mod template;
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -81,9 +85,22 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
 
 /// Runs `duel` with these arguments in a folder.
 fn duel(folder: &TempDir, arguments: &[&str]) -> Said {
-    let output = command(folder.path(), arguments)
-        .output()
-        .expect("duel starts");
+    said(&mut command(folder.path(), arguments))
+}
+
+/// The same with a hub at `endpoint` and nothing in the cache but what earlier calls in the folder left there.
+fn duel_online(folder: &TempDir, endpoint: &str, arguments: &[&str]) -> Said {
+    said(
+        command(folder.path(), arguments)
+            .env_remove("HF_HUB_OFFLINE")
+            .env_remove("HF_HUB_CACHE")
+            .env("HF_ENDPOINT", endpoint)
+            .env("HF_HOME", folder.path().join("hf")),
+    )
+}
+
+fn said(command: &mut Command) -> Said {
+    let output = command.output().expect("duel starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("duel writes UTF-8");
     Said {
         out: text(output.stdout).replace("duel.exe", "duel"),
@@ -339,6 +356,16 @@ fn devices_are_listed() {
         (&devices[0]["backend"], &devices[0]["chosen"]),
         (&json!("cpu"), &json!(true))
     );
+    let of = |backend: &str| duel(&folder(&[]), &["devices", "--json", "--backend", backend]);
+    assert!(
+        of("cpu")
+            .json()
+            .iter()
+            .all(|device| device["backend"] == "cpu")
+    );
+    let none = of("abacus");
+    assert_eq!(none.code, 2, "{}", none.out);
+    assert!(none.err.contains("abacus"), "{}", none.err);
 }
 
 #[test]

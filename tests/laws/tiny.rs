@@ -46,6 +46,7 @@ pub fn spec() -> DecoderSpec {
         final_logit_softcapping: None,
         post_norms: false,
         head: Head::LanguageModel,
+        pad_token_id: None,
     }
 }
 

@@ -61,7 +61,6 @@ pub fn measure(bench: &Bench, mut model: Model, global: &Global) -> Result<Value
         "pairs_per_second": (bench.kind != Kind::Sft).then(|| (bench.steps * bench.pairs) as f64 / total),
         "tokens_per_second": step_tokens.iter().sum::<usize>() as f64 / total,
         "trie_tokens_per_second": seen.tokens / total,
-        "compute": bench.operands(&device).name(),
         "load_in_4bit": bench.load_in_4bit,
         // The least time of a step: that many at the rate that one matrix product reaches here.
         "share_of_bound": reached / rate,

@@ -13,6 +13,8 @@ use crate::model::spec::{Activation, Architecture, DecoderSpec, Head, Rope, Rope
 
 const CAUSAL: &str = "ForCausalLM";
 const CLASSIFICATION: &str = "ForSequenceClassification";
+/// What publishers call a class of their own that scores.
+const REWARD: &str = "Reward";
 const FAMILIES: [(&str, Architecture); 6] = [
     ("Llama", Architecture::Llama),
     ("Mistral", Architecture::Mistral),
@@ -58,6 +60,7 @@ pub struct HfConfig {
     rope_parameters: Option<Map<String, Value>>,
     num_labels: Option<usize>,
     id2label: Option<Map<String, Value>>,
+    pad_token_id: Option<i64>,
     quantization_config: Option<Value>,
     #[serde(skip)]
     json: Value,
@@ -167,6 +170,7 @@ impl HfConfig {
             ),
             post_norms: gemma2,
             head,
+            pad_token_id: self.pad_token_id(head),
         })
     }
 
@@ -188,7 +192,10 @@ impl HfConfig {
                 CLASSIFICATION => Some((architecture, Head::Score)),
                 _ => None,
             })
-            .ok_or_else(|| unknown_architecture(&format!("architecture `{name}`")))
+            .ok_or_else(|| match name.contains(REWARD) {
+                true => own_reward_head(name),
+                false => unknown_architecture(&format!("architecture `{name}`")),
+            })
     }
 
     fn refuse_unsupported(&self, gemma: bool) -> Result<()> {
@@ -236,22 +243,21 @@ impl HfConfig {
         Ok(())
     }
 
-    /// transformers' default is two labels, so a reward model must say that it has one.
+    /// A reward model has one label. Where the config does not say how many there are, the weights do.
     fn one_label(&self) -> Result<()> {
-        let labels = match (&self.id2label, self.num_labels) {
-            (Some(labels), _) => labels.len(),
-            (None, Some(labels)) => labels,
-            (None, None) => 2,
-        };
-        if labels == 1 {
-            return Ok(());
+        let stated = self.id2label.as_ref().map(Map::len).or(self.num_labels);
+        match stated {
+            None | Some(1) => Ok(()),
+            Some(labels) => Err(many_labels(labels)),
         }
-        Err(Error::user(format!(
-            "the classification head has {labels} labels; a reward model has one"
-        ))
-        .hint(
-            "give a model with `\"id2label\": {\"0\": \"LABEL_0\"}` and `score.weight [1, hidden]`",
-        ))
+    }
+
+    /// The token that a score is never read at. Old configs write -1 for none; a language model pools nothing.
+    fn pad_token_id(&self, head: Head) -> Option<u32> {
+        match head {
+            Head::Score => u32::try_from(self.pad_token_id?).ok(),
+            Head::LanguageModel => None,
+        }
     }
 
     fn head_dim(&self, architecture: Architecture, hidden: usize, heads: usize) -> Result<usize> {
@@ -457,6 +463,22 @@ fn required(value: Option<usize>, field: &str) -> Result<usize> {
 fn unknown_architecture(found: &str) -> Error {
     Error::user(format!("unknown {found}"))
         .hint("duel knows Llama, Mistral, Qwen2, Qwen3, Gemma and Gemma 2, each as *ForCausalLM and *ForSequenceClassification")
+}
+
+/// A class that came with its model's own code: nothing says how it computes a score of the hidden states.
+fn own_reward_head(name: &str) -> Error {
+    Error::user(format!(
+        "architecture `{name}` computes its reward by code of its own, which duel does not have"
+    ))
+    .hint("duel reads reward models of the form *ForSequenceClassification: one label, `score.weight [1, hidden]`")
+}
+
+/// The error for a classification head of `labels` labels.
+pub(super) fn many_labels(labels: usize) -> Error {
+    Error::user(format!(
+        "the classification head has {labels} labels; a reward model has one"
+    ))
+    .hint("give a model with `\"id2label\": {\"0\": \"LABEL_0\"}` and `score.weight [1, hidden]`")
 }
 
 /// Parses a JSON file.

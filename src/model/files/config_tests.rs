@@ -284,7 +284,8 @@ fn a_reward_config_has_one_label_and_keeps_everything_else() {
 #[test]
 fn a_head_with_two_labels_is_no_reward_model() {
     let class = json!({"architectures": ["LlamaForSequenceClassification"]});
-    assert!(refused(class.clone()).contains("2 labels"));
+    let two = json!({"id2label": {"0": "a", "1": "b"}});
+    assert!(refused(with(class.clone(), two)).contains("2 labels"));
     assert!(
         refused(with(
             class.clone(),
@@ -292,8 +293,35 @@ fn a_head_with_two_labels_is_no_reward_model() {
         ))
         .contains("3 labels")
     );
-    let one = with(smollm2(), with(class, json!({"num_labels": 1})));
-    assert_eq!(resolve(one).unwrap().head, Head::Score);
+    // Where nothing is stated, the weights say it.
+    for stated in [json!({"num_labels": 1}), json!({})] {
+        let one = with(smollm2(), with(class.clone(), stated));
+        assert_eq!(resolve(one).unwrap().head, Head::Score);
+    }
+}
+
+#[test]
+fn only_a_score_is_read_past_the_padding() {
+    let pad = |class: &str, pad: Value| {
+        let changes = json!({"architectures": [class], "num_labels": 1, "pad_token_id": pad});
+        resolve(with(smollm2(), changes)).unwrap().pad_token_id
+    };
+    let reward = "LlamaForSequenceClassification";
+    assert_eq!(pad(reward, json!(7)), Some(7));
+    assert_eq!(pad(reward, json!(-1)), None, "as Llama 1's config has it");
+    assert_eq!(pad(reward, json!(null)), None);
+    assert_eq!(pad("LlamaForCausalLM", json!(7)), None);
+}
+
+#[test]
+fn a_reward_model_with_code_of_its_own_is_named_as_such() {
+    for name in ["LlamaForRewardModelWithGating", "InternLM2ForRewardModel"] {
+        let message = refused(json!({"architectures": [name]}));
+        assert!(
+            message.contains(name) && message.contains("code of its own"),
+            "{message}"
+        );
+    }
 }
 
 #[test]

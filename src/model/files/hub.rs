@@ -31,6 +31,9 @@ const WANTED: [&str; 12] = [
     "adapter_model.safetensors",
 ];
 
+/// What tells a model's shape, or an adapter's base.
+const CONFIGS: [&str; 2] = ["config.json", "adapter_config.json"];
+
 /// Finds a model: an existing directory or file is returned as it stands, `owner/name`, `owner/name@revision`
 /// or `owner/name/file.gguf` comes from the hub or its cache.
 ///
@@ -53,6 +56,20 @@ pub fn resolve_watched(
     Hub::from_environment(offline, Some(watch)).resolve(model, revision)
 }
 
+/// A folder with the `config.json` of the model `model`, or the `adapter_config.json` of an adapter, out of the cache or
+/// from the hub: a few kilobytes that tell a model's shape before its weights are fetched.
+///
+/// # Errors
+/// An unknown or gated repository, no network, a GGUF file (whose config is inside it), no permission to ask.
+pub fn config(model: &str, revision: Option<&str>) -> Result<PathBuf> {
+    let hub = Hub {
+        // Whoever only asks does not wait long.
+        retries: Some(1),
+        ..Hub::from_environment(false, None)
+    };
+    hub.config(model, revision)
+}
+
 /// Where a model in the hub's cache came from: `owner/name` (or `owner/name/file.gguf`) and its commit; `None` for
 /// any other place.
 pub fn origin(path: &Path) -> Option<(String, String)> {
@@ -71,8 +88,6 @@ struct Hub {
     endpoint: Option<String>,
     cache: Option<PathBuf>,
     offline: bool,
-    /// The caller wants no download, though the environment allows it.
-    no_download: bool,
     /// Attempts after the first failure; `None` leaves the client's own number.
     retries: Option<usize>,
     watch: Option<Watch>,
@@ -91,10 +106,8 @@ struct Id<'a> {
 impl Hub {
     fn from_environment(offline: bool, watch: Option<Watch>) -> Self {
         let switch = std::env::var("HF_HUB_OFFLINE").unwrap_or_default();
-        let offline_by_choice = is_on(&switch);
         Self {
-            offline: offline || offline_by_choice,
-            no_download: offline && !offline_by_choice,
+            offline: offline || is_on(&switch),
             watch,
             ..Self::default()
         }
@@ -122,12 +135,50 @@ impl Hub {
         }
         let found = if self.offline {
             self.fetch(&repository, &id, true)
-                .map_err(|_| self.not_cached(&id, client.cache_dir()))?
+                .map_err(|_| Self::not_cached(&id, client.cache_dir()))?
         } else {
             self.fetch_or_cached(&repository, &id, client.endpoint())?
         };
         check_complete(&found, &id)?;
         Ok(found)
+    }
+
+    fn config(&self, model: &str, revision: Option<&str>) -> Result<PathBuf> {
+        let mut id = parse(model)?;
+        if revision.is_some() {
+            id.revision = revision;
+        }
+        if id.file.is_some() {
+            let fact = format!(
+                "{}: the config is inside the file, which is not here yet",
+                id.display()
+            );
+            return Err(Error::user(fact).hint("the run itself downloads it"));
+        }
+        let client = self.client()?;
+        let blocking = hf_hub::HFClientSync::from_inner(client.clone())
+            .map_err(|error| Error::internal(format!("cannot start the hub client: {error}")))?;
+        let repository = blocking.model(id.owner, id.name);
+        let fetch = |name: &str, cached| {
+            repository
+                .download_file()
+                .filename(name)
+                .maybe_revision(id.revision.map(str::to_string))
+                .local_files_only(cached)
+                .send()
+        };
+        let cached = CONFIGS.iter().find_map(|name| fetch(name, true).ok());
+        let found = match cached {
+            Some(file) => Ok(file),
+            None if self.offline => return Err(Self::not_cached(&id, client.cache_dir())),
+            None => match fetch(CONFIGS[0], false) {
+                Err(HFError::EntryNotFound { .. }) => fetch(CONFIGS[1], false),
+                found => found,
+            },
+        };
+        let mut folder = found.map_err(|error| explain(&error, &id, client.endpoint()))?;
+        folder.pop();
+        Ok(folder)
     }
 
     /// Reads the cache's layout, `models--OWNER--NAME/snapshots/COMMIT`, backwards.
@@ -217,14 +268,13 @@ impl Hub {
         }
     }
 
-    fn not_cached(&self, id: &Id, cache: &Path) -> Error {
-        let fact = format!("{} is not in the cache {}", id.display(), cache.display());
-        match self.no_download {
-            true => Error::user(format!("{fact}, and nothing is downloaded to look at it"))
-                .hint("the run itself downloads it"),
-            false => Error::user(format!("{fact}, and duel is offline"))
-                .hint("unset HF_HUB_OFFLINE once to download it, or give a local directory"),
-        }
+    fn not_cached(id: &Id, cache: &Path) -> Error {
+        Error::user(format!(
+            "{} is not in the cache {}, and duel is offline",
+            id.display(),
+            cache.display()
+        ))
+        .hint("unset HF_HUB_OFFLINE once to download it, or give a local directory")
     }
 }
 

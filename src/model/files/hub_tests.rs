@@ -32,7 +32,6 @@ impl Server {
             endpoint: Some(self.endpoint.clone()),
             cache: Some(cache.to_owned()),
             offline: false,
-            no_download: false,
             retries: Some(0),
             watch: None,
         }
@@ -166,6 +165,55 @@ fn a_download_takes_what_a_decoder_needs_and_works_offline_afterwards() {
 }
 
 #[test]
+fn a_config_comes_alone_and_once() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start(MODEL);
+    let found = server.hub(cache.path()).config("me/tiny", None).unwrap();
+    assert_eq!(
+        std::fs::read_to_string(found.join("config.json")).unwrap(),
+        "{}"
+    );
+    let files = std::fs::read_dir(&found).unwrap().count();
+    assert_eq!(files, 1, "no weights and no tokenizer");
+    let asked = server.requests.lock().unwrap().len();
+    let offline = Hub {
+        offline: true,
+        ..server.hub(cache.path())
+    };
+    for hub in [server.hub(cache.path()), offline] {
+        assert_eq!(hub.config("me/tiny", None).unwrap(), found);
+    }
+    assert_eq!(
+        server.requests.lock().unwrap().len(),
+        asked,
+        "the cache has it"
+    );
+    // What is half here is no model yet.
+    assert!(server.hub(cache.path()).resolve("me/tiny", None).is_ok());
+}
+
+#[test]
+fn an_adapter_has_another_config_and_a_gguf_file_none() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start(&[("adapter_config.json", "{\"r\": 1}")]);
+    let hub = server.hub(cache.path());
+    let found = hub.config("me/tiny", None).unwrap();
+    assert!(found.join("adapter_config.json").exists());
+    let failure = |model: &str| hub.config(model, None).unwrap_err();
+    assert!(
+        failure("me/tiny/tiny.Q8_0.gguf")
+            .message
+            .contains("inside the file")
+    );
+    assert!(failure("me/nothing").message.contains("me/nothing"));
+    assert!(
+        failure("./nothing")
+            .message
+            .contains("no model at ./nothing")
+    );
+}
+
+#[test]
 fn a_download_tells_how_far_it_is() {
     let cache = tempfile::tempdir().unwrap();
     let server = Server::start(MODEL);
@@ -212,7 +260,6 @@ fn no_network_is_named_with_the_ways_round_it() {
         endpoint: Some(format!("http://{port}")),
         cache: Some(cache.path().to_owned()),
         offline: false,
-        no_download: false,
         retries: Some(0),
         watch: None,
     };

@@ -32,6 +32,9 @@ pub use self::element::StoreDtype;
 pub use self::parameters::parameters;
 pub use self::safetensors::NamedTensor;
 
+/// The head of a reward model, as transformers names it.
+const SCORE: &str = "score.weight";
+
 /// A model on disk: what it is, and its weights by name.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -109,6 +112,9 @@ impl Checkpoint {
         for (name, expected) in parameters(&self.spec) {
             match self.shape(&name) {
                 Some(found) if found == expected => {}
+                Some(found) if name == SCORE && found.get(1..) == expected.get(1..) => {
+                    return Err(config::many_labels(found[0]).at(self.path.display()));
+                }
                 Some(found) => {
                     return Err(safetensors::wrong_shape(
                         &self.path, &name, &expected, &found,
@@ -146,11 +152,25 @@ impl Checkpoint {
 
     fn missing(&self, name: &str) -> Error {
         let error = Error::data(format!("{}: no tensor `{name}`", self.path.display()));
-        match (name, self.spec.head) {
-            ("score.weight", Head::Score) => {
-                error.hint("config.json promises a reward model, the weights hold none: take both from one place")
-            }
-            _ => error.hint("the weights and config.json belong to different models, or a file is incomplete"),
+        if (name, self.spec.head) != (SCORE, Head::Score) {
+            return error.hint(
+                "the weights and config.json belong to different models, or a file is incomplete",
+            );
+        }
+        // PEFT before 0.3 left both copies of a head in a merged model; other trainers have names of their own.
+        let width = self.spec.hidden_size;
+        let names = self.names();
+        let head = |name: &&String| {
+            let beside = !name.starts_with("model.") && *name != "lm_head.weight";
+            beside && self.shape(name).is_some_and(|shape| shape == [1, width])
+        };
+        let trained = |name: &&String| name.contains("modules_to_save");
+        match names.iter().filter(head).max_by_key(trained) {
+            Some(found) => error.hint(format!(
+                "the weights hold `{found}` of its shape: if that is the trained head, rename it to `{SCORE}`, as \
+                 transformers has it"
+            )),
+            None => error.hint("config.json promises a reward model, the weights hold none: take both from one place"),
         }
     }
 

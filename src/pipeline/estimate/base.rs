@@ -4,31 +4,28 @@ use crate::error::{Error, Result};
 use crate::model::DecoderSpec;
 use crate::model::files::{Checkpoint, config::HfConfig, hub, peft};
 use crate::pipeline::{embedded, start};
-use crate::recipe::{ModelSource, Recipe};
+use crate::recipe::{Model, ModelSource, Recipe};
 use crate::text::{Chat, TokenizerFiles};
 use std::path::Path;
 
 /// A model by its config: no weights.
 pub(super) struct Base {
     pub spec: DecoderSpec,
-    /// None for a new model, whose tokenizer the run makes.
-    chat: Option<Chat>,
+    /// Missing for a new model, whose tokenizer the run makes, and for one that is not downloaded.
+    chat: Result<Chat>,
 }
 
 /// The model that the recipe begins with.
 pub(super) fn base(recipe: &Recipe) -> Result<Base> {
+    let template = recipe.model.chat_template.as_deref();
     match recipe.model.source() {
-        Some(ModelSource::Quickstart) => at(&embedded::model()?),
-        Some(ModelSource::Named(name)) => named(name, recipe.model.revision.as_deref()),
+        Some(ModelSource::Quickstart) => at(&embedded::model()?, template),
+        Some(ModelSource::Named(name)) => under(name, recipe.model.revision.as_deref(), template),
         Some(ModelSource::New(new)) => {
-            let files = new
-                .tokenizer
-                .as_deref()
-                .map(|folder| TokenizerFiles::read(Path::new(folder)));
-            let chat = files
-                .transpose()?
-                .map(|files| Chat::new(&files))
-                .transpose()?;
+            let chat = match &new.tokenizer {
+                Some(folder) => chat(TokenizerFiles::read(Path::new(folder))?, template),
+                None => Err(Error::user("the run makes the tokenizer itself")),
+            };
             let spec = HfConfig::from_value(start::config(new))?.resolve()?;
             Ok(Base { spec, chat })
         }
@@ -36,12 +33,42 @@ pub(super) fn base(recipe: &Recipe) -> Result<Base> {
     }
 }
 
-/// A model on this machine: nothing is downloaded for an estimate.
+/// A model on this machine, or the shape of one on the hub: no weights are downloaded for an estimate.
 pub(super) fn named(name: &str, revision: Option<&str>) -> Result<Base> {
-    at(&hub::resolve(name, revision, true)?)
+    under(name, revision, None)
 }
 
-fn at(path: &Path) -> Result<Base> {
+/// The same under the recipe's chat template, where it has one.
+fn under(name: &str, revision: Option<&str>, template: Option<&str>) -> Result<Base> {
+    match hub::resolve(name, revision, true) {
+        _ if name == Model::QUICKSTART => at(&embedded::model()?, template),
+        Ok(path) => at(&path, template),
+        Err(_) => shape(name, &hub::config(name, revision)?, template),
+    }
+}
+
+/// What the config in `folder` alone tells of the model `name`.
+fn shape(name: &str, folder: &Path, template: Option<&str>) -> Result<Base> {
+    if !folder.join("config.json").exists() {
+        return at(folder, template);
+    }
+    let spec = HfConfig::read(folder).and_then(|config| config.resolve());
+    let files = TokenizerFiles::read(folder)
+        .map_err(|_| Error::user(format!("{name} is not downloaded yet, nor its tokenizer")));
+    Ok(Base {
+        spec: spec.map_err(|error| error.at(name))?,
+        chat: files.and_then(|files| chat(files, template)),
+    })
+}
+
+fn chat(mut files: TokenizerFiles, template: Option<&str>) -> Result<Chat> {
+    if let Some(template) = template {
+        files.chat_template = Some(template.to_owned());
+    }
+    Chat::new(&files)
+}
+
+fn at(path: &Path, template: Option<&str>) -> Result<Base> {
     if path.join("adapter_config.json").exists() {
         let config = peft::read_config(path)?;
         let base = config.base_model_name_or_path.ok_or_else(|| {
@@ -50,7 +77,7 @@ fn at(path: &Path) -> Result<Base> {
                 path.display()
             ))
         })?;
-        return named(&base, config.revision.as_deref());
+        return under(&base, config.revision.as_deref(), template);
     }
     let (spec, files) = match path.is_dir() {
         true => (HfConfig::read(path)?.resolve()?, TokenizerFiles::read(path)),
@@ -63,7 +90,7 @@ fn at(path: &Path) -> Result<Base> {
             )
         }
     };
-    let chat = Some(Chat::new(&files?)?);
+    let chat = Ok(chat(files?, template)?);
     Ok(Base { spec, chat })
 }
 
@@ -71,9 +98,8 @@ impl Base {
     /// Tokenizer and chat template.
     ///
     /// # Errors
-    /// A new model has none yet.
+    /// A new model, and one that is not downloaded, have none yet.
     pub fn chat(&self) -> Result<&Chat> {
-        let chat = self.chat.as_ref();
-        chat.ok_or_else(|| Error::user("the run makes the tokenizer itself"))
+        self.chat.as_ref().map_err(Clone::clone)
     }
 }

@@ -7,7 +7,7 @@ use crate::data::Key;
 use crate::pipeline::examples;
 use crate::pipeline::pairwise::{Shown, comparisons, known};
 use crate::pipeline::verifier::solutions;
-use crate::recipe::{Overlong, Reward, VerifierKind};
+use crate::recipe::{Overlong, Reward, RewardJudge, VerifierKind};
 use crate::text::{Chat, Letters, Limits};
 
 /// The model's config cannot be read, which was noted.
@@ -23,9 +23,28 @@ impl Planner<'_> {
     ) -> Result<Option<Base>, Unread> {
         let base = name.map(|name| named(name, revision)).transpose();
         base.map_err(|error| {
-            self.unknown(&format!("{stage}: the model's config"), &error);
+            self.unread(&format!("{stage}: the model's config"), error);
             Unread
         })
+    }
+
+    /// The judge of the rounds: a reward model of its own shape where the table names one, else the run's.
+    pub(super) fn scores(
+        &mut self,
+        base: &Base,
+        judge: Option<&RewardJudge>,
+        tokens: u64,
+        rounds: f64,
+    ) {
+        let name = judge.and_then(|judge| judge.model_name_or_path.as_deref());
+        let revision = judge.and_then(|judge| judge.revision.as_deref());
+        let stage = "online.judge.reward";
+        let (spec, kept) = match self.own(stage, name, revision) {
+            Err(Unread) => return,
+            Ok(Some(own)) => (own.spec, self.kept().unpacked()),
+            Ok(None) => (base.spec.clone(), self.kept()),
+        };
+        self.scoring("round-*/scores", &scored(&spec), [tokens, 0], rounds, kept);
     }
 
     pub(super) fn reward(&mut self, base: &Base) {

@@ -7,7 +7,7 @@ use crate::pipeline::Until;
 fn reaches(until: Until, stage: &str) -> bool {
     let is = |table: &str| {
         let rest = stage.strip_prefix(table);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '/', ':', ' ']))
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '/', ':', ' ', '.']))
     };
     let online = is("online") || stage.starts_with("round-");
     let later = is("dpo") || is("eval") || online;
@@ -28,6 +28,7 @@ impl Estimate {
     pub fn until(mut self, until: Until) -> Self {
         self.stages.retain(|stage| reaches(until, &stage.stage));
         self.unknown.retain(|fact| reaches(until, fact));
+        self.unread = self.unread.filter(|(whose, _)| reaches(until, whose));
         self.peak_bytes = self.stages.iter().map(|stage| stage.peak_bytes).max();
         let seconds: Option<Vec<f64>> = self.stages.iter().map(|stage| stage.seconds).collect();
         let known = self.unknown.is_empty() && !self.stages.is_empty();

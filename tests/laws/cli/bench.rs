@@ -47,6 +47,7 @@ fn each_kind_takes_pairs_and_rows_of_its_own() {
             measured["tokens_per_second"].as_f64().unwrap() > 0.0,
             "{kind} {data}: {measured}"
         );
+        assert_eq!(measured["compute"], "f32", "{kind}");
         measured
     };
     for kind in ["dpo", "reward", "sft", "generate", "judge"] {

@@ -1,7 +1,9 @@
 //! `--dry-run`: what a run will take is said before anything is loaded, and what is not known yet is no failure.
 #![allow(clippy::unwrap_used)]
 
-use super::{PAIRS, duel, folder};
+use super::hub::{self, Hub};
+use super::{PAIRS, duel, duel_online, folder};
+use duel::model::files::{config::HfConfig, parameters};
 
 #[test]
 fn a_dry_run_names_device_memory_and_time_and_is_a_recipe() {
@@ -60,14 +62,92 @@ fn files_and_models_that_are_not_there_yet_are_named_and_are_no_failure() {
         "memory of full micro-batches: {later}"
     );
     assert!(later["seconds"].is_null(), "{later}");
+}
 
-    let cache = estimate(&["sft", "--model", "nobody/nothing", "--data", "later.jsonl"]);
-    let unknown = cache["unknown"][1].as_str().unwrap();
+#[test]
+fn a_model_of_which_nothing_is_known_fails_after_all_else_was_said() {
+    let folder = folder(&[("pairs.jsonl", PAIRS)]);
+    let asked = [
+        "dpo",
+        "--model",
+        "nobody/nothing",
+        "--data",
+        "pairs.jsonl",
+        "--dry-run",
+        "--json",
+    ];
+    let said = duel(&folder, &asked);
+    assert_eq!(said.code, 2, "{}", said.err);
+    let fact = "the model's config: nobody/nothing is not in the cache ";
     assert!(
-        unknown.starts_with("the model's config: nobody/nothing is not in the cache "),
-        "{unknown}"
+        said.err.contains(fact) && said.err.contains("hint: unset HF_HUB_OFFLINE"),
+        "{}",
+        said.err
     );
-    assert!(cache["peak_bytes"].is_null(), "{cache}");
+    let estimate = said.json().remove(0)["estimate"].take();
+    assert!(estimate["peak_bytes"].is_null(), "{estimate}");
+    assert!(
+        estimate["unknown"][0].as_str().unwrap().starts_with(fact),
+        "{estimate}"
+    );
+
+    // A hub that knows no such model, and one that does not answer.
+    let hub = Hub::start();
+    let said = duel_online(&folder, &hub.endpoint, &asked);
+    assert_eq!(said.code, 2, "{}", said.err);
+    assert!(said.err.contains("nobody/nothing"), "{}", said.err);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let said = duel_online(&folder, &format!("http://{nobody}"), &asked);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.err.contains("cannot reach http://"), "{}", said.err);
+    let said = duel_online(
+        &folder,
+        &hub.endpoint,
+        &[
+            "plan",
+            "smollm2-hh/reward",
+            "--set",
+            "model.model_name_or_path=no/model",
+        ],
+    );
+    assert_eq!(said.code, 2, "{}", said.err);
+    assert!(
+        said.err.contains("nothing can be planned") && said.err.contains("no/model"),
+        "{}",
+        said.err
+    );
+}
+
+/// The counts that the publishers state: the configs under tests/golden/hub are of these models.
+#[test]
+fn the_configs_of_the_hub_have_the_parameters_of_their_models() {
+    let count = |owner: &str, name: &str| -> usize {
+        let json =
+            serde_json::from_str(&std::fs::read_to_string(hub::config(owner, name)).unwrap());
+        let spec = HfConfig::from_value(json.unwrap())
+            .unwrap()
+            .resolve()
+            .unwrap();
+        let sizes = parameters(&spec).into_iter();
+        sizes
+            .map(|(_, shape)| shape.iter().product::<usize>())
+            .sum()
+    };
+    assert_eq!(count("meta-llama", "Meta-Llama-3-8B"), 8_030_261_248);
+    assert_eq!(
+        count("meta-llama", "Meta-Llama-3-8B-Instruct"),
+        8_030_261_248
+    );
+    assert_eq!(count("google", "gemma-2b-it"), 2_506_172_416);
+    assert_eq!(count("google", "gemma-2-9b-it"), 9_241_705_984);
+    assert_eq!(
+        count("mistralai", "Mistral-7B-Instruct-v0.2"),
+        7_241_732_096
+    );
+    assert_eq!(count("HuggingFaceTB", "SmolLM2-135M-Instruct"), 134_515_008);
 }
 
 #[test]
@@ -97,20 +177,80 @@ fn every_stage_of_the_shipped_quickstart_is_estimated() {
 }
 
 #[test]
-fn every_shipped_recipe_dry_runs() {
+fn every_shipped_recipe_dry_runs_on_the_configs_of_its_models_alone() {
     let folder = folder(&[]);
+    let hub = Hub::start();
     let listed = duel(&folder, &["recipe", "list", "--json"]).json();
-    assert!(listed.len() > 6, "{listed:?}");
+    assert!(listed.len() > 20, "{listed:?}");
     for recipe in listed {
         let name = recipe["name"].as_str().unwrap();
-        let said = duel(&folder, &["run", name, "--dry-run", "--json"]);
+        let said = duel_online(
+            &folder,
+            &hub.endpoint,
+            &["run", name, "--dry-run", "--json"],
+        );
         assert_eq!(said.code, 0, "{name}: {}", said.err);
         let dry = said.json().remove(0);
-        assert!(dry["recipe"]["model"].is_object(), "{name}: {dry}");
-        // Without the hub's files the shapes are unknown, and that is said.
         let estimate = &dry["estimate"];
-        let known = estimate["peak_bytes"].is_u64();
-        let told = estimate["unknown"] != serde_json::json!([]);
-        assert!(known || told, "{name}: {estimate}");
+        assert!(estimate["peak_bytes"].is_u64(), "{name}: {estimate}");
+        // Rows that are not here, and the tokenizer that would count them: nothing else.
+        for unknown in estimate["unknown"].as_array().unwrap() {
+            let unknown = unknown.as_str().unwrap();
+            let of_rows = ["no such file: ", ": the rows: ", ": the prompts' lengths: "];
+            assert!(
+                of_rows.iter().any(|kind| unknown.contains(kind)),
+                "{name}: {unknown}"
+            );
+        }
+        let known = estimate["unknown"] == serde_json::json!([]);
+        assert_eq!(
+            estimate["seconds"].is_f64(),
+            known,
+            "{name}: no time without rows: {estimate}"
+        );
     }
+    let mut asked = hub.asked();
+    assert!(
+        asked.iter().all(|target| target.ends_with("/config.json")),
+        "{asked:?}"
+    );
+    // By HEAD and GET, and no more once it is in the cache.
+    asked.sort();
+    assert!(
+        asked.chunk_by(|a, b| a == b).all(|same| same.len() <= 2),
+        "{asked:?}"
+    );
+}
+
+/// The tokenizer comes with the weights: until then even rows that are here have no length.
+#[test]
+fn a_model_on_the_hub_is_planned_by_its_config() {
+    let folder = folder(&[("pairs.jsonl", PAIRS)]);
+    let hub = Hub::start();
+    let plan = |set: &[&str]| {
+        let set = set.iter().flat_map(|set| ["--set", set]);
+        let asked: Vec<&str> = ["plan", "llama3-8b/reward", "--json"]
+            .into_iter()
+            .chain(set)
+            .collect();
+        let said = duel_online(&folder, &hub.endpoint, &asked);
+        assert_eq!(said.code, 0, "{}", said.err);
+        let estimate = said.json().remove(0)["estimate"].take();
+        let unknown = estimate["unknown"][0].as_str().unwrap().to_owned();
+        // While it trains: a processor takes more to read the weights first.
+        let bytes = estimate["stages"][0]["training"]["peak"].as_u64().unwrap();
+        (bytes as f64 / f64::from(1 << 30), unknown)
+    };
+    let rows = "reward.data.files=pairs.jsonl";
+    let (packed, unknown) = plan(&[rows, "model.dtype=bf16"]);
+    let fact = "reward: the rows: meta-llama/Meta-Llama-3-8B-Instruct is not downloaded yet";
+    assert!(unknown.starts_with(fact), "{unknown}");
+    let (half, _) = plan(&[rows, "model.load_in_4bit=false", "model.dtype=bf16"]);
+    let (whole, _) = plan(&[rows, "model.load_in_4bit=false", "reward.lora=false"]);
+    assert!((5.0..16.0).contains(&packed), "{packed} GiB");
+    assert!(half > packed + 8.0, "{half} GiB");
+    assert!(
+        whole > 100.0,
+        "four numbers of four bytes a weight: {whole} GiB"
+    );
 }
