@@ -8,6 +8,7 @@ mod load;
 mod parquet;
 pub mod preference;
 pub mod prompts;
+pub mod ratings;
 pub mod report;
 pub mod rows;
 pub mod rrm;
@@ -21,8 +22,9 @@ pub use key::Key;
 pub use load::refuse_data_set;
 pub use preference::{has_pairs, load_preferences};
 pub use prompts::load_prompts;
+pub use ratings::{Ratings, load_ratings};
 pub use report::{EMPTY_LINE, LoadOptions, Report};
-pub use rows::{Noted, Origin, Preference, PromptRow, Sft, Unit};
+pub use rows::{Noted, Origin, Preference, PromptRow, Rating, Sft, Unit};
 pub use sft::load_sft;
 pub use split::{HasPrompt, split};
 

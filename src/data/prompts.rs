@@ -84,7 +84,7 @@ fn noted(fields: &Fields, count: usize) -> Result<Noted> {
     })
 }
 
-fn prompt(fields: &Fields) -> Result<Prompt> {
+pub(super) fn prompt(fields: &Fields) -> Result<Prompt> {
     if let Some(ids) = fields.prompt_ids()? {
         return Ok(Prompt::Ids(ids));
     }

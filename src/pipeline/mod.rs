@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod examples;
 pub mod explore;
 pub mod judges;
+pub mod multi_objective;
 pub mod online;
 pub mod pairs;
 pub mod pairwise;
@@ -58,6 +59,8 @@ pub enum Until {
     Sft,
     /// `[sft]` and `[reward]`.
     Reward,
+    /// `[sft]`, `[reward]` and `[multi_objective]`.
+    MultiObjective,
     /// `[sft]` and `[pairwise]`.
     Pairwise,
     /// `[sft]` and `[dpo]`, then `[eval]`; `[reward]` where its models are done or nobody else judges.
@@ -116,7 +119,7 @@ pub fn run(
     })
 }
 
-/// SFT, reward models, a pairwise model, offline DPO, the online loop, evaluation: those that the recipe has.
+/// SFT, reward models, a multi-objective model over them, a pairwise model, offline DPO, the online loop, evaluation: those that the recipe has.
 fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> {
     let begin = start::start(cx)?;
     let tuned = sft::sft(cx, &begin)?;
@@ -131,6 +134,15 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
     if until == Until::Reward {
         return Ok((rewards.into_iter().next().unwrap_or(tuned), None));
     }
+    let over = rewards.first().unwrap_or(&tuned);
+    let objectives = match until {
+        Until::Pairwise => None,
+        Until::Dpo if !multi_objective::wanted_by_eval(cx) => None,
+        _ => multi_objective::multi_objective(cx, over)?,
+    };
+    if until == Until::MultiObjective {
+        return Ok((objectives.unwrap_or(tuned), None));
+    }
     let pairwise = match until {
         Until::Dpo if !pairwise::wanted_by_eval(cx) => None,
         _ => pairwise::pairwise(cx, &tuned)?,
@@ -138,7 +150,11 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
     if until == Until::Pairwise {
         return Ok((pairwise.unwrap_or(tuned), None));
     }
-    let own = Own { rewards, pairwise };
+    let own = Own {
+        rewards,
+        objectives,
+        pairwise,
+    };
     let preferred = match until {
         Until::Online => tuned.clone(),
         _ => preference::dpo(cx, &tuned)?,

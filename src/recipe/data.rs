@@ -43,7 +43,7 @@ impl Data {
     pub const EMBEDDED: &'static str = "quickstart:";
 
     /// The names that `columns` may rename: all that duel reads.
-    pub const COLUMNS: [&'static str; 32] = [
+    pub const COLUMNS: [&'static str; 33] = [
         "id",
         "prompt_id",
         "prompt",
@@ -64,6 +64,7 @@ impl Data {
         "content",
         "from",
         "value",
+        "response",
         "responses",
         "finish",
         "tokens",

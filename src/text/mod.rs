@@ -9,6 +9,7 @@ pub mod fit;
 mod generation;
 mod plain;
 mod python;
+mod question;
 pub mod template;
 pub mod tokenizer;
 pub mod train;

@@ -18,6 +18,8 @@ mod judges;
 mod killed;
 #[path = "cli/lines.rs"]
 mod lines;
+#[path = "cli/multi_objective.rs"]
+mod multi_objective;
 #[path = "cli/narrow.rs"]
 mod narrow;
 #[path = "cli/newcomer.rs"]

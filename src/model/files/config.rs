@@ -13,6 +13,7 @@ use crate::model::spec::{Activation, Architecture, DecoderSpec, Head, Rope, Rope
 
 const CAUSAL: &str = "ForCausalLM";
 const CLASSIFICATION: &str = "ForSequenceClassification";
+const GATING: &str = "ForRewardModelWithGating";
 const FAMILIES: [(&str, Architecture); 6] = [
     ("Llama", Architecture::Llama),
     ("Mistral", Architecture::Mistral),
@@ -186,6 +187,7 @@ impl HfConfig {
             .find_map(|&(family, architecture)| match name.strip_prefix(family)? {
                 CAUSAL => Some((architecture, Head::LanguageModel)),
                 CLASSIFICATION => Some((architecture, Head::Score)),
+                GATING => Some((architecture, Head::Gated)),
                 _ => None,
             })
             .ok_or_else(|| unknown_architecture(&format!("architecture `{name}`")))
@@ -456,7 +458,7 @@ fn required(value: Option<usize>, field: &str) -> Result<usize> {
 
 fn unknown_architecture(found: &str) -> Error {
     Error::user(format!("unknown {found}"))
-        .hint("duel knows Llama, Mistral, Qwen2, Qwen3, Gemma and Gemma 2, each as *ForCausalLM and *ForSequenceClassification")
+        .hint("duel knows Llama, Mistral, Qwen2, Qwen3, Gemma and Gemma 2, each as *ForCausalLM, *ForSequenceClassification and *ForRewardModelWithGating")
 }
 
 /// Parses a JSON file.
@@ -479,6 +481,18 @@ pub fn read_json(path: &Path) -> Result<Value> {
 /// # Errors
 /// An architecture that duel does not know.
 pub fn for_reward(config: &Value, pad_token_id: u32) -> Result<Value> {
+    for_class(config, CLASSIFICATION, pad_token_id)
+}
+
+/// The same of a multi-objective reward model, `*ForRewardModelWithGating`, whose class is ArmoRM's own.
+///
+/// # Errors
+/// An architecture that duel does not know.
+pub fn for_gating(config: &Value, pad_token_id: u32) -> Result<Value> {
+    for_class(config, GATING, pad_token_id)
+}
+
+fn for_class(config: &Value, class: &str, pad_token_id: u32) -> Result<Value> {
     let (architecture, _) = HfConfig::from_value(config.clone())?.architecture()?;
     let family = FAMILIES
         .iter()
@@ -489,10 +503,7 @@ pub fn for_reward(config: &Value, pad_token_id: u32) -> Result<Value> {
         Error::data("config.json is not an object").hint("take it from the original model")
     })?;
     fields.shift_remove("num_labels");
-    fields.insert(
-        "architectures".into(),
-        json!([format!("{family}{CLASSIFICATION}")]),
-    );
+    fields.insert("architectures".into(), json!([format!("{family}{class}")]));
     fields.insert("id2label".into(), json!({"0": "LABEL_0"}));
     fields.insert("label2id".into(), json!({"LABEL_0": 0}));
     fields.insert("pad_token_id".into(), json!(pad_token_id));

@@ -10,12 +10,14 @@ fn reaches(until: Until, stage: &str) -> bool {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '/', ':', ' ']))
     };
     let online = is("online") || stage.starts_with("round-");
+    let objectives = is("multi-objective");
     let later = is("dpo") || is("eval") || online;
     match until {
-        Until::Sft => !(later || is("reward") || is("pairwise")),
-        Until::Reward => !(later || is("pairwise")),
-        Until::Pairwise => !(later || is("reward")),
-        Until::Dpo => !(is("reward") || is("pairwise") || online),
+        Until::Sft => !(later || is("reward") || objectives || is("pairwise")),
+        Until::Reward => !(later || objectives || is("pairwise")),
+        Until::MultiObjective => !(later || is("pairwise")),
+        Until::Pairwise => !(later || is("reward") || objectives),
+        Until::Dpo => !(is("reward") || objectives || is("pairwise") || online),
         Until::Online => !is("dpo"),
         Until::End => true,
     }
