@@ -5,6 +5,8 @@
 
 #[path = "laws/architectures.rs"]
 mod architectures;
+#[path = "laws/armorm.rs"]
+mod armorm;
 #[path = "laws/cli.rs"]
 mod cli;
 #[path = "laws/devices.rs"]

@@ -9,7 +9,6 @@ use crate::eval::best_of::Picked;
 use crate::eval::{Attempts, BestOf};
 use crate::judge::{Opinion, RewardJudge, Rule, Verifier};
 use crate::pipeline::examples;
-use crate::pipeline::verifier::scored;
 use crate::recipe::{Aggregate, Overlong};
 use crate::text::Prompt;
 use crate::trie::Sequence;
@@ -208,8 +207,8 @@ impl BestOfN {
         for (at, (problem, attempts)) in problems.iter().zip(attempts).enumerate() {
             scores.push(vec![None; attempts.texts.len()]);
             for (i, text) in attempts.texts.iter().enumerate() {
-                let sequence = scored(&problem.prompt, text, &model.chat, &limits);
-                if let Some(sequence) = sequence.map_err(|e| e.at(&problem.origin))? {
+                let sequence = judge.sequence(&problem.prompt, text, &limits);
+                if let Ok(sequence) = sequence.map_err(|e| e.at(&problem.origin))? {
                     fitting.push((&problem.id, vec![sequence]));
                     places.push((at, i));
                 }

@@ -1,5 +1,6 @@
 //! `duel judge`: a judge's rewards, one line a row.
 
+use super::explain::explain;
 use super::faults::Faults;
 use super::reading::{Reading, file};
 use super::steps::separator;
@@ -28,9 +29,13 @@ use std::path::PathBuf;
 /// Example: duel judge --model runs/my-reward/reward/checkpoint --data responses.jsonl --json
 #[derive(Debug, Args)]
 pub struct Judge {
-    /// A reward model: `*ForSequenceClassification` with one label
+    /// A reward model: `*ForSequenceClassification` with one label, or a multi-objective one
     #[arg(long)]
     model: Option<String>,
+    /// Print what the scores of a multi-objective model are made of: each attribute's reward, before and after the debiasing, its
+    /// weight in the gate, and its coefficient
+    #[arg(long, requires = "model", conflicts_with = "out")]
+    explain: bool,
     /// A pairwise preference model instead: a chat model that answers which of two responses is the better
     #[arg(long, value_name = "MODEL", conflicts_with = "model")]
     pairwise: Option<String>,
@@ -117,6 +122,9 @@ impl Judge {
                 let mut judge =
                     RewardJudge::new(&model, self.max_length, self.max_tokens_per_batch)?;
                 let rows = self.fitting(rows, &model, &mut faults)?;
+                if self.explain {
+                    return explain(&model, &judge, &rows, faults, global);
+                }
                 self.judge(&mut judge, &rows, faults)
             }
             (None, None) => Err(Error::user("no judge was named")

@@ -9,6 +9,7 @@ mod data;
 mod devices;
 mod dry_run;
 mod eval;
+mod explain;
 mod export;
 mod faults;
 mod generate;
@@ -77,6 +78,11 @@ enum Command {
     ///
     /// Example: duel reward --model runs/my-sft/sft/checkpoint --data pairs.jsonl --name my-reward
     Reward(run::Run),
+    /// Fit a multi-objective reward model: the recipe's [multi_objective], after its [sft] and [reward]
+    ///
+    /// Example: duel multi-objective --model runs/my-reward/reward/checkpoint --data pairs.jsonl --set
+    /// multi_objective.ratings.files=ratings.jsonl --name my-objectives
+    MultiObjective(run::Run),
     /// Train a pairwise preference model: the recipe's [pairwise], after its [sft]
     ///
     /// Example: duel pairwise --model runs/my-sft/sft/checkpoint --data pairs.jsonl --name my-judge
@@ -118,6 +124,7 @@ impl Command {
             Self::Run(command) => command.run(global, Until::End),
             Self::Sft(command) => command.run(global, Until::Sft),
             Self::Reward(command) => command.run(global, Until::Reward),
+            Self::MultiObjective(command) => command.run(global, Until::MultiObjective),
             Self::Pairwise(command) => command.run(global, Until::Pairwise),
             Self::Verifier(command) => command.run(global, Until::Verifier),
             Self::Dpo(command) => command.run(global, Until::Dpo),
@@ -143,7 +150,8 @@ impl Command {
     /// Whether the same command goes on where it was stopped. The others keep nothing of what they computed.
     fn continues(&self) -> bool {
         use Command::{
-            Dpo, Generate, Online, Pairwise, Quickstart, Reward, Run, Sft, Steps, Verifier,
+            Dpo, Generate, MultiObjective, Online, Pairwise, Quickstart, Reward, Run, Sft, Steps,
+            Verifier,
         };
         matches!(
             self,
@@ -151,6 +159,7 @@ impl Command {
                 | Run(_)
                 | Sft(_)
                 | Reward(_)
+                | MultiObjective(_)
                 | Pairwise(_)
                 | Verifier(_)
                 | Dpo(_)
@@ -167,6 +176,7 @@ impl Command {
             | Self::Run(_)
             | Self::Sft(_)
             | Self::Reward(_)
+            | Self::MultiObjective(_)
             | Self::Pairwise(_)
             | Self::Verifier(_)
             | Self::Dpo(_)

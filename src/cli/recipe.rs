@@ -149,6 +149,7 @@ pub(super) fn stages(recipe: &Parsed) -> Vec<&'static str> {
     [
         ("sft", recipe.sft.is_some()),
         ("reward", recipe.reward.is_some()),
+        ("multi_objective", recipe.multi_objective.is_some()),
         ("pairwise", recipe.pairwise.is_some()),
         ("verifier", recipe.verifier.is_some()),
         ("dpo", recipe.dpo.is_some()),

@@ -1,4 +1,4 @@
-//! `duel run`, `sft`, `reward`, `pairwise`, `verifier`, `dpo`, `online`: a recipe, or a part of it.
+//! `duel run`, `sft`, `reward`, `multi-objective`, `pairwise`, `verifier`, `dpo`, `online`: a recipe, or a part of it.
 
 use super::reading::Reading;
 use super::recipe::stages;
@@ -57,6 +57,7 @@ impl Run {
         let data = match until {
             Until::Sft => Some("sft.data.files"),
             Until::Reward => Some("reward.data.files"),
+            Until::MultiObjective => Some("multi_objective.data.files"),
             Until::Pairwise => Some("pairwise.data.files"),
             Until::Verifier => Some("verifier.data.files"),
             Until::Dpo => Some("dpo.data.files"),
@@ -157,6 +158,7 @@ fn table(until: Until) -> Option<&'static str> {
     match until {
         Until::Sft => Some("sft"),
         Until::Reward => Some("reward"),
+        Until::MultiObjective => Some("multi_objective"),
         Until::Pairwise => Some("pairwise"),
         Until::Verifier => Some("verifier"),
         Until::Dpo => Some("dpo"),

@@ -199,7 +199,7 @@ fn show(path: &Path, global: &Global) -> Result<()> {
 /// What the reward models' evaluations found on held-out pairs, beside the two baselines.
 fn accuracies(layout: &Layout) -> Result<Vec<Vec<String>>> {
     let mut lines = Vec::new();
-    for name in ["reward", "reward-second", "pairwise"] {
+    for name in ["reward", "reward-second", "multi-objective", "pairwise"] {
         let path = layout.accuracy(name);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,

@@ -140,8 +140,15 @@ fn refuse_run(folder: &Path) -> Result<()> {
         .into_iter()
         .rev()
         .map(|round| round.checkpoint());
-    let stages = ["dpo", "sft", "reward", "pairwise", "verifier"]
-        .map(|stage| folder.join(stage).join("checkpoint"));
+    let stages = [
+        "dpo",
+        "sft",
+        "multi-objective",
+        "reward",
+        "pairwise",
+        "verifier",
+    ]
+    .map(|stage| folder.join(stage).join("checkpoint"));
     let model = rounds
         .chain(stages)
         .find(|model| model.join("config.json").exists());

@@ -101,7 +101,7 @@ fn training(run: &Path) -> Result<Vec<(String, Map<String, Value>)>> {
 /// The reward models' accuracy on held-out pairs, with intervals and baselines, where the run measured it.
 fn accuracies(run: &Path) -> Result<Map<String, Value>> {
     let mut found = Map::new();
-    for name in ["reward", "reward-second", "pairwise"] {
+    for name in ["reward", "reward-second", "multi-objective", "pairwise"] {
         let report = accuracy_of(run, name)?;
         found.extend(report.map(|report| (name.to_owned(), report)));
     }

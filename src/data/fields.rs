@@ -52,6 +52,20 @@ impl<'a> Fields<'a> {
         self.get(name).is_some()
     }
 
+    /// The columns that hold a number or null and have no meaning of their own, by the file's names, each with whether it is a
+    /// number.
+    pub(super) fn unknown_numbers(&self) -> impl Iterator<Item = (&'a str, bool)> {
+        let renamed: Vec<&String> = self.columns.values().collect();
+        let own = move |name: &str| {
+            Data::COLUMNS.contains(&name) || renamed.iter().any(|column| *column == name)
+        };
+        let columns = self.row.iter();
+        let columns = columns.filter(|(_, value)| value.is_number() || value.is_null());
+        columns
+            .map(|(name, value)| (name.as_str(), value.is_number()))
+            .filter(move |(name, _)| !own(name))
+    }
+
     /// A name for the row: its id, as text or number.
     pub(super) fn id(&self) -> Option<String> {
         let id = self.get("id").or_else(|| self.get("prompt_id"))?;

@@ -87,6 +87,21 @@ pub struct Noted {
     pub rewards: Vec<f32>,
 }
 
+/// A response that was rated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rating {
+    /// Stable name of the row: its own `id` field, or its number in the file.
+    pub id: String,
+    /// What the response answers.
+    pub prompt: Prompt,
+    /// The response.
+    pub answer: Answer,
+    /// One number for each attribute; NaN where nobody rated it.
+    pub ratings: Vec<f32>,
+    /// Where the row stood.
+    pub origin: Origin,
+}
+
 /// A conversation to imitate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sft {

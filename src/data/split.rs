@@ -3,7 +3,7 @@
 //! A row goes where the hash of its prompt says. So a prompt with several pairs never sits in both parts, the split does not
 //! change when rows are added or reordered, and every stage of a run can draw the same line.
 
-use super::rows::{Preference, PromptRow, Sft};
+use super::rows::{Preference, PromptRow, Rating, Sft};
 use crate::text::{Message, Prompt, SftText};
 
 /// A row that can be split by its prompt.
@@ -49,6 +49,12 @@ impl HasPrompt for Preference {
 }
 
 impl HasPrompt for PromptRow {
+    fn hash_prompt(&self, hasher: &mut blake3::Hasher) {
+        self.prompt.hash_prompt(hasher);
+    }
+}
+
+impl HasPrompt for Rating {
     fn hash_prompt(&self, hasher: &mut blake3::Hasher) {
         self.prompt.hash_prompt(hasher);
     }

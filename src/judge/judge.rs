@@ -1,10 +1,11 @@
 //! Whoever ranks responses: one trait, a reward model or a rule behind it.
 
+use super::asked::asked;
 use super::rules::Rule;
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Gated, Model, Opinions};
 use crate::run::interrupt;
-use crate::text::{Limits, Prompt};
+use crate::text::{Encoded, Fit, Limits, Prompt};
 use crate::trie::{Sequence, Trie, pack};
 
 /// A prompt with responses to rank.
@@ -48,12 +49,12 @@ impl<'a> RewardJudge<'a> {
     /// # Errors
     /// A model without one.
     pub fn new(model: &'a Model, max_length: usize, max_tokens_per_batch: usize) -> Result<Self> {
-        if model.decoder.score.is_none() {
+        if !model.is_reward_model() {
             return Err(Error::user(format!(
                 "{} is no reward model: it has no score head",
                 model.path.display()
             ))
-            .hint("train one with `duel reward`, or give a `*ForSequenceClassification` model with one label"));
+            .hint("train one with `duel reward`, or give a `*ForSequenceClassification` model with one label, or a multi-objective one"));
         }
         let longest = model.decoder.spec.max_position_embeddings;
         Ok(Self {
@@ -83,10 +84,7 @@ impl<'a> RewardJudge<'a> {
             let flat: Vec<Sequence> = batch.iter().flat_map(|(_, row)| *row).cloned().collect();
             let mut rewards = Vec::new();
             if !flat.is_empty() {
-                let data = self.model.decoder.rewards(&Trie::new(&flat)).into_data();
-                rewards = data
-                    .try_into_vec::<f32>()
-                    .map_err(|e| Error::internal(format!("{e:?}")))?;
+                rewards = self.model.scores(&Trie::new(&flat));
             }
             let mut rest = rewards.into_iter();
             for (at, (id, row)) in run.clone().zip(batch) {
@@ -110,6 +108,43 @@ impl<'a> RewardJudge<'a> {
         Ok(())
     }
 
+    /// What a multi-objective head says of a group's responses, part by part.
+    ///
+    /// # Errors
+    /// A response that does not fit, or a score that is not finite.
+    pub fn opinions(&self, gated: &Gated, group: &Group) -> Result<Opinions> {
+        let sequences = self.sequences(group)?;
+        if sequences.is_empty() {
+            return Ok(Opinions::default());
+        }
+        let said = gated.opinions(self.model.decoder.embeddings(&Trie::new(&sequences)));
+        match said.scores.iter().all(|score| score.is_finite()) {
+            true => Ok(said),
+            false => Err(
+                Error::data(format!("row {}: a score is not finite", group.id))
+                    .hint("look at the reward model: its training may have diverged"),
+            ),
+        }
+    }
+
+    /// A prompt with a response as the model reads it, or why it does not fit.
+    ///
+    /// # Errors
+    /// What the template cannot render.
+    pub fn sequence(
+        &self,
+        prompt: &Prompt,
+        response: &str,
+        limits: &Limits,
+    ) -> Result<std::result::Result<Sequence, &'static str>> {
+        let chat = &self.model.chat;
+        let row = chat.response(prompt, response, true)?;
+        match self.model.gated {
+            Some(_) => asked(chat, prompt, row, limits),
+            None => Ok(pooled(row, limits)),
+        }
+    }
+
     /// The responses as whole turns: a reward model has only seen text that ends properly, so a response
     /// that was cut is judged as if it ended where it stops.
     fn sequences(&self, group: &Group) -> Result<Vec<Sequence>> {
@@ -119,19 +154,23 @@ impl<'a> RewardJudge<'a> {
         };
         let mut sequences = Vec::with_capacity(group.responses.len());
         for response in &group.responses {
-            let mut row = self
-                .model
-                .chat
-                .response(&group.prompt, response, true)
+            let fitted = self
+                .sequence(&group.prompt, response, &limits)
                 .map_err(|e| e.at(format!("row {}", group.id)))?;
-            if let crate::text::Fit::Dropped(why) = limits.response(&mut row) {
-                return Err(Error::data(format!("row {}: {why}", group.id))
-                    .hint(format!("raise max_length ({})", self.max_length)));
-            }
-            let tokens = [row.prompt, row.answer].concat();
-            sequences.push(Sequence::unscored(tokens));
+            sequences.push(fitted.map_err(|why| {
+                Error::data(format!("row {}: {why}", group.id))
+                    .hint(format!("raise max_length ({})", self.max_length))
+            })?);
         }
         Ok(sequences)
+    }
+}
+
+/// A prompt with a response under the limits, or why it does not fit.
+fn pooled(mut row: Encoded, limits: &Limits) -> std::result::Result<Sequence, &'static str> {
+    match limits.response(&mut row) {
+        Fit::Dropped(why) => Err(why),
+        _ => Ok(Sequence::unscored([row.prompt, row.answer].concat())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Whatever ranks responses, and the pairs made of it.
 
+mod asked;
 pub mod audit;
 mod command;
 #[allow(clippy::module_inception)]
@@ -14,6 +15,7 @@ mod verifiable;
 mod verifier;
 mod versus;
 
+pub use asked::{asked, question};
 pub use audit::Audit;
 pub use command::CommandJudge;
 pub use judge::{Group, Judge, RewardJudge, RuleJudge};

@@ -237,7 +237,7 @@ impl Decoder {
             Head::Score => Some(Linear::new(Weight::Whole(
                 builder.matrix("score.weight", [1, hidden])?,
             ))),
-            Head::LanguageModel => None,
+            Head::LanguageModel | Head::Gated => None,
         };
         Ok(Self {
             model,
@@ -254,6 +254,14 @@ impl Decoder {
         let data = TensorData::new(values, [1, spec.hidden_size]);
         let weight = Param::from_tensor(Tensor::from_data(data, device)).set_require_grad(false);
         self.score = Some(Linear::new(Weight::Whole(weight)));
+        self.lm_head = None;
+        self.spec = Arc::new(spec);
+        self
+    }
+
+    /// The decoder under no head of its own.
+    pub fn without_head(mut self, spec: DecoderSpec) -> Self {
+        self.score = None;
         self.lm_head = None;
         self.spec = Arc::new(spec);
         self

@@ -384,7 +384,7 @@ impl Decoder {
     }
 
     /// `ids` with zeros behind them, as many as the device wants.
-    fn rounded_up(&self, mut ids: Vec<u32>) -> Vec<u32> {
+    pub(super) fn rounded_up(&self, mut ids: Vec<u32>) -> Vec<u32> {
         ids.resize(rounded_up(ids.len(), self.row_multiple()), 0);
         ids
     }

@@ -7,12 +7,14 @@ use super::files::peft::{self, Adapter, AdapterConfig};
 use super::files::{
     Checkpoint, NamedTensor, StoreDtype, for_reward, write_generation_config, write_model,
 };
+use super::gated::Gated;
 use super::init::Random;
 use super::params::is_adapter;
 use super::spec::{DecoderSpec, Head};
 use crate::data::Key;
 use crate::error::{Error, Result};
 use crate::text::{Chat, TokenizerFiles};
+use crate::trie::Trie;
 use burn::tensor::{DType, Device};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,8 @@ use std::path::{Path, PathBuf};
 pub struct Model {
     /// The weights, untracked.
     pub decoder: Decoder,
+    /// The head of a multi-objective reward model.
+    pub gated: Option<Gated>,
     /// Tokenizer and chat template.
     pub chat: Chat,
     /// `config.json`, verbatim.
@@ -71,7 +75,7 @@ fn refuse_foreign(adapter: &Adapter, decoder: &Decoder) -> Result<()> {
 fn refuse_reward(head: Head, name: &str) -> Result<()> {
     match head {
         Head::LanguageModel => Ok(()),
-        Head::Score => Err(Error::user(format!(
+        Head::Score | Head::Gated => Err(Error::user(format!(
             "{name} is a reward model: it scores, it does not write"
         ))
         .hint("use the model it was trained from; `duel judge` scores responses")),
@@ -162,6 +166,7 @@ impl Model {
         let decoder = Decoder::build_kept(spec, &mut FromFiles(&checkpoint), device, kept)?;
         Ok(Self {
             decoder,
+            gated: Gated::open(&checkpoint, device)?,
             chat,
             config: checkpoint.config.clone(),
             tokenizer,
@@ -258,7 +263,44 @@ impl Model {
             spec.pad_token_id = Some(pad);
         }
         self.decoder = self.decoder.with_score(spec, values, device);
+        self.gated = None;
         Ok(self)
+    }
+
+    /// The model under a multi-objective head instead of the one it has.
+    ///
+    /// # Errors
+    /// A config that cannot become such a model's.
+    pub fn with_gated_head(mut self, gated: Gated) -> Result<Self> {
+        let spec = DecoderSpec {
+            head: Head::Gated,
+            ..(*self.decoder.spec).clone()
+        };
+        self.config = gated.config(&self.config, self.reward_pad())?;
+        self.decoder = self.decoder.without_head(spec);
+        self.gated = Some(gated);
+        Ok(self)
+    }
+
+    /// One score a sequence, `[sequences]`, by whichever head scores. Under a gate each sequence marks where its question ends.
+    ///
+    /// # Panics
+    /// If no head scores.
+    pub fn scores(&self, trie: &Trie) -> Vec<f32> {
+        match &self.gated {
+            Some(gated) => gated.opinions(self.decoder.embeddings(trie)).scores,
+            None => self
+                .decoder
+                .rewards(trie)
+                .into_data()
+                .iter::<f32>()
+                .collect(),
+        }
+    }
+
+    /// Whether it scores responses.
+    pub fn is_reward_model(&self) -> bool {
+        self.decoder.score.is_some() || self.gated.is_some()
     }
 
     /// A pad token for the classifier's config that never ends a sequence: transformers looks for the last
@@ -291,7 +333,7 @@ impl Model {
             Some(_) => decoder.clone(),
             None => decoder.clone().merged(),
         };
-        let tensors: Vec<NamedTensor> = written
+        let mut tensors: Vec<NamedTensor> = written
             .parameters()
             .into_iter()
             .filter(|p| lora.is_none() || is_adapter(&p.name) || p.name == "score.weight")
@@ -300,6 +342,9 @@ impl Model {
                 (p.name, p.shape, values.expect("cast to f32"))
             })
             .collect();
+        if let (Some(gated), None) = (&self.gated, lora) {
+            tensors.extend(gated.tensors());
+        }
         self.tokenizer.write(dir)?;
         write_generation_config(dir, &self.config, self.chat.stop_ids())?;
         match lora {
@@ -322,7 +367,7 @@ impl Model {
         };
         let task = match decoder.spec.head {
             Head::LanguageModel => "CAUSAL_LM",
-            Head::Score => "SEQ_CLS",
+            Head::Score | Head::Gated => "SEQ_CLS",
         };
         Ok(AdapterConfig {
             r: lora.r,

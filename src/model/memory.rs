@@ -38,7 +38,7 @@ pub fn loading(spec: &DecoderSpec, kept: Kept) -> u64 {
 pub fn weights(spec: &DecoderSpec, kept: Kept) -> u64 {
     let all = parameter_count(spec);
     let blocks = block_matrices(spec);
-    let tied = spec.tie_word_embeddings || spec.head == Head::Score;
+    let tied = spec.tie_word_embeddings || spec.head != Head::LanguageModel;
     let tables = (spec.vocab_size * spec.hidden_size) as u64 * if tied { 1 } else { 2 };
     let whole = match kept.frozen {
         true => kept.operands.bytes() as u64,
@@ -78,7 +78,7 @@ pub fn block_matrices(spec: &DecoderSpec) -> u64 {
 pub fn head_matrix(spec: &DecoderSpec) -> u64 {
     match spec.head {
         Head::LanguageModel => (spec.vocab_size * spec.hidden_size) as u64,
-        Head::Score => 0,
+        Head::Score | Head::Gated => 0,
     }
 }
 
@@ -141,7 +141,7 @@ fn head(spec: &DecoderSpec, targets: u64) -> u64 {
         Head::LanguageModel => {
             targets * (2 * spec.hidden_size + CHUNK.min(spec.vocab_size)) as u64 * F32
         }
-        Head::Score => targets * 2 * spec.hidden_size as u64 * F32,
+        Head::Score | Head::Gated => targets * 2 * spec.hidden_size as u64 * F32,
     }
 }
 

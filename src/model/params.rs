@@ -88,6 +88,24 @@ impl<R: Remap> ModuleMapper for Mapper<'_, R> {
     }
 }
 
+/// A module with every parameter replaced.
+pub fn remapped<M: Module>(module: M, remap: &mut impl Remap) -> M {
+    module.map(&mut Mapper {
+        path: Path::default(),
+        remap,
+    })
+}
+
+/// A module on autodiff, with gradients for the parameters that `trained` names.
+pub fn tracked<M: Module>(module: M, trained: impl Fn(&str) -> bool) -> M {
+    remapped(module, &mut Track(trained))
+}
+
+/// A module without autodiff.
+pub fn untracked<M: Module>(module: M) -> M {
+    remapped(module, &mut Untrack)
+}
+
 struct Collect {
     path: Path,
     found: Vec<Parameter>,
@@ -164,20 +182,17 @@ impl Decoder {
 
     /// The decoder with every parameter replaced.
     pub fn remap(self, remap: &mut impl Remap) -> Self {
-        self.map(&mut Mapper {
-            path: Path::default(),
-            remap,
-        })
+        remapped(self, remap)
     }
 
     /// On autodiff, with gradients for the parameters that `trained` names.
     pub fn tracked(self, trained: impl Fn(&str) -> bool) -> Self {
-        self.remap(&mut Track(trained))
+        tracked(self, trained)
     }
 
     /// Without autodiff: for scoring and generation. Shares the weights.
     pub fn untracked(&self) -> Self {
-        self.clone().untaped().remap(&mut Untrack)
+        untracked(self.clone().untaped())
     }
 
     /// Root mean square of the elements of all trained matrices; 0 when none is trained. Vectors are left out:

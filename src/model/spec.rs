@@ -33,6 +33,8 @@ pub enum Head {
     LanguageModel,
     /// `*ForSequenceClassification` with one label: `score.weight [1, hidden]`, no bias.
     Score,
+    /// `*ForRewardModelWithGating`: a reward for each attribute and a gate ([`super::Gated`]).
+    Gated,
 }
 
 /// Rotary position embedding.

@@ -180,6 +180,7 @@ impl Planner<'_> {
     fn stages(&mut self, base: &Base) {
         self.sft(base);
         self.reward(base);
+        self.multi_objective(base);
         self.pairwise(base);
         self.verifier(base);
         self.dpo(base);

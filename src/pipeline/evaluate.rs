@@ -62,8 +62,8 @@ impl Evaluation {
             if let Some(remote) = &table.remote {
                 judges.push(("remote".to_owned(), Seat::Remote(remote.clone())));
             }
-            for (name, policy) in ["reward", "reward-second"].iter().zip(&own.rewards) {
-                judges.push(((*name).to_owned(), Seat::Own(policy.clone())));
+            for (name, policy) in own.all_rewards() {
+                judges.push((name.to_owned(), Seat::Own(policy.clone())));
             }
             if own.pairwise.is_some() {
                 let table = recipe::PairwiseJudge::default();

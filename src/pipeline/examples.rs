@@ -50,7 +50,8 @@ pub fn hash(data: &Data) -> Result<Hash> {
     Ok(hasher.finalize())
 }
 
-fn options(data: &Data) -> LoadOptions {
+/// How the files of a table are read.
+pub(super) fn options(data: &Data) -> LoadOptions {
     LoadOptions {
         skip_bad: data.skip_bad,
         columns: data.columns.clone(),

@@ -23,10 +23,26 @@ use tracing_indicatif::span_ext::IndicatifSpanExt;
 pub struct Own {
     /// The reward models, the one that judges first.
     pub rewards: Vec<Policy>,
+    /// The multi-objective reward model.
+    pub objectives: Option<Policy>,
     /// The pairwise preference model.
     pub pairwise: Option<Policy>,
     /// The verifier, with the table that it was trained by.
     pub verifier: Option<(Policy, recipe::Verifier)>,
+}
+
+impl Own {
+    /// The reward model that ranks the loop's responses: the multi-objective one where there is one, which is built on the other.
+    fn reward(&self) -> Option<&Policy> {
+        self.objectives.as_ref().or(self.rewards.first())
+    }
+
+    /// Every reward model by its stage's name.
+    pub fn all_rewards(&self) -> Vec<(&'static str, &Policy)> {
+        let rewards = ["reward", "reward-second"].into_iter().zip(&self.rewards);
+        let objectives = self.objectives.iter().map(|own| ("multi-objective", own));
+        rewards.chain(objectives).collect()
+    }
 }
 
 /// A judge by its files, before anything is loaded.
@@ -73,7 +89,7 @@ impl Seat {
     /// # Errors
     /// When neither is there.
     pub fn reward(table: &recipe::RewardJudge, own: &Own) -> Result<Self> {
-        match (&table.model_name_or_path, own.rewards.first()) {
+        match (&table.model_name_or_path, own.reward()) {
             (Some(name), _) if name == recipe::Model::QUICKSTART => {
                 Ok(Self::Reward(Policy::at(&embedded::model()?)?))
             }

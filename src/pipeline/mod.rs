@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod examples;
 pub mod explore;
 pub mod judges;
+pub mod multi_objective;
 pub mod online;
 pub mod pairs;
 pub mod pairwise;
@@ -59,6 +60,8 @@ pub enum Until {
     Sft,
     /// `[sft]` and `[reward]`.
     Reward,
+    /// `[sft]`, `[reward]` and `[multi_objective]`.
+    MultiObjective,
     /// `[sft]` and `[pairwise]`.
     Pairwise,
     /// `[sft]` and `[verifier]`.
@@ -119,7 +122,7 @@ pub fn run(
     })
 }
 
-/// SFT, reward models, a pairwise model, offline DPO, the online loop, evaluation: those that the recipe has.
+/// SFT, reward models, a multi-objective model over them, a pairwise model, offline DPO, the online loop, evaluation: those that the recipe has.
 fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> {
     let begin = start::start(cx)?;
     let tuned = sft::sft(cx, &begin)?;
@@ -143,6 +146,15 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
     if until == Until::Reward {
         return Ok((rewards.into_iter().next().unwrap_or(tuned), None));
     }
+    let over = rewards.first().unwrap_or(&tuned);
+    let objectives = match until {
+        Until::Pairwise => None,
+        Until::Dpo if !multi_objective::wanted_by_eval(cx) => None,
+        _ => multi_objective::multi_objective(cx, over)?,
+    };
+    if until == Until::MultiObjective {
+        return Ok((objectives.unwrap_or(tuned), None));
+    }
     let pairwise = match until {
         Until::Dpo if !pairwise::wanted_by_eval(cx) => None,
         _ => pairwise::pairwise(cx, &tuned)?,
@@ -152,6 +164,7 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
     }
     let own = Own {
         rewards,
+        objectives,
         pairwise,
         verifier: verifier.zip(cx.recipe.verifier.clone()),
     };
@@ -193,6 +206,7 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
 /// Whether no stage comes after `[verifier]`.
 fn nothing_else(recipe: &Recipe) -> bool {
     recipe.reward.is_none()
+        && recipe.multi_objective.is_none()
         && recipe.pairwise.is_none()
         && recipe.dpo.is_none()
         && recipe.online.is_none()

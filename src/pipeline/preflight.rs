@@ -2,7 +2,7 @@
 //! first line of its file.
 
 use super::examples::Load;
-use super::{examples, judges};
+use super::{examples, judges, multi_objective};
 use crate::error::Result;
 use crate::recipe::{Data, Recipe};
 
@@ -17,6 +17,11 @@ pub fn check(recipe: &Recipe) -> Result<()> {
     }
     if let Some(reward) = &recipe.reward {
         all(&reward.data, reward.eval.as_ref(), examples::preferences)?;
+    }
+    if let Some(table) = &recipe.multi_objective {
+        all(&table.data, table.eval.as_ref(), examples::preferences)?;
+        let (ratings, _) = multi_objective::ratings(table)?;
+        multi_objective::attribute_to_take_out(table, &ratings.attributes)?;
     }
     if let Some(pairwise) = &recipe.pairwise {
         all(

@@ -2,6 +2,7 @@
 
 use super::context::{Context, Policy};
 use super::examples;
+use super::multi_objective::questions;
 use super::training::{Training, trained};
 use crate::data::{Key, Preference};
 use crate::error::{Error, Result};
@@ -219,7 +220,10 @@ pub fn accuracy(
     max_tokens_per_batch: usize,
 ) -> Result<AccuracyReport> {
     let limits = examples::limits(max_length, Overlong::TruncatePrompt, model);
-    let pairs = examples::pairs(rows, &model.chat, &limits, false)?.examples;
+    let pairs = match model.gated {
+        Some(_) => questions::pairs(rows, &model.chat, &limits)?.examples,
+        None => examples::pairs(rows, &model.chat, &limits, false)?.examples,
+    };
     let fits: HashSet<&str> = pairs.iter().map(|pair| pair.id.as_str()).collect();
     let long: Vec<&Preference> = rows
         .iter()
@@ -251,7 +255,7 @@ pub fn accuracy(
 }
 
 /// Ranks `pairs`, encoded as in training; their `rows` give the length baseline its characters.
-fn compare(
+pub(super) fn compare(
     model: &Model,
     rows: &[Preference],
     pairs: &[Example],

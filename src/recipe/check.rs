@@ -1,15 +1,17 @@
 //! What types cannot say: ranges, and tables that contradict each other.
 
+mod files;
+mod judges;
+mod multi_objective;
+
+pub(super) use files::{MissingFile, missing_files};
+
 use super::complaint::{Complaint, closest};
-use super::layers::{FREE_TABLES, Node, Place, Table, find, join};
-use super::pattern::matching;
+use super::layers::{Node, Table, find, join};
 use super::{
     CommandJudge, Data, Eval, Lora, NewModel, Online, PairLoss, PairwiseJudge, Recipe, RemoteJudge,
     Rule, Sampling, schema,
 };
-use std::path::Path;
-
-mod judges;
 
 /// Every mistake of a recipe, with its place in `tree`.
 pub(super) fn check(recipe: &Recipe, tree: &Table) -> Vec<Complaint> {
@@ -148,9 +150,12 @@ impl Check<'_> {
         let online_verifier = online_verifier.map(|t| (&t.revision, &t.model_name_or_path));
         let verifier = recipe.verifier.as_ref();
         let verifier = verifier.map(|t| (&t.revision, &t.model_name_or_path));
+        let objectives = recipe.multi_objective.as_ref();
+        let objectives = objectives.map(|t| (&t.revision, &t.model_name_or_path));
         for (table, given) in [
             ("model", model),
             ("reward", reward),
+            ("multi_objective", objectives),
             ("pairwise", pairwise),
             ("verifier", verifier),
             ("online.judge.pairwise", online_pairs),
@@ -238,6 +243,7 @@ impl Check<'_> {
     fn stages(&mut self, recipe: &Recipe) {
         if recipe.sft.is_none()
             && recipe.reward.is_none()
+            && recipe.multi_objective.is_none()
             && recipe.pairwise.is_none()
             && recipe.verifier.is_none()
             && recipe.dpo.is_none()
@@ -247,7 +253,8 @@ impl Check<'_> {
             self.complain(
                 "name",
                 "the recipe has nothing to do",
-                "add a table for a stage: `[sft]`, `[reward]`, `[pairwise]`, `[verifier]`, `[dpo]`, `[online]` or `[eval]`",
+                "add a table for a stage: `[sft]`, `[reward]`, `[multi_objective]`, `[pairwise]`, `[verifier]`, `[dpo]`, `[online]` or \
+                 `[eval]`",
             );
         }
         if let Some(sft) = &recipe.sft {
@@ -391,7 +398,7 @@ impl Check<'_> {
                 format!("two judges: `[online.judge.{one}]` and `[online.judge.{other}]`"),
                 "keep the one that ranks the responses; `[eval]` may have several",
             ),
-            ["reward"] | [] if own.is_none() && recipe.reward.is_none() => self.complain(
+            ["reward"] | [] if own.is_none() && !trains_reward(recipe) => self.complain(
                 "online.judge",
                 "nobody ranks the responses: there is no reward model",
                 "add a `[reward]` table, or name one with `online.judge.reward.model_name_or_path`",
@@ -464,7 +471,7 @@ impl Check<'_> {
             || eval.pairwise.is_some()
             || eval.command.is_some()
             || eval.remote.is_some();
-        if recipe.reward.is_none() && recipe.pairwise.is_none() && !judged {
+        if !trains_reward(recipe) && recipe.pairwise.is_none() && !judged {
             self.complain(
                 "eval",
                 "`[eval]` has no judge: the run trains no reward model",
@@ -529,48 +536,10 @@ impl Check<'_> {
     }
 }
 
-/// A data file that is not there.
-#[derive(Debug, Clone)]
-pub(super) struct MissingFile {
-    /// The dotted key that names it.
-    pub key: String,
-    /// Its path.
-    pub path: String,
-    /// Where the recipe names it.
-    pub place: Place,
-}
-
-/// Every data file of a tree, under the dotted key `path`, that is not there.
-pub(super) fn missing_files(tree: &Table, path: &str, missing: &mut Vec<MissingFile>) {
-    for (key, entry) in tree {
-        let path = join(path, key);
-        match &entry.node {
-            Node::Table(_) if FREE_TABLES.contains(&key.as_str()) => {}
-            Node::Table(inner) => missing_files(inner, &path, missing),
-            Node::Leaf(toml::Value::Array(files), places) if key == "files" => {
-                for (index, file) in files.iter().enumerate() {
-                    let place = places.get(index).unwrap_or(&entry.value);
-                    missing.extend(missing_file(file, &path, place));
-                }
-            }
-            Node::Leaf(file, _) if key == "files" => {
-                missing.extend(missing_file(file, &path, &entry.value));
-            }
-            Node::Leaf(..) => {}
-        }
-    }
-}
-
-fn missing_file(file: &toml::Value, key: &str, place: &Place) -> Option<MissingFile> {
-    let path = file.as_str()?;
-    let there = path.starts_with(Data::EMBEDDED) || !matching(Path::new(path)).is_empty();
-    (!there).then(|| MissingFile {
-        key: key.to_owned(),
-        path: path.to_owned(),
-        place: place.clone(),
-    })
-}
-
 fn names_model(judge: Option<&PairwiseJudge>) -> bool {
     judge.is_some_and(|judge| judge.model_name_or_path.is_some())
+}
+
+fn trains_reward(recipe: &Recipe) -> bool {
+    recipe.reward.is_some() || recipe.multi_objective.is_some()
 }

@@ -44,7 +44,7 @@ impl Data {
     pub const EMBEDDED: &'static str = "quickstart:";
 
     /// The names that `columns` may rename: all that duel reads.
-    pub const COLUMNS: [&'static str; 36] = [
+    pub const COLUMNS: [&'static str; 37] = [
         "id",
         "prompt_id",
         "prompt",
@@ -65,6 +65,7 @@ impl Data {
         "content",
         "from",
         "value",
+        "response",
         "responses",
         "finish",
         "tokens",

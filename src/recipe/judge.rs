@@ -48,7 +48,8 @@ impl Judge {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RewardJudge {
-    /// A folder or hub id with a one-label `*ForSequenceClassification`; absent: the model that `[reward]` trains.
+    /// A folder or hub id with a one-label `*ForSequenceClassification` or a multi-objective model; absent: the model that
+    /// `[multi_objective]` fits, else that of `[reward]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_name_or_path: Option<String>,
     /// Branch, tag or commit of a hub id; absent: the main branch.

@@ -1,7 +1,8 @@
 //! TOML in, checked recipe out. Knows no tensors.
 //!
 //! A recipe is nested tables, one per owner: `[model]`, then one table for each stage that shall run (`[sft]`,
-//! `[reward]`, `[pairwise]`, `[verifier]`, `[dpo]`, `[online]`, `[eval]`). A table that is absent is a stage that does not run. A choice is a
+//! `[reward]`, `[multi_objective]`, `[pairwise]`, `[verifier]`, `[dpo]`, `[online]`, `[eval]`). A table that is absent is a stage that
+//! does not run. A choice is a
 //! table name (`[online.judge.reward]` or `[online.judge.rule]`), never a tag: that keeps every error's caret.
 //!
 //! Read in this order: the tables (`model`, `data`, `train`, `sampling`, `stages`, `judge`, `online`), then how a file
@@ -17,6 +18,7 @@ mod layers;
 mod load;
 pub mod loss;
 mod model;
+mod multi_objective;
 mod one_or_many;
 mod online;
 mod pairwise;
@@ -39,6 +41,7 @@ pub use judge::{Ask, CommandJudge, Judge, PairwiseJudge, RemoteJudge, RewardJudg
 pub use load::{Loaded, Origin};
 pub use loss::{FDivergence, LossType, PairLoss};
 pub use model::{Backend, Device, Dtype, Lora, Model, ModelSource, NewModel};
+pub use multi_objective::{Gating, MultiObjective};
 pub use online::{Choose, History, Online, Pairs, Reference};
 pub use pairwise::{Odin, Pairwise, Rrm, Ssrm};
 pub use pattern::matching;
@@ -80,6 +83,9 @@ pub struct Recipe {
     /// A Bradley-Terry reward model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward: Option<Reward>,
+    /// A multi-objective reward model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multi_objective: Option<MultiObjective>,
     /// A pairwise preference model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pairwise: Option<Pairwise>,

@@ -312,6 +312,7 @@ fn is_ahead(table: &str, begun: &[&str]) -> bool {
     match table {
         "sft" => begun.is_empty(),
         "reward" | "pairwise" | "verifier" | "dpo" => !holds(&|name| name.starts_with(table)),
+        "multi_objective" => !holds(&|name| name.starts_with("multi-objective")),
         "online" => !holds(&|name| name.starts_with("round-")),
         // Its stages measure, and are repeated unasked.
         "eval" => true,

@@ -356,3 +356,24 @@ fn smollm2_stops_at_im_end_and_pads_with_it() {
     assert_eq!(chat.vocab_size(), 49152);
     assert_eq!(chat.leading_bos(), None);
 }
+
+/// ArmoRM's gate reads the end-of-turn token in front of the assistant's header (D18: never one behind an answer).
+#[test]
+fn d18_a_question_ends_with_its_turn_whatever_the_template_opens_then() {
+    let turns = &conversation()[..3];
+    for chat in [chat(Some(CHATML)), headed()] {
+        let prompt = Prompt::Chat(turns.to_vec());
+        let ids = chat.prompt(&prompt).expect("encoded");
+        let end = chat.question_end(&prompt).expect("found");
+        assert_eq!(text(&chat, &ids[end..=end]), "<|im_end|>");
+        let behind = text(&chat, &ids[end + 1..]);
+        assert_eq!(behind.trim(), "<|im_start|>assistant");
+        assert!(text(&chat, &ids[..end]).ends_with("there"));
+    }
+    let plain = Prompt::Text("Hello there \n".to_string());
+    let chat = chat(None);
+    let ids = chat.prompt(&plain).expect("encoded");
+    let end = chat.question_end(&plain).expect("found");
+    assert_eq!(text(&chat, &ids[end + 1..]).trim(), "");
+    assert!(!text(&chat, &ids[end..=end]).trim().is_empty());
+}

@@ -10,6 +10,7 @@ pub mod fit;
 mod generation;
 mod plain;
 mod python;
+mod question;
 mod solution;
 pub mod template;
 pub mod tokenizer;

@@ -43,8 +43,8 @@ impl ModuleVisitor for Take<'_> {
 }
 
 /// Adds the gradients of one backward pass to `sum`.
-pub fn accumulate(decoder: &Decoder, mut graph: Graph, sum: &mut Gradients) {
-    decoder.visit(&mut Take {
+pub fn accumulate<M: Module>(module: &M, mut graph: Graph, sum: &mut Gradients) {
+    module.visit(&mut Take {
         path: Path::default(),
         graph: &mut graph,
         sum,

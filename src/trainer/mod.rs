@@ -5,6 +5,7 @@ pub mod diagnose;
 mod feed;
 mod fit;
 mod gradients;
+pub mod multi_objective;
 mod optimizer;
 mod plan;
 pub mod schedule;

@@ -3,8 +3,9 @@
 use crate::error::Result;
 use crate::model::Decoder;
 use crate::model::files::{NamedTensor, Safetensors, StoreDtype, write_safetensors};
-use crate::model::params::Remap;
+use crate::model::params::{Remap, remapped};
 use crate::recipe::{Optim, Train};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use duel_backends::ops::{self, Moments8bit};
 use std::collections::BTreeMap;
@@ -120,13 +121,13 @@ impl Optimizer {
 
     /// One update of every parameter that has a gradient, which is multiplied with `grad_scale` first.
     /// Matrices decay, norms and biases do not, as in transformers.
-    pub fn step(
+    pub fn step<M: Module>(
         &mut self,
-        decoder: Decoder,
+        module: M,
         gradients: Gradients,
         lr: f64,
         grad_scale: f64,
-    ) -> Decoder {
+    ) -> M {
         self.steps += 1;
         let mut update = Update {
             optimizer: self,
@@ -134,7 +135,7 @@ impl Optimizer {
             lr,
             grad_scale,
         };
-        decoder.remap(&mut update)
+        remapped(module, &mut update)
     }
 
     /// Writes the moments to a safetensors file.

@@ -40,6 +40,14 @@ impl Sequence {
         Self { tokens, scored }
     }
 
+    /// Nothing is scored but the token behind place `question`, which marks it for models that read the state there
+    /// beside that of the last token.
+    pub fn asked(tokens: Vec<u32>, question: usize) -> Self {
+        let marked = (question + 1).min(tokens.len().saturating_sub(1));
+        let scored = (0..tokens.len()).map(|i| i == marked).collect();
+        Self { tokens, scored }
+    }
+
     /// Tokens whose log-prob counts.
     pub fn scored_count(&self) -> usize {
         self.scored.iter().skip(1).filter(|&&s| s).count()

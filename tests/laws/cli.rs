@@ -20,6 +20,8 @@ mod judges;
 mod killed;
 #[path = "cli/lines.rs"]
 mod lines;
+#[path = "cli/multi_objective.rs"]
+mod multi_objective;
 #[path = "cli/narrow.rs"]
 mod narrow;
 #[path = "cli/newcomer.rs"]
@@ -34,10 +36,10 @@ mod rounds;
 mod rows;
 #[path = "cli/runs.rs"]
 mod runs;
-#[path = "cli/verifier.rs"]
-mod verifier;
 #[path = "cli/template.rs"]
 mod template;
+#[path = "cli/verifier.rs"]
+mod verifier;
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};

@@ -49,6 +49,7 @@ fn model_of(path: &Path, keys: Value) -> Model {
         .unwrap();
     Model {
         decoder: tiny::decoder(&spec, 40),
+        gated: None,
         chat,
         config,
         tokenizer: tiny::tokenizer(),

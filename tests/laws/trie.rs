@@ -71,6 +71,7 @@ fn scores(decoder: &Decoder, batch: &Trie) -> Tensor<1> {
     match decoder.spec.head {
         Head::LanguageModel => decoder.target_logprobs(batch).logps,
         Head::Score => decoder.rewards(batch),
+        Head::Gated => unreachable!("no tiny model here has a gate"),
     }
 }
 

@@ -15,6 +15,7 @@ const CAUSAL: &str = "ForCausalLM";
 const CLASSIFICATION: &str = "ForSequenceClassification";
 /// What publishers call a class of their own that scores.
 const REWARD: &str = "Reward";
+const GATING: &str = "ForRewardModelWithGating";
 const FAMILIES: [(&str, Architecture); 6] = [
     ("Llama", Architecture::Llama),
     ("Mistral", Architecture::Mistral),
@@ -190,6 +191,7 @@ impl HfConfig {
             .find_map(|&(family, architecture)| match name.strip_prefix(family)? {
                 CAUSAL => Some((architecture, Head::LanguageModel)),
                 CLASSIFICATION => Some((architecture, Head::Score)),
+                GATING => Some((architecture, Head::Gated)),
                 _ => None,
             })
             .ok_or_else(|| match name.contains(REWARD) {
@@ -255,7 +257,7 @@ impl HfConfig {
     /// The token that a score is never read at. Old configs write -1 for none; a language model pools nothing.
     fn pad_token_id(&self, head: Head) -> Option<u32> {
         match head {
-            Head::Score => u32::try_from(self.pad_token_id?).ok(),
+            Head::Score | Head::Gated => u32::try_from(self.pad_token_id?).ok(),
             Head::LanguageModel => None,
         }
     }
@@ -462,7 +464,7 @@ fn required(value: Option<usize>, field: &str) -> Result<usize> {
 
 fn unknown_architecture(found: &str) -> Error {
     Error::user(format!("unknown {found}"))
-        .hint("duel knows Llama, Mistral, Qwen2, Qwen3, Gemma and Gemma 2, each as *ForCausalLM and *ForSequenceClassification")
+        .hint("duel knows Llama, Mistral, Qwen2, Qwen3, Gemma and Gemma 2, each as *ForCausalLM, *ForSequenceClassification and *ForRewardModelWithGating")
 }
 
 /// A class that came with its model's own code: nothing says how it computes a score of the hidden states.
@@ -501,6 +503,18 @@ pub fn read_json(path: &Path) -> Result<Value> {
 /// # Errors
 /// An architecture that duel does not know.
 pub fn for_reward(config: &Value, pad_token_id: u32) -> Result<Value> {
+    for_class(config, CLASSIFICATION, pad_token_id)
+}
+
+/// The same of a multi-objective reward model, `*ForRewardModelWithGating`, whose class is ArmoRM's own.
+///
+/// # Errors
+/// An architecture that duel does not know.
+pub fn for_gating(config: &Value, pad_token_id: u32) -> Result<Value> {
+    for_class(config, GATING, pad_token_id)
+}
+
+fn for_class(config: &Value, class: &str, pad_token_id: u32) -> Result<Value> {
     let (architecture, _) = HfConfig::from_value(config.clone())?.architecture()?;
     let family = FAMILIES
         .iter()
@@ -511,10 +525,7 @@ pub fn for_reward(config: &Value, pad_token_id: u32) -> Result<Value> {
         Error::data("config.json is not an object").hint("take it from the original model")
     })?;
     fields.shift_remove("num_labels");
-    fields.insert(
-        "architectures".into(),
-        json!([format!("{family}{CLASSIFICATION}")]),
-    );
+    fields.insert("architectures".into(), json!([format!("{family}{class}")]));
     fields.insert("id2label".into(), json!({"0": "LABEL_0"}));
     fields.insert("label2id".into(), json!({"LABEL_0": 0}));
     fields.insert("pad_token_id".into(), json!(pad_token_id));

@@ -20,7 +20,8 @@ pub fn parameters(spec: &DecoderSpec) -> Vec<(String, Vec<usize>)> {
         Head::LanguageModel if !spec.tie_word_embeddings => {
             list.push(("lm_head.weight".into(), vec![spec.vocab_size, hidden]));
         }
-        Head::LanguageModel => {}
+        // The sizes of a gate stand in its own part of the config.
+        Head::LanguageModel | Head::Gated => {}
     }
     list
 }

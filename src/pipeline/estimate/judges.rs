@@ -5,6 +5,7 @@ use super::sizes::Sizes;
 use super::{Fit, Planner, Wanted, scored};
 use crate::data::Key;
 use crate::pipeline::examples;
+use crate::pipeline::multi_objective::{self, questions};
 use crate::pipeline::pairwise::{Shown, comparisons, known};
 use crate::pipeline::verifier::solutions;
 use crate::recipe::{Overlong, Reward, RewardJudge, VerifierKind};
@@ -83,6 +84,42 @@ impl Planner<'_> {
         let prepare =
             |rows: &[_], chat: &Chat, limits: &Limits| examples::pairs(rows, chat, limits, false);
         self.sizes("reward", base, wanted, examples::preferences, &prepare)
+    }
+
+    /// The embedding pass, over rated responses and pairs; the gate is small beside it.
+    pub(super) fn multi_objective(&mut self, base: &Base) {
+        let Some(table) = &self.recipe.multi_objective else {
+            return;
+        };
+        let name = table.model_name_or_path.as_deref();
+        let Ok(own) = self.own("multi-objective", name, table.revision.as_deref()) else {
+            return;
+        };
+        let base = own.as_ref().unwrap_or(base);
+        let wanted = Wanted {
+            data: &table.data,
+            own_eval: table.eval.is_some(),
+            max_length: table.max_length,
+            overlong: table.overlong,
+        };
+        let sizes = self.sizes(
+            "multi-objective",
+            base,
+            wanted,
+            examples::preferences,
+            &questions::pairs,
+        );
+        let rated = match multi_objective::ratings(table) {
+            Ok((ratings, _)) => ratings.rows.len(),
+            Err(error) => return self.unknown("multi-objective: the ratings", &error),
+        };
+        if let Some(sizes) = sizes {
+            // A rated response is about half of a pair.
+            let rows = sizes.rows as f64 + rated as f64 / 2.0;
+            let tokens = (rows * sizes.mean()) as u64;
+            let spec = scored(&base.spec);
+            self.scoring("multi-objective", &spec, [tokens, 0], 1.0, self.kept());
+        }
     }
 
     pub(super) fn pairwise(&mut self, base: &Base) {

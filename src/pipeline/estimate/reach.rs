@@ -10,13 +10,15 @@ fn reaches(until: Until, stage: &str) -> bool {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '/', ':', ' ', '.']))
     };
     let online = is("online") || stage.starts_with("round-");
+    let objectives = is("multi-objective");
     let later = is("dpo") || is("eval") || online;
     match until {
-        Until::Sft => !(later || is("reward") || is("pairwise") || is("verifier")),
-        Until::Reward => !(later || is("pairwise") || is("verifier")),
-        Until::Pairwise => !(later || is("reward") || is("verifier")),
-        Until::Verifier => !(later || is("reward") || is("pairwise")),
-        Until::Dpo => !(is("reward") || is("pairwise") || is("verifier") || online),
+        Until::Sft => !(later || is("reward") || objectives || is("pairwise") || is("verifier")),
+        Until::Reward => !(later || objectives || is("pairwise") || is("verifier")),
+        Until::MultiObjective => !(later || is("pairwise") || is("verifier")),
+        Until::Pairwise => !(later || is("reward") || objectives || is("verifier")),
+        Until::Verifier => !(later || is("reward") || objectives || is("pairwise")),
+        Until::Dpo => !(is("reward") || objectives || is("pairwise") || is("verifier") || online),
         Until::Online => !is("dpo"),
         Until::End => true,
     }

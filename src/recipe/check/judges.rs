@@ -33,6 +33,9 @@ impl Check<'_> {
                 );
             }
         }
+        if let Some(table) = &recipe.multi_objective {
+            self.multi_objective(table);
+        }
         if let Some(pairwise) = &recipe.pairwise {
             self.split("pairwise", &pairwise.data, pairwise.eval.as_ref());
             self.lora("pairwise", pairwise.lora.as_ref());

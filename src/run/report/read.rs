@@ -59,7 +59,7 @@ pub(super) struct Share {
 }
 
 /// The stages that train reward models.
-const REWARD_STAGES: [&str; 3] = ["reward", "reward-second", "pairwise"];
+const REWARD_STAGES: [&str; 4] = ["reward", "reward-second", "multi-objective", "pairwise"];
 
 /// All responses of a round.
 pub(super) struct Scores {

@@ -1,0 +1,116 @@
+//! `duel judge --explain`: what a multi-objective reward model's score is made of.
+
+use super::faults::Faults;
+use super::{Global, output};
+use crate::data::PromptRow;
+use crate::error::{Error, Result};
+use crate::judge::{Group, RewardJudge};
+use crate::model::{Gated, Model, Opinions};
+use serde_json::{Value, json};
+
+/// Characters of a response that stand over its table.
+const SHOWN: usize = 60;
+
+/// Prints every response's score and its parts: a table, or with `--json` a line a row.
+///
+/// # Errors
+/// A model without attributes, or a row that cannot be scored.
+pub fn explain(
+    model: &Model,
+    judge: &RewardJudge,
+    rows: &[PromptRow],
+    faults: Faults,
+    global: &Global,
+) -> Result<()> {
+    let Some(gated) = &model.gated else {
+        return Err(Error::user(format!(
+            "{} has one reward and no attributes to explain it by",
+            model.path.display()
+        ))
+        .hint("give a multi-objective model, as `duel multi-objective` makes it, or leave --explain out"));
+    };
+    let mut faults = faults.in_order();
+    for row in rows {
+        let group = Group {
+            id: row.id.clone(),
+            prompt: row.prompt.clone(),
+            responses: row.responses.clone(),
+            answer: None,
+        };
+        let said = judge.opinions(gated, &group)?;
+        faults.print_before(row.origin.line)?;
+        match global.json {
+            true => output::json(&line(row, gated, &said))?,
+            false => tables(row, gated, &said)?,
+        }
+    }
+    faults.print_rest()
+}
+
+/// Attribute by attribute, each with what it adds to the score.
+fn parts(gated: &Gated, said: &Opinions, response: usize) -> Vec<(String, [f32; 4])> {
+    let names = gated.attributes.iter().cloned().enumerate();
+    names
+        .map(|(i, name)| {
+            let of = |list: &[Vec<f32>]| list[response][i];
+            let numbers = [
+                of(&said.rewards),
+                of(&said.debiased),
+                of(&said.gate),
+                of(&said.coefficients),
+            ];
+            (name, numbers)
+        })
+        .collect()
+}
+
+fn line(row: &PromptRow, gated: &Gated, said: &Opinions) -> Value {
+    let objective = |(attribute, [reward, debiased, gate, coefficient]): (String, [f32; 4])| {
+        json!({
+            "attribute": attribute,
+            "reward": reward,
+            "debiased": debiased,
+            "gate": gate,
+            "coefficient": coefficient,
+        })
+    };
+    let response = |at: usize| {
+        let objectives = parts(gated, said, at).into_iter().map(objective);
+        json!({"score": said.scores[at], "objectives": objectives.collect::<Vec<Value>>()})
+    };
+    let explained: Vec<Value> = (0..said.scores.len()).map(response).collect();
+    json!({"id": row.id, "rewards": said.scores, "explained": explained})
+}
+
+fn tables(row: &PromptRow, gated: &Gated, said: &Opinions) -> Result<()> {
+    for (at, (text, score)) in row.responses.iter().zip(&said.scores).enumerate() {
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut shown: String = words.chars().take(SHOWN).collect();
+        if shown.len() < words.len() {
+            shown.push('…');
+        }
+        output::print(&format!(
+            "row {}, response {}, score {score:.4}: {shown}",
+            row.id,
+            at + 1
+        ))?;
+        let cells = |(name, [reward, debiased, gate, coefficient]): (String, [f32; 4])| {
+            let adds = gate * debiased;
+            let numbers = [reward, debiased, gate, adds, coefficient];
+            std::iter::once(name)
+                .chain(numbers.map(|number| format!("{number:.4}")))
+                .collect()
+        };
+        let rows = parts(gated, said, at).into_iter().map(cells).collect();
+        let header = [
+            "attribute",
+            "reward",
+            "debiased",
+            "gate",
+            "adds",
+            "coefficient",
+        ];
+        output::print(&output::table(&header, rows))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! Data files that are not there.
+
+use crate::recipe::Data;
+use crate::recipe::layers::{FREE_TABLES, Node, Place, Table, join};
+use crate::recipe::pattern::matching;
+use std::path::Path;
+
+/// A data file that is not there.
+#[derive(Debug, Clone)]
+pub(in crate::recipe) struct MissingFile {
+    /// The dotted key that names it.
+    pub key: String,
+    /// Its path.
+    pub path: String,
+    /// Where the recipe names it.
+    pub place: Place,
+}
+
+/// Every data file of a tree, under the dotted key `path`, that is not there.
+pub(in crate::recipe) fn missing_files(tree: &Table, path: &str, missing: &mut Vec<MissingFile>) {
+    for (key, entry) in tree {
+        let path = join(path, key);
+        match &entry.node {
+            Node::Table(_) if FREE_TABLES.contains(&key.as_str()) => {}
+            Node::Table(inner) => missing_files(inner, &path, missing),
+            Node::Leaf(toml::Value::Array(files), places) if key == "files" => {
+                for (index, file) in files.iter().enumerate() {
+                    let place = places.get(index).unwrap_or(&entry.value);
+                    missing.extend(missing_file(file, &path, place));
+                }
+            }
+            Node::Leaf(file, _) if key == "files" => {
+                missing.extend(missing_file(file, &path, &entry.value));
+            }
+            Node::Leaf(..) => {}
+        }
+    }
+}
+
+fn missing_file(file: &toml::Value, key: &str, place: &Place) -> Option<MissingFile> {
+    let path = file.as_str()?;
+    let there = path.starts_with(Data::EMBEDDED) || !matching(Path::new(path)).is_empty();
+    (!there).then(|| MissingFile {
+        key: key.to_owned(),
+        path: path.to_owned(),
+        place: place.clone(),
+    })
+}
