@@ -81,7 +81,8 @@ def main():
         for kind in KINDS:
             name = f"study-arithmetic-{kind}-{seed}"
             command = "reward" if kind == "reward" else "verifier"
-            call(command, HERE / f"arithmetic-{kind}.toml", "--set", f"seed={seed}", "--name", name, *here)
+            call(command, HERE / f"arithmetic-{kind}.toml", "--set", f"seed={seed}", "--name", name,
+                 "--set", f"{command}.model_name_or_path={json.dumps(policy)}", *here)
             models.append(f"runs/{name}/{command}/checkpoint")
             print(kind, seed, open(f"runs/{name}/{command}-eval.json").read().replace("\n", " "), file=sys.stderr, flush=True)
         test = ["best-of", "--data", DATA / "test-drawn.jsonl", "--json"]

@@ -20,7 +20,7 @@ macro_rules! shipped {
 }
 
 /// Every shipped file, those that others extend included.
-pub static SHIPPED: [Shipped; 39] = shipped![
+pub static SHIPPED: [Shipped; 42] = shipped![
     "recipes/quickstart/quickstart.toml",
     "recipes/quickstart/pretrain.toml",
     "recipes/smollm2-hh/base.toml",
@@ -33,6 +33,9 @@ pub static SHIPPED: [Shipped; 39] = shipped![
     "recipes/llama3-8b/sft.toml",
     "recipes/llama3-8b/reward.toml",
     "recipes/llama3-8b/pairwise.toml",
+    "recipes/llama3-8b/multi-objective.toml",
+    "recipes/llama3-8b/process.toml",
+    "recipes/llama3-8b/outcome.toml",
     "recipes/llama3-8b/dpo.toml",
     "recipes/llama3-8b/online.toml",
     "recipes/llama3-8b/online-concise.toml",
