@@ -4,10 +4,12 @@ pub mod accuracy;
 pub mod bias;
 pub mod rewardbench;
 pub mod statistics;
+pub mod two_judges;
 pub mod winrate;
 
 pub use accuracy::{Accuracy, AccuracyReport, ScoredPair};
 pub use bias::{LengthBias, PositionBias};
 pub use rewardbench::RewardBench;
 pub use statistics::{Difference, Interval};
+pub use two_judges::TwoJudges;
 pub use winrate::{Matchup, Verdict, WinRate};

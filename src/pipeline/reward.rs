@@ -5,6 +5,7 @@ use super::examples;
 use super::training::{Training, trained};
 use crate::data::{Key, Preference};
 use crate::error::{Error, Result};
+use crate::eval::statistics::CONFIDENCE;
 use crate::eval::{AccuracyReport, ScoredPair};
 use crate::judge::RewardJudge;
 use crate::model::Model;
@@ -188,7 +189,8 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
                 return write_atomic(&file, b"null\n");
             }
             let budget = table.train.max_tokens_per_batch;
-            let report = compare(&model, &eval, &fitting, limits.max_length, budget)?;
+            let scored = compare(&model, &eval, &fitting, limits.max_length, budget)?;
+            let report = AccuracyReport::of(&scored, CONFIDENCE, 0)?;
             tracing::info!("{name}: {}", in_words(&report));
             let text = serde_json::to_vec_pretty(&report)
                 .map_err(|e| Error::internal(format!("cannot write the accuracy: {e}")))?;
@@ -216,6 +218,20 @@ pub fn accuracy(
     max_length: usize,
     max_tokens_per_batch: usize,
 ) -> Result<AccuracyReport> {
+    let scored = scored(model, rows, max_length, max_tokens_per_batch)?;
+    AccuracyReport::of(&scored, CONFIDENCE, 0)
+}
+
+/// The model's scores of every pair that fits; the others are said.
+///
+/// # Errors
+/// A row that cannot be scored, or no row that fits.
+pub fn scored(
+    model: &Model,
+    rows: &[Preference],
+    max_length: usize,
+    max_tokens_per_batch: usize,
+) -> Result<Vec<ScoredPair>> {
     let limits = examples::limits(max_length, Overlong::TruncatePrompt, model);
     let pairs = examples::pairs(rows, &model.chat, &limits, false)?.examples;
     let fits: HashSet<&str> = pairs.iter().map(|pair| pair.id.as_str()).collect();
@@ -255,7 +271,7 @@ fn compare(
     pairs: &[Example],
     max_length: usize,
     max_tokens_per_batch: usize,
-) -> Result<AccuracyReport> {
+) -> Result<Vec<ScoredPair>> {
     let judge = RewardJudge::new(model, max_length, max_tokens_per_batch)?;
     let encoded: Vec<(&str, &[Sequence])> = pairs
         .iter()
@@ -272,14 +288,14 @@ fn compare(
         let row = by_id[pair.id.as_str()];
         scored.push(ScoredPair {
             id: pair.id.clone(),
-            subset: None,
+            subset: row.subset.clone(),
             chosen_score: f64::from(scores[0]),
             rejected_score: f64::from(scores[1]),
             chosen_chars: chars(&row.chosen, &model.chat)?,
             rejected_chars: chars(&row.rejected, &model.chat)?,
         });
     }
-    AccuracyReport::of(&scored, crate::eval::statistics::CONFIDENCE, 0)
+    Ok(scored)
 }
 
 /// Characters of a whole response: of all its turns.
@@ -336,6 +352,7 @@ mod tests {
             chosen,
             rejected,
             margin: None,
+            subset: None,
             origin: Origin {
                 file: Default::default(),
                 line: 1,

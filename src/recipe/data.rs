@@ -43,13 +43,14 @@ impl Data {
     pub const EMBEDDED: &'static str = "quickstart:";
 
     /// The names that `columns` may rename: all that duel reads.
-    pub const COLUMNS: [&'static str; 32] = [
+    pub const COLUMNS: [&'static str; 33] = [
         "id",
         "prompt_id",
         "prompt",
         "chosen",
         "rejected",
         "margin",
+        "subset",
         "chosen_score",
         "rejected_score",
         "score_chosen",
