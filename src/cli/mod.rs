@@ -7,6 +7,7 @@ mod data;
 mod devices;
 mod dry_run;
 mod eval;
+mod exam;
 mod export;
 mod faults;
 mod generate;
@@ -91,6 +92,7 @@ enum Command {
     Pairs(pairs::Pairs),
     Score(score::Score),
     Eval(eval::Eval),
+    Exam(exam::Exam),
     Chat(chat::Chat),
     Bench(bench::Bench),
     Data(data::Data),
@@ -116,6 +118,7 @@ impl Command {
             Self::Pairs(command) => command.run(global),
             Self::Score(command) => command.run(global),
             Self::Eval(command) => command.run(global),
+            Self::Exam(command) => command.run(global),
             Self::Chat(command) => command.run(global),
             Self::Bench(command) => command.run(global),
             Self::Generate(command) => command.run(global),

@@ -1,7 +1,8 @@
-//! Win rates, accuracies, intervals.
+//! Win rates, accuracies, intervals, exams.
 
 pub mod accuracy;
 pub mod bias;
+pub mod exam;
 pub mod rewardbench;
 pub mod statistics;
 pub mod two_judges;

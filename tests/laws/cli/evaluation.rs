@@ -1,4 +1,4 @@
-//! `duel eval` on RewardBench's rows, and two judges on the same pairs.
+//! `duel eval` on RewardBench's rows, two judges on the same pairs, and `duel exam`.
 
 use super::*;
 
@@ -104,4 +104,106 @@ fn a_judge_against_itself_is_ahead_by_nothing() {
     );
     let said = duel(&folder, &words);
     assert!(said.out.contains("McNemar's exact test"), "{}", said.out);
+}
+
+#[test]
+fn an_exam_of_choices_is_put_to_a_model_and_bad_rows_are_counted() {
+    let rows = "{\"question\": \"Which can fly?\", \"choices\": [\"a bird\", \"a stone\"], \"answer\": 0}\n\
+                {\"question\": \"Which is wet?\", \"choices\": [\"water\"], \"answer\": 0}\n";
+    let folder = folder(&[("arc.jsonl", rows)]);
+    let words = [
+        "exam",
+        "arc",
+        "--model",
+        "quickstart",
+        "--data",
+        "arc.jsonl",
+    ];
+    let said = duel(&folder, &words);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(
+        said.err.contains("arc.jsonl:2: the question has 1 choices"),
+        "{}",
+        said.err
+    );
+    let more = ["--skip-bad", "--json", "--out", "lines.jsonl"];
+    let found = &duel(&folder, &[&words[..], &more].concat()).json()[0];
+    assert_eq!(
+        (&found["questions"], &found["left_out"]["malformed"]),
+        (&json!(1), &json!(1))
+    );
+    let line: Value =
+        serde_json::from_str(&fs::read_to_string(folder.path().join("lines.jsonl")).unwrap())
+            .unwrap();
+    let logp = |at: usize| line["logps"][at].as_f64().unwrap();
+    let right = f64::from(u8::from(logp(0) >= logp(1)));
+    assert_eq!(found["scores"]["acc"]["mean"], json!(right));
+    let shots = duel(&folder, &[&words[..], &["--shots", "2"]].concat());
+    assert_eq!(shots.code, 2, "{}", shots.err);
+}
+
+/// Responses that are there already are marked without a model; what has no response, and what cannot be told, is counted.
+#[test]
+fn answers_of_a_file_are_marked_by_their_ids() {
+    let asked = [
+        json!({"id": "a", "prompt": "?", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}),
+        json!({"id": "b", "prompt": "?", "instruction_id_list": ["startend:quotation"], "kwargs": [{}]}),
+        json!({"id": "c", "prompt": "?", "instruction_id_list": ["language:response_language"], "kwargs": [{"language": "sw"}]}),
+        json!({"id": "d", "prompt": "?", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}),
+    ];
+    let asked: String = asked.iter().map(|row| format!("{row}\n")).collect();
+    let answers = "{\"id\": \"b\", \"prompt\": \"?\", \"responses\": [\"\\\"So.\\\"\"]}\n\
+                   {\"id\": \"a\", \"prompt\": \"?\", \"responses\": [\"One, two.\"]}\n";
+    let folder = folder(&[("ifeval.jsonl", &asked), ("answers.jsonl", answers)]);
+    let words = [
+        "exam",
+        "ifeval",
+        "--data",
+        "ifeval.jsonl",
+        "--responses",
+        "answers.jsonl",
+    ];
+    let found = &duel(&folder, &[&words[..], &["--json"]].concat()).json()[0];
+    assert_eq!(found["questions"], 2);
+    assert_eq!(
+        found["scores"]["prompt_level_strict_acc"]["mean"],
+        json!(0.5)
+    );
+    let left_out = json!({"a language that duel cannot tell": 1, "no response of that id": 1});
+    assert_eq!(found["left_out"], left_out);
+    let said = duel(&folder, &words);
+    assert!(
+        said.err.contains("no response of that id: 1"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn an_exam_of_answers_is_written_by_the_model() {
+    let row = "{\"question\": \"How many legs have two cats?\", \"answer\": \"2*4=8\\n#### 8\"}\n";
+    let folder = folder(&[("gsm8k.jsonl", row)]);
+    let words = [
+        "exam",
+        "gsm8k",
+        "--model",
+        "quickstart",
+        "--data",
+        "gsm8k.jsonl",
+    ];
+    let more = [
+        "--shots",
+        "1",
+        "--shots-from",
+        "gsm8k.jsonl",
+        "--max-new-tokens",
+        "8",
+        "--json",
+    ];
+    let found = &duel(&folder, &[&words[..], &more].concat()).json()[0];
+    assert_eq!(
+        (&found["questions"], &found["shots"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(found["scores"].as_object().unwrap().len(), 2);
 }
