@@ -3,6 +3,7 @@
 pub mod accuracy;
 pub mod bias;
 pub mod exam;
+pub mod length_controlled;
 pub mod rewardbench;
 pub mod statistics;
 pub mod two_judges;
@@ -10,6 +11,7 @@ pub mod winrate;
 
 pub use accuracy::{Accuracy, AccuracyReport, ScoredPair};
 pub use bias::{LengthBias, PositionBias};
+pub use length_controlled::{Bout, LengthControlled};
 pub use rewardbench::RewardBench;
 pub use statistics::{Difference, Interval};
 pub use two_judges::TwoJudges;
