@@ -13,7 +13,7 @@
 //! - [`trainer`]: the loop: one optimiser step, checkpoints, diagnoses
 //! - [`generate`]: K samples a prompt from one shared prefix
 //! - [`judge`]: whatever ranks responses, and the pairs made of it
-//! - [`eval`]: win rates, accuracies, intervals
+//! - [`eval`]: win rates, accuracies, intervals, exams
 //! - [`pipeline`]: the order of things; `pipeline/online.rs` is the recipe in one screen
 //! - [`cli`]: one file per command; the only place that prints
 

@@ -4,14 +4,18 @@ use super::reading::{Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, Preference, load_preferences};
 use crate::error::Result;
-use crate::eval::{Accuracy, AccuracyReport};
+use crate::eval::statistics::CONFIDENCE;
+use crate::eval::{Accuracy, AccuracyReport, PositionBias, ScoredPair};
 use crate::judge::PairwiseModel;
-use crate::pipeline::reward::accuracy;
-use crate::pipeline::{examples, pairwise};
+use crate::model::Model;
+use crate::pipeline::{examples, pairwise, reward};
 use crate::recipe::Overlong;
 use crate::run::interval_name;
 use clap::Args;
 use std::path::PathBuf;
+
+mod against;
+mod bench;
 
 /// Accuracy of a reward model or a pairwise model on pairs, beside the length-only and the random baseline
 ///
@@ -25,8 +29,14 @@ pub struct Eval {
     #[arg(long, value_name = "MODEL", conflicts_with = "model")]
     pairwise: Option<String>,
     /// Pairs that it was not trained on
-    #[arg(long, value_parser = file)]
-    data: PathBuf,
+    #[arg(long, value_parser = file, required_unless_present = "rewardbench")]
+    data: Option<PathBuf>,
+    /// RewardBench's rows instead (and, for the prior sets, those of preference-test-sets): pairs that name their `subset`
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "data")]
+    rewardbench: Vec<PathBuf>,
+    /// A second judge of either kind on the same pairs: who is right more often, with McNemar's exact test
+    #[arg(long, value_name = "MODEL", conflicts_with = "rewardbench")]
+    against: Option<String>,
     /// Longest prompt with response, in tokens
     #[arg(long, default_value_t = 2048, value_parser = numbers::from_1)]
     max_length: usize,
@@ -40,73 +50,147 @@ pub struct Eval {
     reading: Reading,
 }
 
+/// What a judge makes of pairs.
+struct Judged {
+    /// What it is called in a table.
+    kind: &'static str,
+    pairs: Vec<ScoredPair>,
+    /// The probability of the first place in both orders, of a judge that is shown both responses at once.
+    both: Vec<[f64; 2]>,
+}
+
+impl Judged {
+    fn report(&self) -> Result<AccuracyReport> {
+        Ok(AccuracyReport {
+            position: PositionBias::of(&self.both),
+            ..AccuracyReport::of(&self.pairs, CONFIDENCE, 0)?
+        })
+    }
+}
+
 impl Eval {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
-        let options = LoadOptions {
+        let rows = self.rows()?;
+        let judged = match (&self.pairwise, &self.model) {
+            (Some(name), _) => self.by_pairs(&setup::writer(name, global)?, &rows)?,
+            (None, name) => {
+                let model = setup::model(name.as_deref().unwrap_or_default(), global)?;
+                self.by_rewards(&model, &rows)?
+            }
+        };
+        if let Some(other) = &self.against {
+            let model = setup::model(other, global)?;
+            let second = match model.decoder.score {
+                Some(_) => self.by_rewards(&model, &rows)?,
+                None => self.by_pairs(&model, &rows)?,
+            };
+            return against::show([&judged, &second], global);
+        }
+        let found = judged.report()?;
+        match (self.rewardbench.is_empty(), global.json) {
+            (false, _) => bench::show(&found, judged.kind, global),
+            (true, true) => output::json(&found),
+            (true, false) => show(&found, judged.kind),
+        }
+    }
+
+    fn rows(&self) -> Result<Vec<Preference>> {
+        let mut options = LoadOptions {
             limit: self.limit,
             ..self.reading.options()
         };
-        let (rows, report) = load_preferences(std::slice::from_ref(&self.data), &options)?;
-        output::report(&report);
-        let (judge, found) = match (&self.pairwise, &self.model) {
-            (Some(name), _) => ("pairwise model", self.by_pairs(name, &rows, global)?),
-            (None, name) => {
-                let model = setup::model(name.as_deref().unwrap_or_default(), global)?;
-                setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
-                let (max_length, budget) = (self.max_length, self.max_tokens_per_batch);
-                ("reward model", accuracy(&model, &rows, max_length, budget)?)
+        let files = match &self.data {
+            Some(data) => std::slice::from_ref(data),
+            None => {
+                // RewardBench's prompts are users' turns, written as text.
+                options.text_as_chat = true;
+                &self.rewardbench
             }
         };
-        if global.json {
-            return output::json(&found);
-        }
-        let row = |name: &str, a: &Accuracy| {
-            vec![
-                name.to_owned(),
-                format!("{:.1} %", 100.0 * a.accuracy),
-                format!("{:.1} to {:.1} %", 100.0 * a.low, 100.0 * a.high),
-                a.pairs.to_string(),
-                a.ties.to_string(),
-            ]
-        };
-        let interval = interval_name(Some(found.confidence));
-        let rows = vec![
-            row(judge, &found.judge),
-            row("the longer response", &found.length_only),
-            row("a coin", &found.random),
-        ];
-        output::print(&output::table(
-            &["judge", "right", &interval, "pairs", "ties"],
-            rows,
-        ))?;
-        let of = |part: Option<Accuracy>| match part {
-            Some(a) => format!("{:.1} % of {}", 100.0 * a.accuracy, a.pairs),
-            None => "none".to_owned(),
-        };
-        let correlation = found.length.pearson;
-        output::print(&format!(
-            "right where the chosen response is the longer one: {}; where the rejected one is: {}; score and length correlate at {}",
-            of(found.length.chosen_longer),
-            of(found.length.rejected_longer),
-            correlation.map_or("-".to_owned(), |rho| format!("{rho:.2}"))
-        ))?;
-        let Some(position) = found.position else {
-            return Ok(());
-        };
-        output::print(&format!(
-            "the first place has probability {:.3} in the mean; the other order turns {:.1} % of the pairs over; one order \
-             alone is right on {:.1} %",
-            position.first_place,
-            100.0 * position.turned_over,
-            100.0 * position.one_order
-        ))
+        let (rows, report) = load_preferences(files, &options)?;
+        output::report(&report);
+        Ok(rows)
     }
 
-    fn by_pairs(&self, name: &str, rows: &[Preference], global: &Global) -> Result<AccuracyReport> {
-        let model = setup::writer(name, global)?;
-        let limits = examples::limits(self.max_length, Overlong::TruncatePrompt, &model);
-        let mut judge = PairwiseModel::new(&model, limits, self.max_tokens_per_batch)?;
-        pairwise::accuracy(&mut judge, &model.chat, rows)
+    fn by_rewards(&self, model: &Model, rows: &[Preference]) -> Result<Judged> {
+        setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
+        let (max_length, budget) = (self.max_length, self.max_tokens_per_batch);
+        Ok(Judged {
+            kind: "reward model",
+            pairs: reward::scored(model, rows, max_length, budget)?,
+            both: Vec::new(),
+        })
     }
+
+    fn by_pairs(&self, model: &Model, rows: &[Preference]) -> Result<Judged> {
+        let limits = examples::limits(self.max_length, Overlong::TruncatePrompt, model);
+        let mut judge = PairwiseModel::new(model, limits, self.max_tokens_per_batch)?;
+        let (pairs, both) = pairwise::scored(&mut judge, &model.chat, rows)?;
+        Ok(Judged {
+            kind: "pairwise model",
+            pairs,
+            both,
+        })
+    }
+}
+
+/// A row of a table of accuracies.
+fn row(name: &str, a: &Accuracy) -> Vec<String> {
+    vec![
+        name.to_owned(),
+        format!("{:.1} %", 100.0 * a.accuracy),
+        format!("{:.1} to {:.1} %", 100.0 * a.low, 100.0 * a.high),
+        a.pairs.to_string(),
+        a.ties.to_string(),
+    ]
+}
+
+/// Prints a report.
+fn show(found: &AccuracyReport, judge: &str) -> Result<()> {
+    let interval = interval_name(Some(found.confidence));
+    let mut rows = vec![
+        row(judge, &found.judge),
+        row("the longer response", &found.length_only),
+        row("a coin", &found.random),
+    ];
+    let subsets = found.subsets.iter();
+    rows.extend(subsets.map(|(name, accuracy)| row(&format!("{judge}: {name}"), accuracy)));
+    output::print(&output::table(
+        &["judge", "right", &interval, "pairs", "ties"],
+        rows,
+    ))?;
+    show_biases(found)
+}
+
+/// Prints what the judge goes by beside the response.
+fn show_biases(found: &AccuracyReport) -> Result<()> {
+    if let Some(drawn) = found.bootstrap {
+        output::print(&format!(
+            "pairs drawn again (bootstrap): {:.1} to {:.1} %",
+            100.0 * drawn.low,
+            100.0 * drawn.high
+        ))?;
+    }
+    let of = |part: Option<Accuracy>| match part {
+        Some(a) => format!("{:.1} % of {}", 100.0 * a.accuracy, a.pairs),
+        None => "none".to_owned(),
+    };
+    let correlation = found.length.pearson;
+    output::print(&format!(
+        "right where the chosen response is the longer one: {}; where the rejected one is: {}; score and length correlate at {}",
+        of(found.length.chosen_longer),
+        of(found.length.rejected_longer),
+        correlation.map_or("-".to_owned(), |rho| format!("{rho:.2}"))
+    ))?;
+    let Some(position) = found.position else {
+        return Ok(());
+    };
+    output::print(&format!(
+        "the first place has probability {:.3} in the mean; the other order turns {:.1} % of the pairs over; one order \
+         alone is right on {:.1} %",
+        position.first_place,
+        100.0 * position.turned_over,
+        100.0 * position.one_order
+    ))
 }

@@ -9,6 +9,7 @@ mod data;
 mod devices;
 mod dry_run;
 mod eval;
+mod exam;
 mod explain;
 mod export;
 mod faults;
@@ -104,6 +105,7 @@ enum Command {
     Pairs(pairs::Pairs),
     Score(score::Score),
     Eval(eval::Eval),
+    Exam(exam::Exam),
     Steps(steps::Steps),
     BestOf(best_of::BestOfN),
     Chat(chat::Chat),
@@ -133,6 +135,7 @@ impl Command {
             Self::Pairs(command) => command.run(global),
             Self::Score(command) => command.run(global),
             Self::Eval(command) => command.run(global),
+            Self::Exam(command) => command.run(global),
             Self::Steps(command) => command.run(global),
             Self::BestOf(command) => command.run(global),
             Self::Chat(command) => command.run(global),

@@ -4,7 +4,8 @@ use super::output;
 use crate::error::{Error, Result};
 use crate::pipeline::Outcome;
 use crate::run::{
-    History, Layout, Measured, Record, RoundSummary, Sample, interval_name, peak_rss_mib,
+    History, Layout, Measured, Record, RoundSummary, Sample, at_equal_length, interval_name,
+    peak_rss_mib,
 };
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -18,6 +19,7 @@ pub fn text(outcome: &Outcome) -> String {
     if let Some(measured) = &outcome.measured {
         if !measured.opinions.is_empty() {
             parts.push(opinions(measured, output::width()));
+            parts.extend(at_equal_length(&measured.opinions));
         }
         parts.extend(measured.samples.iter().take(3).map(sample));
     }
@@ -259,6 +261,7 @@ mod tests {
             low: 0.625,
             high: 0.875,
             counts: [5, 2, 1],
+            length_controlled: Some([0.7, 0.6, 0.8]),
         };
         Measured {
             confidence: Some(0.9),
@@ -300,6 +303,13 @@ mod tests {
             (at("eval tokens").as_str(), at("sample tokens").as_str()),
             ("-", "31.2")
         );
+    }
+
+    #[test]
+    fn the_win_rate_at_equal_length_is_said_where_it_is_known() {
+        let line = at_equal_length(&measured().opinions).unwrap();
+        assert!(line.ends_with("rule: 70.0 % (60.0 to 80.0 %)"), "{line}");
+        assert_eq!(at_equal_length(&[]), None);
     }
 
     #[test]

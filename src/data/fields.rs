@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 const LIKE: f64 = 0.9;
 
 /// One row with the names that its columns have.
-pub(super) struct Fields<'a> {
+pub struct Fields<'a> {
     row: &'a Map<String, Value>,
     columns: &'a BTreeMap<String, String>,
 }
@@ -26,7 +26,7 @@ pub(super) enum Turns {
 
 impl<'a> Fields<'a> {
     /// The fields of a row, which must be a JSON object.
-    pub(super) fn new(row: &'a Value, columns: &'a BTreeMap<String, String>) -> Result<Self> {
+    pub fn new(row: &'a Value, columns: &'a BTreeMap<String, String>) -> Result<Self> {
         match row {
             Value::Object(row) => Ok(Self { row, columns }),
             other => Err(Error::data(format!(
@@ -47,8 +47,13 @@ impl<'a> Fields<'a> {
             .filter(|value| !value.is_null())
     }
 
+    /// The value of a column; null counts as none.
+    pub fn value(&self, name: &str) -> Option<&'a Value> {
+        self.get(name)
+    }
+
     /// Whether the row has a value in this column; null counts as none.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
@@ -67,17 +72,21 @@ impl<'a> Fields<'a> {
     }
 
     /// A name for the row: its id, as text or number.
-    pub(super) fn id(&self) -> Option<String> {
-        let id = self.get("id").or_else(|| self.get("prompt_id"))?;
-        match id {
-            Value::String(id) => Some(id.clone()),
-            Value::Number(id) => Some(id.to_string()),
+    pub fn id(&self) -> Option<String> {
+        self.name("id").or_else(|| self.name("prompt_id"))
+    }
+
+    /// A column that names something, as text or number; what is neither is no name.
+    pub fn name(&self, name: &str) -> Option<String> {
+        match self.get(name)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
             _ => None,
         }
     }
 
     /// A column of text.
-    pub(super) fn text(&self, name: &str) -> Result<Option<String>> {
+    pub fn text(&self, name: &str) -> Result<Option<String>> {
         let text = |value: &Value| match value {
             Value::String(text) => Ok(text.clone()),
             other => Err(self.wrong(name, other, "text")),
@@ -86,7 +95,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A column of finite numbers.
-    pub(super) fn number(&self, name: &str) -> Result<Option<f32>> {
+    pub fn number(&self, name: &str) -> Result<Option<f32>> {
         let number = |value: &Value| match value.as_f64().map(|number| number as f32) {
             Some(number) if number.is_finite() => Ok(number),
             _ => Err(self.wrong(name, value, "a finite number")),
@@ -172,7 +181,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A column of several texts.
-    pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<String>>> {
+    pub fn texts(&self, name: &str) -> Result<Option<Vec<String>>> {
         let texts = |value: &Value| {
             let texts = value.as_array().map(|texts| {
                 let text = |text: &Value| text.as_str().map(str::to_string);
@@ -225,7 +234,7 @@ impl<'a> Fields<'a> {
     }
 
     /// An error about a column that the row lacks.
-    pub(super) fn missing(&self, name: &str) -> Error {
+    pub fn missing(&self, name: &str) -> Error {
         match (self.columns.get(name), self.misspelt(name)) {
             (Some(column), _) => {
                 Error::data(format!("`{column}` (the column for `{name}`) is missing"))

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A well-formed row: usable, or not for a reason that is counted.
-pub(super) enum Shaped<T> {
+pub enum Shaped<T> {
     /// The row.
     Row(T),
     /// Why the row is left out.
@@ -45,7 +45,7 @@ fn unique(name: String, number: &str, names: &mut HashSet<String>) -> String {
 ///
 /// # Errors
 /// Files that cannot be read, malformed rows (unless they are skipped), and files without a usable row.
-pub(super) fn load<T>(
+pub fn load<T>(
     paths: &[PathBuf],
     options: &LoadOptions,
     mut shape: impl FnMut(&Fields, String, Origin) -> Result<Shaped<T>>,

@@ -19,8 +19,9 @@ pub mod summary;
 mod transcript;
 
 pub use catalog::{Catalog, DataSet, Layout};
+pub use fields::Fields;
 pub use key::Key;
-pub use load::refuse_data_set;
+pub use load::{Shaped, load as load_rows, refuse_data_set};
 pub use preference::{has_pairs, load_preferences};
 pub use prompts::load_prompts;
 pub use ratings::{Ratings, load_ratings};

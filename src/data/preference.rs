@@ -76,6 +76,7 @@ fn preference(
         chosen,
         rejected,
         margin,
+        subset: fields.name("subset"),
         origin,
     }))
 }

@@ -53,6 +53,8 @@ pub struct Preference {
     pub rejected: Answer,
     /// By how much `chosen` is better, where the data says so (`margin`, or the difference of the scores).
     pub margin: Option<f32>,
+    /// The part of the set it belongs to (`subset`), where the set has parts.
+    pub subset: Option<String>,
     /// Where the row stood.
     pub origin: Origin,
 }

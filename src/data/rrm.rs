@@ -94,6 +94,7 @@ mod tests {
             chosen: Answer::Text(format!("w{i}")),
             rejected: Answer::Text(format!("l{i}")),
             margin: Some(1.0),
+            subset: None,
             origin: Origin {
                 file: Default::default(),
                 line: i + 1,

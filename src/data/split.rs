@@ -104,6 +104,7 @@ mod tests {
             chosen: Answer::Text(format!("good {id}")),
             rejected: Answer::Text("bad".to_string()),
             margin: None,
+            subset: None,
             origin: Origin {
                 file: Arc::new(PathBuf::from("x.jsonl")),
                 line: id,

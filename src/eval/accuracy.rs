@@ -4,7 +4,7 @@
 //! of three. So every report carries that baseline and a seeded coin beside it.
 
 use super::bias::{LengthBias, PositionBias};
-use super::statistics::{Interval, wilson};
+use super::statistics::{Difference, Interval, RESAMPLES, paired_bootstrap, wilson};
 use crate::data::Key;
 use crate::error::{Error, Result};
 use rand::RngExt;
@@ -75,6 +75,9 @@ pub struct AccuracyReport {
     pub length_only: Accuracy,
     /// The baseline that tosses a coin for each pair.
     pub random: Accuracy,
+    /// The judge's percentile bootstrap interval, beside Wilson's: it asks for no formula, only for pairs drawn again.
+    #[serde(default)]
+    pub bootstrap: Option<Interval>,
     /// The judge on each subset, where the set has them.
     pub subsets: BTreeMap<String, Accuracy>,
     /// What the length has to do with it.
@@ -115,6 +118,7 @@ impl AccuracyReport {
             judge: over_all(&judged)?,
             length_only: over_all(&|p| credit(p.chosen_chars as f64, p.rejected_chars as f64))?,
             random: over_all(&|p| f64::from(u8::from(coin.fold(&p.id).rng().random::<bool>())))?,
+            bootstrap: bootstrap(pairs, confidence, seed),
             subsets: by_subset(pairs, confidence),
             length: LengthBias::of(pairs, confidence),
             position: None,
@@ -128,6 +132,15 @@ impl AccuracyReport {
             .map(|(name, a)| (name.as_str(), a.accuracy))
             .collect()
     }
+}
+
+fn bootstrap(pairs: &[ScoredPair], confidence: f64, seed: u64) -> Option<Interval> {
+    let credits: Vec<f64> = pairs.iter().map(judged).collect();
+    let nothing = vec![0.0; credits.len()];
+    let key = Key::new(seed).fold("accuracy");
+    let found = paired_bootstrap(&credits, &nothing, RESAMPLES, confidence, key)?;
+    let Difference { low, high, .. } = found;
+    Some(Interval { low, high })
 }
 
 fn by_subset(pairs: &[ScoredPair], confidence: f64) -> BTreeMap<String, Accuracy> {
@@ -201,6 +214,8 @@ mod tests {
             BTreeMap::from([("a", 0.75), ("b", 0.0)])
         );
         assert!(report.judge.low < 0.625 && 0.625 < report.judge.high);
+        let drawn = report.bootstrap.expect("four pairs");
+        assert!(0.0 <= drawn.low && drawn.low < 0.625 && 0.625 < drawn.high && drawn.high <= 1.0);
     }
 
     /// A judge that scores everything equal gets exactly one half, not nought and not one.

@@ -88,6 +88,21 @@ pub fn paired_bootstrap(
     })
 }
 
+/// McNemar's exact test (1947): where two judges differ on `a_only + b_only` pairs, how likely a split at least as
+/// uneven is if neither is the better one. Two-sided, from the binomial with p = 1/2; 1 where they never differ.
+pub fn mcnemar(a_only: usize, b_only: usize) -> f64 {
+    let n = a_only + b_only;
+    let fewer = a_only.min(b_only);
+    // ln of C(n, k) / 2^n: the probability itself underflows beyond a thousand pairs.
+    let mut term = -(n as f64) * std::f64::consts::LN_2;
+    let mut tail = 0.0;
+    for k in 0..=fewer {
+        tail += term.exp();
+        term += ((n - k) as f64 / (k + 1) as f64).ln();
+    }
+    (2.0 * tail).min(1.0)
+}
+
 /// The most that picking the best of `n` samples can move a policy: KL(best-of-n || base) is at most
 /// `ln n - (n - 1) / n` nats, and reaches it when no two samples tie.
 pub fn best_of_n_kl(n: usize) -> f64 {
@@ -305,6 +320,17 @@ mod tests {
             paired_bootstrap(&[], &[], 100, CONFIDENCE, Key::new(3)),
             None
         );
+    }
+
+    #[test]
+    fn mcnemar_is_scipys_binomial_test() {
+        for case in golden()["mcnemar"].as_array().expect("cases") {
+            let count = |name: &str| case[name].as_u64().expect("a count") as usize;
+            let (a, b) = (count("a_only"), count("b_only"));
+            let (ours, theirs) = (mcnemar(a, b), number(&case["p"]));
+            assert!((ours - theirs).abs() <= 1e-9 * theirs, "{case}: {ours}");
+            assert_eq!(ours, mcnemar(b, a));
+        }
     }
 
     /// R16 with the numbers of F28.

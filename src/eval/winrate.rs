@@ -116,6 +116,14 @@ impl WinRate {
     }
 }
 
+/// What A gets of each prompt with finite scores.
+pub fn credits(matchups: &[Matchup]) -> impl Iterator<Item = f64> {
+    let mean = |scores: &[f64]| summary::mean(scores).unwrap_or_default();
+    matchups
+        .iter()
+        .map(move |m| Verdict::of(mean(&m.a), mean(&m.b)).credit())
+}
+
 fn prompt_mean(id: &str, scores: &[f64]) -> Result<f64> {
     if let Some(broken) = scores.iter().find(|s| !s.is_finite()) {
         return Err(

@@ -7,7 +7,8 @@ use super::training::tell_of_plain_prompts;
 use super::{drift, examples};
 use crate::data::PromptRow;
 use crate::error::{Error, Result};
-use crate::eval::{Matchup, WinRate};
+use crate::eval::winrate::credits;
+use crate::eval::{Bout, LengthControlled, Matchup, WinRate};
 use crate::generate::Engine;
 use crate::judge::{Audit, Scored};
 use crate::model::Model;
@@ -401,6 +402,22 @@ fn opinion(
         let all: Vec<f64> = rows.iter().flat_map(scores).collect();
         all.iter().sum::<f64>() / all.len().max(1) as f64
     };
+    // Characters, as AlpacaEval counts; of several responses, the mean.
+    let chars = |row: &GroupRow| {
+        let all = row
+            .responses
+            .iter()
+            .map(|response| response.chars().count());
+        all.sum::<usize>() as f64 / row.responses.len().max(1) as f64
+    };
+    let longer = after
+        .iter()
+        .filter_map(|row| Some(chars(row) - chars(known.get(row.id.as_str())?)));
+    let bouts: Vec<Bout> = credits(&matchups)
+        .zip(longer)
+        .map(|(credit, longer)| Bout { credit, longer })
+        .collect();
+    let equal = LengthControlled::of(&bouts, confidence, 0);
     Ok(Opinion {
         judge: judge.to_owned(),
         before: mean(before),
@@ -409,6 +426,7 @@ fn opinion(
         low: won.low,
         high: won.high,
         counts: [won.wins, won.ties, won.losses],
+        length_controlled: equal.map(|found| [found.win_rate, found.low, found.high]),
     })
 }
 

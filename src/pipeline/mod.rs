@@ -7,6 +7,7 @@ pub mod drift;
 pub mod embedded;
 pub mod estimate;
 pub mod evaluate;
+pub mod exam;
 pub mod examples;
 pub mod explore;
 pub mod judges;

@@ -6,6 +6,7 @@ use super::multi_objective::questions;
 use super::training::{Training, trained};
 use crate::data::{Key, Preference};
 use crate::error::{Error, Result};
+use crate::eval::statistics::CONFIDENCE;
 use crate::eval::{AccuracyReport, ScoredPair};
 use crate::judge::RewardJudge;
 use crate::model::Model;
@@ -191,7 +192,8 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
                 return write_atomic(&file, b"null\n");
             }
             let budget = table.train.max_tokens_per_batch;
-            let report = compare(&model, &eval, &fitting, limits.max_length, budget)?;
+            let scored = compare(&model, &eval, &fitting, limits.max_length, budget)?;
+            let report = AccuracyReport::of(&scored, CONFIDENCE, 0)?;
             tracing::info!("{name}: {}", in_words(&report));
             let text = serde_json::to_vec_pretty(&report)
                 .map_err(|e| Error::internal(format!("cannot write the accuracy: {e}")))?;
@@ -219,6 +221,20 @@ pub fn accuracy(
     max_length: usize,
     max_tokens_per_batch: usize,
 ) -> Result<AccuracyReport> {
+    let scored = scored(model, rows, max_length, max_tokens_per_batch)?;
+    AccuracyReport::of(&scored, CONFIDENCE, 0)
+}
+
+/// The model's scores of every pair that fits; the others are said.
+///
+/// # Errors
+/// A row that cannot be scored, or no row that fits.
+pub fn scored(
+    model: &Model,
+    rows: &[Preference],
+    max_length: usize,
+    max_tokens_per_batch: usize,
+) -> Result<Vec<ScoredPair>> {
     let limits = examples::limits(max_length, Overlong::TruncatePrompt, model);
     let pairs = match model.gated {
         Some(_) => questions::pairs(rows, &model.chat, &limits)?.examples,
@@ -261,7 +277,7 @@ pub(super) fn compare(
     pairs: &[Example],
     max_length: usize,
     max_tokens_per_batch: usize,
-) -> Result<AccuracyReport> {
+) -> Result<Vec<ScoredPair>> {
     let judge = RewardJudge::new(model, max_length, max_tokens_per_batch)?;
     let encoded: Vec<(&str, &[Sequence])> = pairs
         .iter()
@@ -278,14 +294,14 @@ pub(super) fn compare(
         let row = by_id[pair.id.as_str()];
         scored.push(ScoredPair {
             id: pair.id.clone(),
-            subset: None,
+            subset: row.subset.clone(),
             chosen_score: f64::from(scores[0]),
             rejected_score: f64::from(scores[1]),
             chosen_chars: chars(&row.chosen, &model.chat)?,
             rejected_chars: chars(&row.rejected, &model.chat)?,
         });
     }
-    AccuracyReport::of(&scored, crate::eval::statistics::CONFIDENCE, 0)
+    Ok(scored)
 }
 
 /// Characters of a whole response: of all its turns.
@@ -342,6 +358,7 @@ mod tests {
             chosen,
             rejected,
             margin: None,
+            subset: None,
             origin: Origin {
                 file: Default::default(),
                 line: 1,

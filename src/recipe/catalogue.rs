@@ -20,7 +20,7 @@ macro_rules! shipped {
 }
 
 /// Every shipped file, those that others extend included.
-pub static SHIPPED: [Shipped; 42] = shipped![
+pub static SHIPPED: [Shipped; 44] = shipped![
     "recipes/quickstart/quickstart.toml",
     "recipes/quickstart/pretrain.toml",
     "recipes/smollm2-hh/base.toml",
@@ -63,6 +63,8 @@ pub static SHIPPED: [Shipped; 42] = shipped![
     "recipes/studies/arithmetic-outcome.toml",
     "recipes/studies/arithmetic-scalar.toml",
     "recipes/studies/arithmetic-reward.toml",
+    "recipes/studies/objectives.toml",
+    "recipes/studies/objectives-by-prompt.toml",
 ];
 
 impl Shipped {

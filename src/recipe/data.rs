@@ -44,13 +44,14 @@ impl Data {
     pub const EMBEDDED: &'static str = "quickstart:";
 
     /// The names that `columns` may rename: all that duel reads.
-    pub const COLUMNS: [&'static str; 37] = [
+    pub const COLUMNS: [&'static str; 38] = [
         "id",
         "prompt_id",
         "prompt",
         "chosen",
         "rejected",
         "margin",
+        "subset",
         "chosen_score",
         "rejected_score",
         "score_chosen",

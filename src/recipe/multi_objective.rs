@@ -14,7 +14,7 @@ pub struct MultiObjective {
     /// Pairs to evaluate on, instead of `data.held_out`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval: Option<Data>,
-    /// Rated responses: rows of `messages`, or of `prompt` and `response`, with a number for each attribute, or null where
+    /// Rated responses: rows of `messages`, or of `prompt` and `response`, with a number for each attribute, or none where
     /// nobody rated it. The scale is the file's own; as probes have no intercept, ratings around 0 are learnt best.
     pub ratings: Data,
     /// The columns that are attributes; absent: all of numbers that mean nothing else to duel.

@@ -42,5 +42,6 @@ pub use registry::{Comparison, RunEntry, compare, list, show};
 pub use report::write_report;
 pub use stage::{FileFacts, Stage, StageDir, StageRecord, hash_file, stage_key, stages};
 pub use summary::{
-    Diagnosis, Measured, Opinion, RoundSummary, Sample, Severity, WinRate, interval_name, read_json,
+    Diagnosis, Measured, Opinion, RoundSummary, Sample, Severity, WinRate, at_equal_length,
+    interval_name, read_json,
 };

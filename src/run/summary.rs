@@ -147,6 +147,30 @@ pub struct Opinion {
     pub high: f64,
     /// Prompts won, tied, lost.
     pub counts: [usize; 3],
+    /// The win rate at equal length (AlpacaEval 2's logistic model), then the ends of its interval.
+    #[serde(default)]
+    pub length_controlled: Option<[f64; 3]>,
+}
+
+impl Opinion {
+    /// The win rate at equal length in words: `rule: 52.1 % (45.0 to 59.3 %)`.
+    pub fn at_equal_length(&self) -> Option<String> {
+        let [rate, low, high] = self.length_controlled?.map(|share| 100.0 * share);
+        Some(format!(
+            "{}: {rate:.1} % ({low:.1} to {high:.1} %)",
+            self.judge
+        ))
+    }
+}
+
+/// The win rates at equal length of those judges that have one, in a line.
+pub fn at_equal_length(opinions: &[Opinion]) -> Option<String> {
+    let known: Vec<String> = opinions
+        .iter()
+        .filter_map(Opinion::at_equal_length)
+        .collect();
+    let words = "win rate at equal length (AlpacaEval 2's model without the prompts' difficulty): ";
+    (!known.is_empty()).then(|| format!("{words}{}", known.join(", ")))
 }
 
 /// The evaluation of one policy against its start: the content of an evaluation's `result.json`.

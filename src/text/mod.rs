@@ -1,6 +1,6 @@
 //! Dialogue, chat templates, tokenizer, loss spans. Knows no tensors.
 
-mod answer;
+pub mod answer;
 pub mod chat;
 pub mod clock;
 pub mod comparison;

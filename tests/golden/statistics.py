@@ -67,6 +67,13 @@ def bootstrap():
     }
 
 
+def mcnemar(a_only, b_only):
+    """The exact form: a two-sided binomial test on the pairs where two judges differ."""
+    differ = a_only + b_only
+    p = stats.binomtest(min(a_only, b_only), differ, 0.5).pvalue if differ else 1.0
+    return {"a_only": a_only, "b_only": b_only, "p": float(p)}
+
+
 probabilities = [1e-300, 1e-20, 1e-9, 0.0005, 0.02, 0.075, 0.2, 0.5, 0.6, 0.9, 0.95, 0.975, 0.995, 0.9999999]
 golden = {
     "samples": [sample(x, y) for x, y in SAMPLES],
@@ -76,5 +83,9 @@ golden = {
         for w, n, c in [(0, 1, 0.95), (1, 1, 0.95), (7, 10, 0.95), (61, 100, 0.95), (150, 250, 0.99), (61.5, 100, 0.95), (0.5, 3, 0.9)]
     ],
     "bootstrap": bootstrap(),
+    "mcnemar": [
+        mcnemar(a, b)
+        for a, b in [(0, 0), (1, 0), (5, 5), (3, 10), (0, 9), (12, 25), (101, 59), (700, 650), (1400, 1600)]
+    ],
 }
 Path(__file__).with_suffix(".json").write_text(json.dumps(golden, indent=1) + "\n")

@@ -7,6 +7,8 @@ mod bench;
 mod data;
 #[path = "cli/dry_run.rs"]
 mod dry_run;
+#[path = "cli/evaluation.rs"]
+mod evaluation;
 #[path = "cli/export.rs"]
 mod export;
 #[path = "cli/hub.rs"]

@@ -30,6 +30,7 @@ fn pair(prompt: Prompt, chosen: Answer, rejected: Answer) -> Preference {
         chosen,
         rejected,
         margin: None,
+        subset: None,
         origin: Origin {
             file: Default::default(),
             line: 1,

@@ -81,7 +81,8 @@ pub(super) fn measure(
             let limits = examples::limits(table.max_length, table.overlong, &model);
             let pairs = questions::pairs(held_out, &model.chat, &limits)?.examples;
             let budget = table.max_tokens_per_batch;
-            let judge = compare(&model, held_out, &pairs, limits.max_length, budget)?;
+            let scored = compare(&model, held_out, &pairs, limits.max_length, budget)?;
+            let judge = AccuracyReport::of(&scored, CONFIDENCE, 0)?;
             let gated = model.gated.as_ref().expect("this stage's model has a gate");
             let objectives = objectives(gated, probed, shards)?;
             tracing::info!("multi-objective: {}", in_words(&judge));

@@ -49,6 +49,23 @@ pub fn accuracy(
     chat: &Chat,
     rows: &[Preference],
 ) -> Result<AccuracyReport> {
+    let (scored, both) = scored(judge, chat, rows)?;
+    Ok(AccuracyReport {
+        position: PositionBias::of(&both),
+        ..AccuracyReport::of(&scored, crate::eval::statistics::CONFIDENCE, 0)?
+    })
+}
+
+/// Every pair that fits with the model's preference as scores that add up to 1, and the probability of the first place
+/// in both orders; the others are said.
+///
+/// # Errors
+/// A row that cannot be rendered, or rows that are all too long.
+pub fn scored(
+    judge: &mut PairwiseModel,
+    chat: &Chat,
+    rows: &[Preference],
+) -> Result<(Vec<ScoredPair>, Vec<[f64; 2]>)> {
     let comparisons: Vec<Comparison> = rows
         .iter()
         .map(|row| Comparison::of(chat, &row.prompt, &row.chosen, &row.rejected))
@@ -74,16 +91,12 @@ pub fn accuracy(
         both.push([given, turned]);
         scored.push(ScoredPair {
             id: row.id.clone(),
-            subset: None,
+            subset: row.subset.clone(),
             chosen_score: chosen,
             rejected_score: 1.0 - chosen,
             chosen_chars: comparison.first.chars().count(),
             rejected_chars: comparison.second.chars().count(),
         });
     }
-    let report = AccuracyReport::of(&scored, crate::eval::statistics::CONFIDENCE, 0)?;
-    Ok(AccuracyReport {
-        position: PositionBias::of(&both),
-        ..report
-    })
+    Ok((scored, both))
 }

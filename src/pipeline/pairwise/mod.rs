@@ -12,7 +12,7 @@ mod robust;
 mod semi;
 
 pub use comparisons::{Shown, comparisons};
-pub use measure::accuracy;
+pub use measure::{accuracy, scored};
 
 use super::context::{Context, Policy};
 use super::examples;

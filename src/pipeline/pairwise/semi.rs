@@ -94,6 +94,7 @@ fn pairs(rows: Vec<PromptRow>) -> Result<Vec<(Preference, bool)>> {
             chosen: answer(first).into_chat(),
             rejected: answer(second).into_chat(),
             margin: None,
+            subset: None,
             origin: row.origin,
         };
         Ok((pair, row.is_pair))
@@ -214,6 +215,7 @@ mod tests {
             chosen: answer("first"),
             rejected: answer("second"),
             margin: None,
+            subset: None,
             origin: Origin {
                 file: Default::default(),
                 line: i,

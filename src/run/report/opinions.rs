@@ -3,7 +3,7 @@
 use super::format::{escape, number, percent};
 use super::headline::track;
 use super::read::Evaluation;
-use crate::run::summary::{Measured, Opinion, interval_name};
+use crate::run::summary::{Measured, Opinion, at_equal_length, interval_name};
 
 /// One row a judge, one group of rows an evaluation; empty when no judge was asked.
 pub(super) fn opinions(evaluations: &[Evaluation]) -> String {
@@ -21,8 +21,9 @@ pub(super) fn opinions(evaluations: &[Evaluation]) -> String {
          score wins the prompt, and a tie counts half. The first judge is the headline.</p>\
          <div class=\"wide\"><table class=\"opinions\"><thead><tr><th>after</th><th>judge</th><th>start</th>\
          <th>now</th><th>win rate</th><th>{interval}</th><th></th><th>won</th><th>tied</th><th>lost</th></tr></thead>\
-         {groups}</table></div>{}",
-        lengths(&asked)
+         {groups}</table></div>{}{}",
+        lengths(&asked),
+        equal_lengths(last)
     )
 }
 
@@ -83,6 +84,17 @@ fn lengths(evaluations: &[&Evaluation]) -> String {
         number(start),
         now.join(", ")
     )
+}
+
+/// What the last evaluation says of responses of one length.
+fn equal_lengths(last: &Evaluation) -> String {
+    at_equal_length(&last.measured.opinions).map_or(String::new(), |line| {
+        format!(
+            "<p class=\"dim lengths\">After {}: {}.</p>",
+            after(last),
+            escape(&line)
+        )
+    })
 }
 
 fn after(evaluation: &Evaluation) -> String {

@@ -123,6 +123,7 @@ fn measured(n: usize) -> Measured {
         low: win_rate - 0.07,
         high: win_rate + 0.07,
         counts,
+        length_controlled: Some([win_rate - 0.02, win_rate - 0.1, win_rate + 0.1]),
     };
     Measured {
         confidence: Some(0.9),

@@ -1,0 +1,245 @@
+//! `duel exam`: fixed questions with known right answers.
+
+use super::reading::{Reading, file};
+use super::{Global, numbers, output, setup};
+use crate::data::{Fields, LoadOptions, Report, Shaped, load_prompts};
+use crate::error::{Error, Result};
+use crate::eval::exam::{Answers, Asked, Choices, EXAMS, Exam as Kind, ExamReport, Marked, Score};
+use crate::eval::statistics::CONFIDENCE;
+use crate::pipeline::exam::{Done, Setting, answers, choices, marked, questions};
+use crate::run::{interval_name, write_rows};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+/// Put an exam to a model: multiple choice by log-likelihood, or answers that a checker reads
+///
+/// Questions are put and marked as lm-evaluation-harness puts and marks them. Rows are those of the published files, as
+/// jsonl or parquet.
+///
+/// Example: duel exam hellaswag --model M --data validation.jsonl --limit 200
+#[derive(Debug, Args)]
+pub struct Exam {
+    /// Which exam
+    #[arg(value_parser = PossibleValuesParser::new(EXAMS.map(|(name, _)| name)))]
+    exam: String,
+    /// The model
+    #[arg(long, required_unless_present = "responses")]
+    model: Option<String>,
+    /// The questions
+    #[arg(long, value_parser = file)]
+    data: PathBuf,
+    /// Answers that are there already, rows of `duel generate --out`: a question's by its id
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "shots"])]
+    responses: Option<PathBuf>,
+    /// Examples before each question, of its own subject where the exam has subjects
+    #[arg(long, default_value_t = 0, value_name = "N", requires = "shots_from", value_parser = numbers::from_0)]
+    shots: usize,
+    /// Where the examples are: the first ones are taken
+    #[arg(long, value_name = "FILE", value_parser = file)]
+    shots_from: Option<PathBuf>,
+    /// Write a line for each question to this file: its marks, with the log-likelihoods or the answer
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Longest answer, in tokens; absent: as the harness has it
+    #[arg(long, value_parser = numbers::from_1)]
+    max_new_tokens: Option<usize>,
+    /// Longest prompt with answer, in tokens; questions that are longer are left out and counted
+    #[arg(long, value_parser = numbers::from_1)]
+    max_length: Option<usize>,
+    /// Tokens computed at once
+    #[arg(long, default_value_t = 4096, value_parser = numbers::from_1)]
+    max_tokens_per_batch: usize,
+    /// Put no more questions than this
+    #[arg(long, value_parser = numbers::from_1)]
+    limit: Option<usize>,
+    #[command(flatten)]
+    reading: Reading,
+    /// Replace the file that `--out` names
+    #[arg(long, requires = "out")]
+    force: bool,
+}
+
+/// What was answered, and what was left out for which reason.
+type Answered = (Vec<Done>, BTreeMap<String, usize>);
+
+impl Exam {
+    /// Runs the command.
+    pub fn run(&self, global: &Global) -> Result<()> {
+        if let Some(out) = &self.out {
+            output::check_free(out, &self.data, self.force)?;
+        }
+        let kind = EXAMS.iter().find(|(name, _)| *name == self.exam);
+        let (done, left_out) = match kind.map(|(_, kind)| *kind) {
+            Some(Kind::Choices(exam)) => self.by_likelihood(exam, global)?,
+            Some(Kind::Answers(exam)) => self.by_answers(exam, global)?,
+            None => return Err(Error::internal("clap let an unknown exam pass")),
+        };
+        let marked: Vec<Marked> = done.iter().map(|done| done.marked.clone()).collect();
+        let mut report = ExamReport::of(&self.exam, self.shots, &marked, CONFIDENCE)?;
+        report.left_out = left_out;
+        if let Some(out) = &self.out {
+            write_rows(out, &done.iter().map(line).collect::<Vec<_>>())?;
+        }
+        match global.json {
+            true => output::json(&report),
+            false => show(&report),
+        }
+    }
+
+    fn setting(&self) -> Setting {
+        Setting {
+            shots: self.shots,
+            chat: self.reading.text_as_chat,
+            max_length: self.max_length.unwrap_or(usize::MAX),
+            max_tokens_per_batch: self.max_tokens_per_batch,
+        }
+    }
+
+    fn options(&self) -> LoadOptions {
+        LoadOptions {
+            limit: self.limit,
+            ..self.reading.options()
+        }
+    }
+
+    /// The files of the examples, and how they are read.
+    fn shown(&self, takes_shots: bool) -> Result<Option<(Vec<PathBuf>, LoadOptions)>> {
+        match (&self.shots_from, self.shots) {
+            (_, 0) | (None, _) => Ok(None),
+            (Some(_), _) if !takes_shots => {
+                let fact = format!("{} has its own examples or takes none", self.exam);
+                Err(Error::user(fact).hint("leave --shots away"))
+            }
+            (Some(file), _) => Ok(Some((vec![file.clone()], self.reading.options()))),
+        }
+    }
+
+    fn by_likelihood(&self, exam: &dyn Choices, global: &Global) -> Result<Answered> {
+        let read = |row: &Fields<'_>| exam.question(row).map(Shaped::Row);
+        if self.responses.is_some() {
+            let fact = format!(
+                "{} compares given choices: nobody writes responses to it",
+                self.exam
+            );
+            return Err(Error::user(fact).hint("give --model MODEL"));
+        }
+        let (asked, report) = questions(std::slice::from_ref(&self.data), &self.options(), read)?;
+        output::report(&report);
+        let shown = match self.shown(exam.takes_shots())? {
+            Some((files, options)) => questions(&files, &options, read)?.0,
+            None => Vec::new(),
+        };
+        let model = setup::writer(self.model.as_deref().unwrap_or_default(), global)?;
+        let (done, left_out) = choices(&model, exam, &asked, &shown, &self.setting())?;
+        Ok((done, with_unread(left_out, &report)))
+    }
+
+    fn by_answers(&self, exam: &dyn Answers, global: &Global) -> Result<Answered> {
+        let read = |row: &Fields<'_>| match exam.unusable(row) {
+            Some(reason) => Ok(Shaped::Dropped(reason)),
+            None => exam.asked(row).map(Shaped::Row),
+        };
+        let (asked, report) = questions(std::slice::from_ref(&self.data), &self.options(), read)?;
+        output::report(&report);
+        let (done, left_out) = match &self.responses {
+            Some(file) => self.given(file, &asked)?,
+            None => {
+                let shown = match self.shown(exam.takes_shots())? {
+                    Some((files, options)) => questions(&files, &options, read)?.0,
+                    None => Vec::new(),
+                };
+                let model = setup::writer(self.model.as_deref().unwrap_or_default(), global)?;
+                if !self.reading.text_as_chat {
+                    let prompts = asked.iter().map(|(_, asked)| Some(asked.prompt.as_str()));
+                    setup::warn_of_plain(&model.chat, prompts)?;
+                }
+                let longest = self.max_new_tokens.unwrap_or(exam.max_new_tokens());
+                answers(&model, exam, &asked, &shown, &self.setting(), longest)?
+            }
+        };
+        Ok((done, with_unread(left_out, &report)))
+    }
+
+    /// Marks the first response to each question that a file has.
+    fn given(&self, file: &Path, asked: &[(String, Asked)]) -> Result<Answered> {
+        let (rows, report) = load_prompts(&[file.to_owned()], &self.reading.options())?;
+        output::report(&report);
+        let known: HashMap<&str, &String> = rows
+            .iter()
+            .filter_map(|row| Some((row.id.as_str(), row.responses.first()?)))
+            .collect();
+        let done: Vec<Done> = asked
+            .iter()
+            .filter_map(|(id, asked)| Some(marked(id, asked, (*known.get(id.as_str())?).clone())))
+            .collect();
+        let without = asked.len() - done.len();
+        let left_out = (without > 0).then(|| ("no response of that id".to_owned(), without));
+        Ok((done, left_out.into_iter().collect()))
+    }
+}
+
+/// Adds the rows that could not be read.
+fn with_unread(mut left_out: BTreeMap<String, usize>, report: &Report) -> BTreeMap<String, usize> {
+    for (reason, count) in &report.dropped {
+        *left_out.entry((*reason).to_owned()).or_default() += count;
+    }
+    if !report.skipped.is_empty() {
+        left_out.insert("malformed".to_owned(), report.skipped.len());
+    }
+    left_out
+}
+
+/// A question's line.
+fn line(done: &Done) -> Value {
+    let marks = done.marked.marks.iter();
+    let marks: Map<String, Value> = marks
+        .map(|mark| {
+            (
+                mark.metric.to_owned(),
+                json!(mark.sum / mark.of.max(1) as f64),
+            )
+        })
+        .collect();
+    match &done.answer {
+        Some(answer) => json!({"id": done.id, "marks": marks, "answer": answer}),
+        None => json!({"id": done.id, "marks": marks, "logps": done.logps}),
+    }
+}
+
+/// Prints a report.
+fn show(report: &ExamReport) -> Result<()> {
+    let left_out = report.left_out.iter();
+    let left_out: Vec<String> = left_out
+        .map(|(why, count)| format!("{why}: {count}"))
+        .collect();
+    if !left_out.is_empty() {
+        output::note(&format!("left out: {}", left_out.join(", ")));
+    }
+    let row = |part: &str, metric: &str, score: &Score| {
+        vec![
+            part.to_owned(),
+            metric.to_owned(),
+            format!("{:.2} %", 100.0 * score.mean),
+            format!("{:.1} to {:.1} %", 100.0 * score.low, 100.0 * score.high),
+            score.count.to_string(),
+        ]
+    };
+    let mut rows = Vec::new();
+    for (part, scores) in &report.parts {
+        rows.extend(
+            scores
+                .iter()
+                .map(|(metric, score)| row(part, metric, score)),
+        );
+    }
+    let whole = report.scores.iter();
+    rows.extend(whole.map(|(metric, score)| row(&report.exam, metric, score)));
+    let interval = interval_name(Some(report.confidence));
+    output::print(&output::table(
+        &["exam", "metric", "score", &interval, "of"],
+        rows,
+    ))
+}
