@@ -329,7 +329,7 @@ impl Planner<'_> {
         self.scoring(
             "eval",
             &base.spec,
-            [tokens, responses],
+            Some([tokens, responses]),
             2.0 * rounds,
             self.kept(),
         );
@@ -490,15 +490,17 @@ impl Planner<'_> {
         });
     }
 
-    /// A stage that scores `tokens` tokens, `targets` of them under the head, `times` times.
+    /// A stage that scores `[tokens, targets]`, the targets under the head, `times` times; none where nobody knows how many: then it
+    /// has full batches and takes no known time.
     fn scoring(
         &mut self,
         stage: &str,
         spec: &DecoderSpec,
-        [tokens, targets]: [u64; 2],
+        sizes: Option<[u64; 2]>,
         times: f64,
         kept: Kept,
     ) {
+        let [tokens, targets] = sizes.unwrap_or([TOKENS_PER_BATCH as u64, 0]);
         let at_once = tokens.min(TOKENS_PER_BATCH as u64);
         let batch = Batch {
             tokens: at_once,
@@ -514,8 +516,8 @@ impl Planner<'_> {
             training: None,
             drawing: None,
             steps: None,
-            tokens: Some((tokens as f64 * times) as u64),
-            seconds: self.seconds(2.0 * products * times),
+            tokens: sizes.map(|_| (tokens as f64 * times) as u64),
+            seconds: sizes.and_then(|_| self.seconds(2.0 * products * times)),
         });
     }
 }

@@ -45,7 +45,13 @@ impl Planner<'_> {
             Ok(Some(own)) => (own.spec, self.kept().unpacked()),
             Ok(None) => (base.spec.clone(), self.kept()),
         };
-        self.scoring("round-*/scores", &scored(&spec), [tokens, 0], rounds, kept);
+        self.scoring(
+            "round-*/scores",
+            &scored(&spec),
+            Some([tokens, 0]),
+            rounds,
+            kept,
+        );
     }
 
     pub(super) fn reward(&mut self, base: &Base) {
@@ -110,16 +116,19 @@ impl Planner<'_> {
             &questions::pairs,
         );
         let rated = match multi_objective::ratings(table) {
-            Ok((ratings, _)) => ratings.rows.len(),
-            Err(error) => return self.unknown("multi-objective: the ratings", &error),
+            Ok((ratings, _)) => Some(ratings.rows.len()),
+            Err(error) => {
+                self.unknown("multi-objective: the ratings", &error);
+                None
+            }
         };
-        if let Some(sizes) = sizes {
+        let tokens = sizes.zip(rated).map(|(sizes, rated)| {
             // A rated response is about half of a pair.
             let rows = sizes.rows as f64 + rated as f64 / 2.0;
-            let tokens = (rows * sizes.mean()) as u64;
-            let spec = scored(&base.spec);
-            self.scoring("multi-objective", &spec, [tokens, 0], 1.0, self.kept());
-        }
+            [(rows * sizes.mean()) as u64, 0]
+        });
+        let spec = scored(&base.spec);
+        self.scoring("multi-objective", &spec, tokens, 1.0, self.kept());
     }
 
     pub(super) fn pairwise(&mut self, base: &Base) {
