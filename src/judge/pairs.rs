@@ -272,7 +272,7 @@ mod tests {
 
     /// The defect of the reference: selected by the penalised reward, oriented by the raw one.
     #[test]
-    fn the_penalised_reward_orients_the_pair() {
+    fn d1_the_penalised_reward_orients_the_pair() {
         let penalty = PairRule {
             length_penalty: 0.1,
             ..rule(Choose::MaxMin)
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_reach_every_response_and_repeat_with_the_seed() {
+    fn d9_draws_reach_every_response_and_repeat_with_the_seed() {
         for choose in [Choose::MaxRandom, Choose::Random] {
             let draw = |seed| {
                 let rule = PairRule {

@@ -107,7 +107,7 @@ fn the_end_of_turn_belongs_to_the_response() {
 }
 
 #[test]
-fn a_response_cut_by_the_length_limit_gets_no_end_of_turn() {
+fn d14_a_response_cut_by_the_length_limit_gets_no_end_of_turn() {
     let chat = chat(Some(CHATML));
     let prompts = [
         (
@@ -147,7 +147,7 @@ fn plain_text_gets_one_bos_and_one_end_of_text() {
 }
 
 #[test]
-fn a_template_writes_the_only_bos() {
+fn d16_a_template_writes_the_only_bos() {
     let chat = headed();
     let ids = chat
         .prompt(&Prompt::Chat(vec![Message::user("Hello")]))
@@ -187,7 +187,7 @@ fn two_responses_are_cut_at_the_same_place() {
 }
 
 #[test]
-fn the_loss_covers_assistant_words_and_one_end_of_turn() {
+fn d24_the_loss_covers_assistant_words_and_one_end_of_turn() {
     for chat in [chat(Some(CHATML)), headed()] {
         let spans = chat.sft(&SftText::Chat(conversation())).expect("spans");
         assert_eq!(
@@ -233,7 +233,7 @@ fn a_template_that_looks_ahead_is_refused_with_the_mend() {
 }
 
 #[test]
-fn generation_stops_at_the_end_of_text_and_at_the_end_of_a_turn() {
+fn d15_generation_stops_at_the_end_of_text_and_at_the_end_of_a_turn() {
     let chat = chat(Some(CHATML));
     let marker = chat.tokenizer().id("<|im_end|>").expect("there");
     assert_eq!(chat.stop_ids(), [chat.eos_id(), marker]);

@@ -88,3 +88,50 @@ pub fn comparisons(
     let found: Result<Vec<_>> = rows.par_iter().map(one).collect();
     Ok(Prepared::gather(found?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Origin, Unit};
+    use crate::text::{Answer, Prompt};
+
+    fn row(id: usize) -> Preference {
+        Preference {
+            id: id.to_string(),
+            prompt: Prompt::Text("?".into()),
+            chosen: Answer::Text("good".into()),
+            rejected: Answer::Text("bad".into()),
+            margin: None,
+            subset: None,
+            origin: Origin {
+                file: Default::default(),
+                line: id,
+                unit: Unit::Line,
+            },
+        }
+    }
+
+    /// D26: a generator without a seed, shared by forked workers, draws the places of the released data.
+    #[test]
+    fn d26_a_pairs_place_hangs_on_the_seed_and_the_row_alone() {
+        let shown = |seed| Shown {
+            key: Key::new(seed).fold("place"),
+            both_orders: false,
+        };
+        let places = |seed, ids: &mut dyn Iterator<Item = usize>| -> Vec<bool> {
+            ids.flat_map(|id| shown(seed).places(&row(id))).collect()
+        };
+        let forward = places(1, &mut (0..400));
+        let mut backward = places(1, &mut (0..400).rev());
+        backward.reverse();
+        assert_eq!(forward, backward);
+        assert_ne!(forward, places(2, &mut (0..400)));
+        let first = forward.iter().filter(|first| **first).count();
+        assert!((150..250).contains(&first), "{first} of 400 stand first");
+        let both = Shown {
+            both_orders: true,
+            ..shown(1)
+        };
+        assert_eq!(both.places(&row(1)), [true, false]);
+    }
+}

@@ -147,7 +147,7 @@ fn a_step_down_the_gradient_lowers_every_loss() {
 }
 
 #[test]
-fn exo_smooths_for_itself_alone() {
+fn d25_exo_smooths_for_itself_alone() {
     let both = PairLoss {
         loss_type: vec![LossType::ExoPair, LossType::Sigmoid],
         ..PairLoss::default()
