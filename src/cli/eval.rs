@@ -81,9 +81,9 @@ impl Eval {
         };
         if let Some(other) = &self.against {
             let model = setup::model(other, global)?;
-            let second = match model.decoder.score {
-                Some(_) => self.by_rewards(&model, &rows)?,
-                None => self.by_pairs(&model, &rows)?,
+            let second = match model.is_reward_model() {
+                true => self.by_rewards(&model, &rows)?,
+                false => self.by_pairs(&model, &rows)?,
             };
             return against::show([&judged, &second], global);
         }

@@ -103,7 +103,12 @@ impl Generate {
     fn claim(&self, rows: &[PromptRow], how: &Sampling) -> Result<()> {
         let asked: Vec<(&str, String)> = rows
             .iter()
-            .map(|row| (row.id.as_str(), format!("{:?}", row.prompt)))
+            .map(|row| {
+                // The answer is written beside the responses.
+                let answer = row.answer.as_ref().map(|answer| format!(" = {answer}"));
+                let asked = format!("{:?}{}", row.prompt, answer.unwrap_or_default());
+                (row.id.as_str(), asked)
+            })
             .collect();
         let model = Policy::at(&setup::model_path(&self.model)?)?;
         let facts = (self.seed, hash_of(how).to_string(), asked);

@@ -121,10 +121,24 @@ impl Steps {
     fn claim(&self, problems: &[Problem], sampling: &Sampling) -> Result<()> {
         let asked: Vec<(&str, String)> = problems
             .iter()
-            .map(|problem| (problem.id.as_str(), format!("{problem:?}")))
+            .map(|problem| {
+                let Problem {
+                    id,
+                    prompt,
+                    solutions,
+                    answer,
+                    ..
+                } = problem;
+                (id.as_str(), format!("{:?}", (prompt, solutions, answer)))
+            })
             .collect();
         let model = Policy::at(&setup::model_path(&self.model)?)?;
-        let how = hash_of(sampling).to_string();
+        // How many tokens are computed at once changes none of them.
+        let how = Sampling {
+            max_tokens_per_batch: 1,
+            ..sampling.clone()
+        };
+        let how = hash_of(&how).to_string();
         let facts = (self.seed, self.soft, &self.separator, how, asked);
         let key = stage_key(&facts, &[model.digest])?.to_string();
         claim(&self.out, ("--data", &self.data), &key, "duel steps")

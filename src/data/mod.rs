@@ -29,7 +29,7 @@ pub use report::{EMPTY_LINE, LoadOptions, Report};
 pub use rows::{Noted, Origin, Preference, PromptRow, Rating, Sft, Unit};
 pub use sft::load_sft;
 pub use solutions::{Problem, Solution, load_problems};
-pub use split::{HasPrompt, split};
+pub use split::{HasPrompt, is_among, known_prompts, split};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use super::report::{LoadOptions, Report};
 use super::rows::Origin;
 use super::split::HasPrompt;
 use crate::error::{Error, Result};
-use crate::text::{Marks, Message, Prompt, equivalent, final_answer, reference_answer};
+use crate::text::{Marks, Message, Prompt, comes_to, reference_answer};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -44,9 +44,10 @@ impl Problem {
     /// Whether a solution comes to the right answer; none where the row does not say that. A solution that comes to no answer is
     /// wrong.
     pub fn is_right(&self, solution: &str) -> Option<bool> {
-        let answer = reference_answer(self.answer.as_deref()?);
-        let found = final_answer(solution);
-        Some(found.is_some_and(|found| equivalent(&found, &answer)))
+        Some(comes_to(
+            solution,
+            &reference_answer(self.answer.as_deref()?),
+        ))
     }
 }
 
@@ -94,8 +95,10 @@ fn problem(fields: &Fields, id: String, origin: Origin) -> Result<Shaped<Problem
 
 fn solutions(fields: &Fields) -> Result<Vec<Solution>> {
     let labels = |count: usize| -> Result<Vec<Option<f32>>> {
+        // What a judge gave is the truth only where nobody knows better.
+        let known = fields.has("labels") || fields.has("label") || fields.has("answer");
         for name in ["labels", "label", "rewards"] {
-            if fields.has(name) {
+            if fields.has(name) && !(name == "rewards" && known) {
                 let found = fields.each(
                     name,
                     count,
@@ -250,6 +253,15 @@ mod tests {
             ];
             assert_eq!(row(&value).solutions, wanted);
         }
+        // A judge's rewards are no labels where the right answer is known.
+        let judged =
+            serde_json::json!({"prompt": "q", "responses": ["2"], "rewards": [0.3], "answer": "2"});
+        assert_eq!(row(&judged).solutions, [Solution::Whole("2".into(), None)]);
+        let gold = serde_json::json!({"prompt": "q", "responses": ["2"], "rewards": [0.3]});
+        assert_eq!(
+            row(&gold).solutions,
+            [Solution::Whole("2".into(), Some(0.3))]
+        );
         let steps =
             serde_json::json!({"prompt": "q", "completions": ["a", "b"], "labels": ["+", 0.25]});
         let wanted = vec![("a".into(), Some(1.0)), ("b".into(), Some(0.25))];

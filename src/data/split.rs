@@ -5,6 +5,7 @@
 
 use super::rows::{Preference, PromptRow, Rating, Sft};
 use crate::text::{Message, Prompt, SftText};
+use std::collections::HashSet;
 
 /// A row that can be split by its prompt.
 pub trait HasPrompt {
@@ -17,6 +18,22 @@ pub trait HasPrompt {
 pub fn split<T: HasPrompt>(rows: Vec<T>, held_out: f64, seed: u64) -> (Vec<T>, Vec<T>) {
     rows.into_iter()
         .partition(|row| place(row, seed) >= held_out)
+}
+
+/// The prompts of rows, to look others up in: text and a user's turn of the same words are one prompt.
+pub fn known_prompts<'a>(rows: impl IntoIterator<Item = &'a Prompt>) -> HashSet<blake3::Hash> {
+    rows.into_iter().map(digest).collect()
+}
+
+/// Whether a prompt is among those of [`known_prompts`].
+pub fn is_among(prompt: &Prompt, prompts: &HashSet<blake3::Hash>) -> bool {
+    prompts.contains(&digest(prompt))
+}
+
+fn digest(prompt: &Prompt) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    prompt.clone().into_chat().hash_prompt(&mut hasher);
+    hasher.finalize()
 }
 
 /// Where a row's prompt stands between 0 and 1.

@@ -76,7 +76,7 @@ impl<'a> PairwiseModel<'a> {
     /// # Errors
     /// A model without a chat template or a head that writes, or without tokens for the letters.
     pub fn new(model: &'a Model, limits: Limits, max_tokens_per_batch: usize) -> Result<Self> {
-        if model.decoder.score.is_some() {
+        if model.is_reward_model() {
             return Err(Error::user(format!(
                 "{} is a reward model with a score head, not a pairwise one",
                 model.path.display()

@@ -2,7 +2,7 @@
 
 use super::rules::Opinion;
 use crate::error::{Error, Result};
-use crate::text::{equivalent, final_answer, reference_answer};
+use crate::text::{comes_to, final_answer, reference_answer};
 use regex::Regex;
 
 /// A regular expression, equal to another of the same text.
@@ -53,9 +53,7 @@ impl Pattern {
 pub fn answered(text: &str, answer: &str) -> Opinion {
     let wanted = reference_answer(answer);
     let found = final_answer(text);
-    let right = found
-        .as_deref()
-        .is_some_and(|found| equivalent(found, &wanted));
+    let right = comes_to(text, &wanted);
     Opinion {
         score: f64::from(u8::from(right)),
         why: match found {
@@ -74,6 +72,11 @@ mod tests {
         for (text, answer, right) in [
             ("2 + 3 = 5. The answer is 5.", "5", 1.0),
             ("It is \\boxed{5}", "First 2, then 3.\n#### 5", 1.0),
+            ("The answer is $18 per day.", "18", 1.0),
+            ("The answer is 3 + 4 = 7.", "7", 1.0),
+            ("The answer is 3 x.", "3", 0.0),
+            ("#### Result\nThe answer is 5.", "5", 1.0),
+            ("The answer is ----------5", "5", 0.0),
             ("5 + 1 = 6", "5", 0.0),
             ("I do not know.", "5", 0.0),
         ] {

@@ -49,7 +49,7 @@ impl<'a> Verifier<'a> {
         max_length: usize,
         max_tokens_per_batch: usize,
     ) -> Result<Self> {
-        if model.decoder.score.is_some() {
+        if model.is_reward_model() {
             return Err(Error::user(format!(
                 "{} has a score head, so it is no verifier that answers + or -",
                 model.path.display()

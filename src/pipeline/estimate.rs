@@ -271,6 +271,9 @@ impl Planner<'_> {
         let judged = (prompts * (prompt + table.generate.num_generations * response)) as u64;
         if matches!(table.judge.named()[..], [] | ["reward"]) {
             self.scores(base, table.judge.reward.as_ref(), judged, rounds);
+        } else if let ["pairwise" | "verifier"] = table.judge.named()[..] {
+            let fact = "online: what the judge of the rounds takes is not estimated";
+            self.found.unknown.push(fact.to_owned());
         }
         let pairs = match table.history {
             History::Newest => prompts,

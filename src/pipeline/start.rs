@@ -9,7 +9,7 @@ use crate::model::files::{
 };
 use crate::model::init::Random;
 use crate::model::must_write;
-use crate::recipe::{ModelSource, NewModel};
+use crate::recipe::{ModelSource, NewModel, VerifierKind};
 use crate::run::stage_key;
 use crate::text::{SftText, SpecialTokens, TokenizerFiles, train_bpe};
 use serde_json::json;
@@ -35,7 +35,15 @@ pub fn start(cx: &mut Context) -> Result<Policy> {
         .kept_as(cx);
     let recipe = &cx.recipe;
     // A reward model may well be trained on; everything else needs a model that writes.
-    if recipe.sft.is_some() || recipe.dpo.is_some() || recipe.online.is_some() {
+    let asks = |table: &crate::recipe::Verifier| {
+        table.kind != VerifierKind::Scalar && table.model_name_or_path.is_none()
+    };
+    let answers = recipe.verifier.as_ref().is_some_and(asks)
+        || recipe
+            .pairwise
+            .as_ref()
+            .is_some_and(|table| table.model_name_or_path.is_none());
+    if recipe.sft.is_some() || recipe.dpo.is_some() || recipe.online.is_some() || answers {
         must_write(&policy.path)?;
     }
     Ok(policy)

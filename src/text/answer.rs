@@ -32,6 +32,31 @@ pub fn equivalent(a: &str, b: &str) -> bool {
     }
 }
 
+/// Whether a solution's final answer is `answer`, a [`reference_answer`]. What it is said to equal counts (`3 + 4 = 7`), and words
+/// behind a number are no part of it (`$18 per day`).
+pub fn comes_to(solution: &str, answer: &str) -> bool {
+    let Some(found) = final_answer(solution) else {
+        return false;
+    };
+    let last = found.rsplit('=').next().unwrap_or_default();
+    [found.as_str(), last].iter().any(|found| {
+        equivalent(found, answer) || number_first(found).is_some_and(|n| equivalent(n, answer))
+    })
+}
+
+/// The number that a text begins with, where words follow it.
+fn number_first(text: &str) -> Option<&str> {
+    let text = text.trim().trim_start_matches(['$', '\\']);
+    let inside = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | '-');
+    let end = text.find(|c| !inside(c))?;
+    let (number, rest) = text.split_at(end);
+    let word = rest
+        .trim_start()
+        .split(|c: char| !c.is_alphabetic())
+        .next()?;
+    (word.chars().count() > 1).then(|| number.trim_end_matches([',', '.']))
+}
+
 /// What the last `\boxed{...}` (or `\fbox{...}`) holds; `\boxed 5` ends with the formula.
 fn boxed(text: &str) -> Option<String> {
     let at = ["\\boxed", "\\fbox"]
@@ -58,10 +83,12 @@ fn boxed(text: &str) -> Option<String> {
     None
 }
 
-/// What stands on the line after the last `####`, as in GSM8K.
+/// What stands on the line after the last `####`, as in GSM8K; a heading of Markdown without a number is none.
 fn hashed(text: &str) -> Option<String> {
     let rest = &text[text.rfind("####")? + 4..];
-    rest.lines().next().map(|line| line.trim().to_owned())
+    let line = rest.lines().next()?.trim();
+    let says = line.contains(|c: char| c.is_ascii_digit());
+    says.then(|| line.to_owned())
 }
 
 /// What is said after the last "answer is", up to the end of the sentence.
@@ -308,13 +335,18 @@ struct Ratio {
 impl Ratio {
     /// A whole or decimal number, a fraction of such, or a mixed one (`1\frac{1}{2}`).
     fn read(text: &str) -> Option<Self> {
-        if let Some(positive) = text.strip_prefix('-') {
-            let Self { above, below } = Self::read(positive)?;
-            return Some(Self {
-                above: -above,
-                below,
-            });
-        }
+        // One sign: a row of them is no number.
+        let Some(positive) = text.strip_prefix('-') else {
+            return Self::unsigned(text);
+        };
+        let Self { above, below } = Self::unsigned(positive)?;
+        Some(Self {
+            above: -above,
+            below,
+        })
+    }
+
+    fn unsigned(text: &str) -> Option<Self> {
         let Some((whole, fraction)) = text.split_once("\\frac{") else {
             return Self::decimal(text);
         };

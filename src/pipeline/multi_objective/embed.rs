@@ -59,7 +59,9 @@ impl<'a> Embedder<'a> {
     /// # Errors
     /// A row that cannot be rendered, ^C, or a failed write.
     pub fn ratings(&mut self, attributes: &[String], parts: [Vec<Rating>; 2]) -> Result<Shards> {
-        let inputs = [examples::hash(&self.table.ratings)?, hash_of(&attributes)];
+        // The same file may be read in other ways.
+        let table = &self.table.ratings;
+        let inputs = [examples::hash(table)?, hash_of(table), hash_of(&attributes)];
         self.stage("multi-objective-ratings", &inputs, &mut |model, limits| {
             let mut rows = Vec::new();
             let mut dropped = 0;
@@ -86,6 +88,7 @@ impl<'a> Embedder<'a> {
         let table = self.table;
         let mut inputs = vec![examples::hash(&table.data)?];
         inputs.extend(table.eval.as_ref().map(examples::hash).transpose()?);
+        inputs.push(hash_of(&(&table.data, &table.eval)));
         let ids: Vec<&str> = pairs.iter().map(|row| row.id.as_str()).collect();
         inputs.push(hash_of(&ids));
         self.stage(name, &inputs, &mut |model, limits| {

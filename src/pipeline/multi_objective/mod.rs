@@ -16,7 +16,7 @@ mod weigh;
 
 use super::context::{Context, Policy};
 use super::examples;
-use crate::data::{Preference, Ratings, Report, load_ratings, split};
+use crate::data::{self, Preference, Ratings, Report, load_ratings, split};
 use crate::error::{Error, Result};
 use crate::model::files::hub;
 use crate::recipe::MultiObjective;
@@ -43,9 +43,23 @@ pub fn multi_objective(cx: &mut Context, start: &Policy) -> Result<Option<Policy
     let verbosity = attribute_to_take_out(&table, &ratings.attributes)?;
     let [pairs, held_out] = pairs(cx, &table)?;
     let attributes = ratings.attributes.clone();
+    // A probe is not measured on what it was fitted to (D8).
+    let measured = data::known_prompts(held_out.iter().map(|row| &row.prompt));
+    let rated = ratings.rows.len();
+    let rows: Vec<_> = ratings
+        .rows
+        .into_iter()
+        .filter(|row| !data::is_among(&row.prompt, &measured))
+        .collect();
+    if rows.len() < rated {
+        tracing::warn!(
+            "multi-objective: {} rated responses are left out: their prompts are held out for the evaluation",
+            rated - rows.len()
+        );
+    }
     let embedded = {
         let mut embedder = Embedder::new(cx, &base, &table);
-        let (fit, validation) = split(ratings.rows, VALIDATION, cx.recipe.seed);
+        let (fit, validation) = split(rows, VALIDATION, cx.recipe.seed);
         Embedded {
             ratings: embedder.ratings(&attributes, [fit, validation])?,
             pairs: embedder.pairs("multi-objective-pairs", &pairs)?,

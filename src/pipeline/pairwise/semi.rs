@@ -6,14 +6,13 @@ use super::super::examples;
 use super::label::{Label, label};
 use super::{Learning, fit};
 use crate::data::rrm::Judged;
-use crate::data::{HasPrompt, Preference, PromptRow};
+use crate::data::{self, Preference, PromptRow};
 use crate::error::{Error, Result};
 use crate::eval::Accuracy;
 use crate::recipe::{Ssrm, hash_of};
 use crate::run::write_json;
 use crate::text::Answer;
 use serde::Serialize;
-use std::collections::HashSet;
 
 /// What an iteration did with the pairs that nobody had judged.
 #[derive(Debug, Serialize)]
@@ -108,16 +107,11 @@ fn apart(
     pairs: Vec<(Preference, bool)>,
     held_out: &[Preference],
 ) -> (Vec<(Preference, bool)>, usize) {
-    let prompt = |row: &Preference| {
-        let mut hasher = blake3::Hasher::new();
-        row.prompt.clone().into_chat().hash_prompt(&mut hasher);
-        hasher.finalize()
-    };
-    let held_out: HashSet<blake3::Hash> = held_out.iter().map(prompt).collect();
+    let held_out = data::known_prompts(held_out.iter().map(|row| &row.prompt));
     let before = pairs.len();
     let kept: Vec<_> = pairs
         .into_iter()
-        .filter(|(row, _)| !held_out.contains(&prompt(row)))
+        .filter(|(row, _)| !data::is_among(&row.prompt, &held_out))
         .collect();
     let met = before - kept.len();
     (kept, met)

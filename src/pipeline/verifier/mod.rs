@@ -14,7 +14,7 @@ use super::context::{Context, Policy};
 use super::examples;
 use super::training::{Training, trained};
 use crate::data::{Key, Problem};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::files::hub;
 use crate::objective::{Objective, OutcomeReward, Verdict};
 use crate::recipe::{Verifier, VerifierKind};
@@ -102,5 +102,24 @@ fn base(cx: &Context, start: &Policy, table: &Verifier) -> Result<Policy> {
 /// Problems to learn from and problems to evaluate on.
 fn rows(cx: &Context, table: &Verifier) -> Result<[Vec<Problem>; 2]> {
     let load = examples::problems;
-    examples::read(cx, "verifier", load, &table.data, table.eval.as_ref())
+    let both = examples::read(cx, "verifier", load, &table.data, table.eval.as_ref())?;
+    let blank = |problem: &&Problem| problem.prompt.is_blank();
+    // What is not told from its first step is split by both: other solutions of it may stand on the other side.
+    let untold = both[1].iter().filter(blank).count();
+    if untold > 0 && table.eval.is_none() {
+        return Err(Error::data(format!(
+            "{untold} of the held-out rows do not tell the problem from its first step, so other solutions of theirs would be \
+             learnt from"
+        ))
+        .hint("give rows a `prompt`, or let the first step begin with `Step 1:`; or name rows to evaluate on in [verifier.eval] and \
+               leave held_out at 0"));
+    }
+    if let (VerifierKind::Scalar, Some(row)) = (table.kind, both.iter().flatten().find(blank)) {
+        return Err(
+            Error::data("a scalar model reads the problem apart from its solution")
+                .at(&row.origin)
+                .hint("give rows a `prompt`, or let the first step begin with `Step 1:`"),
+        );
+    }
+    Ok(both)
 }

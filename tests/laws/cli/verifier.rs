@@ -291,6 +291,13 @@ fn a_round_is_ranked_by_the_runs_own_verifier() {
         ],
     );
     assert_eq!(judged.code, 0, "{}", judged.err);
+    assert_eq!((rows.lines().count(), judged.json().len()), (4, 4));
+    let all: Vec<Value> = judged
+        .json()
+        .iter()
+        .map(|row| row["rewards"].clone())
+        .collect();
+    assert!(all.iter().any(|rewards| rewards != &all[0]), "{all:?}");
     for (line, by_hand) in rows.lines().zip(judged.json()) {
         let row: Value = serde_json::from_str(line).unwrap();
         for i in 0..2 {
