@@ -60,8 +60,7 @@ impl BestOf {
             .iter()
             .flat_map(|p| &p.gold)
             .all(|gold| *gold == 0.0 || *gold == 1.0);
-        let mean =
-            |values: Vec<f64>, picked: bool| Picked::of(&values, binary && picked, confidence);
+        let mean = |values: Vec<f64>| Picked::of(&values, binary, confidence);
         let each =
             |pick: &dyn Fn(usize) -> f64| enough.iter().map(|&i| pick(i)).collect::<Vec<f64>>();
         let first = |i: usize| &problems[i].gold[..n];
@@ -71,7 +70,7 @@ impl BestOf {
                 // Nothing was scored: any answer is as good.
                 None => first(i).iter().sum::<f64>() / n as f64,
             };
-            mean(each(&pick), true)
+            mean(each(&pick))
         });
         let majority =
             |i: usize| majority(&problems[i].texts[..n]).map_or(0.0, |at| problems[i].gold[at]);
@@ -79,13 +78,12 @@ impl BestOf {
             n,
             kl: best_of_n_kl(n),
             problems: enough.len(),
-            one: mean(each(&|i| first(i).iter().sum::<f64>() / n as f64), false),
-            majority: binary.then(|| mean(each(&majority), true)),
+            one: mean(each(&|i| first(i).iter().sum::<f64>() / n as f64)),
+            majority: binary.then(|| mean(each(&majority))),
             judges: judges.collect(),
-            best: mean(
-                each(&|i| first(i).iter().copied().fold(f64::NEG_INFINITY, f64::max)),
-                true,
-            ),
+            best: mean(each(&|i| {
+                first(i).iter().copied().fold(f64::NEG_INFINITY, f64::max)
+            })),
         })
     }
 }

@@ -71,6 +71,12 @@ fn result(facts: &Facts) -> String {
         |r: &Record| value(r, "eval_accuracy").or_else(|| value(r, "eval_rewards/accuracies"));
     let records = &facts.history.records;
     if let Some((accuracy, record)) = records.iter().rev().find_map(|r| Some((held_out(r)?, r))) {
+        if record.stage == "verifier" {
+            return format!(
+                "Of held-out labels the verifier is right about <b>{}</b>.",
+                percent(accuracy)
+            );
+        }
         return format!(
             "On held-out pairs {} prefers the right response in <b>{}</b> of the cases.",
             escape(&record.stage),
