@@ -5,6 +5,7 @@ pub mod audit;
 mod command;
 #[allow(clippy::module_inception)]
 mod judge;
+mod one_token;
 pub mod pairs;
 mod pairwise;
 mod remote;

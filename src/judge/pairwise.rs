@@ -2,6 +2,7 @@
 //! (RLHFlow's pair-preference models; Dong et al. 2024, section 3.2).
 
 use super::judge::Group;
+use super::one_token::probabilities;
 use super::tournament::{Compare, Match};
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -135,22 +136,13 @@ impl<'a> PairwiseModel<'a> {
 
     /// The probability of the letter `A` against `B` after each sequence.
     fn probabilities(&self, sequences: &[Sequence]) -> Result<Vec<f64>> {
-        if sequences.is_empty() {
-            return Ok(Vec::new());
-        }
-        let trie = Trie::new(sequences);
-        let logits = self
-            .model
-            .decoder
-            .verdicts(&trie, [self.letters.a, self.letters.b]);
-        let logits = logits.into_data().try_into_vec::<f32>();
-        let logits = logits.map_err(|e| Error::internal(format!("{e:?}")))?;
-        if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err(Error::data("a letter's logit is not finite")
-                .hint("look at the pairwise model: its training may have diverged"));
-        }
-        let sigmoid = |logit: &f32| 1.0 / (1.0 + (-f64::from(*logit)).exp());
-        Ok(logits.iter().map(sigmoid).collect())
+        let letters = [self.letters.a, self.letters.b];
+        probabilities(
+            self.model,
+            letters,
+            sequences,
+            ["a letter", "pairwise model"],
+        )
     }
 
     fn comparison(&self, group: &Group, [first, second]: [usize; 2]) -> Result<Comparison> {

@@ -1,6 +1,7 @@
 //! Process and outcome reward models that answer `+` or `-`: the probability that a step, or a whole solution, is right.
 
 use super::judge::{Group, Judge, Scores};
+use super::one_token::probabilities;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::recipe::Aggregate;
@@ -172,23 +173,8 @@ impl<'a> Verifier<'a> {
 
     /// The probability of `+` at every mark.
     fn verdicts(&self, sequences: &[Sequence]) -> Result<Vec<f64>> {
-        if sequences.is_empty() {
-            return Ok(Vec::new());
-        }
-        let trie = Trie::new(sequences);
-        let logits = self
-            .model
-            .decoder
-            .verdicts(&trie, [self.marks.good, self.marks.bad])
-            .into_data();
-        let logits = logits.try_into_vec::<f32>();
-        let logits = logits.map_err(|e| Error::internal(format!("{e:?}")))?;
-        if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err(Error::data("a mark's logit is not finite")
-                .hint("look at the verifier: its training may have diverged"));
-        }
-        let sigmoid = |logit: &f32| 1.0 / (1.0 + (-f64::from(*logit)).exp());
-        Ok(logits.iter().map(sigmoid).collect())
+        let marks = [self.marks.good, self.marks.bad];
+        probabilities(self.model, marks, sequences, ["a mark", "verifier"])
     }
 
     /// One score of a solution's steps.

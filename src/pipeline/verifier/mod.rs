@@ -8,7 +8,7 @@ pub mod label;
 mod measure;
 mod solutions;
 
-pub use solutions::{scored, solutions};
+pub use solutions::solutions;
 
 use super::context::{Context, Policy};
 use super::examples;

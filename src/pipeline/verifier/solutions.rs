@@ -146,7 +146,7 @@ fn example(
 ///
 /// # Errors
 /// A row the template cannot render.
-pub fn scored(
+fn scored(
     prompt: &Prompt,
     solution: &str,
     chat: &Chat,
