@@ -95,6 +95,7 @@ def main():
         print("| weights | right |\n|---|---|")
         print(f"| the gate | {share([r['judge'] for r in reports])} |")
         parts = [r["objectives"] for r in reports]
+        print(f"| the tree | {share([p['tree'] for p in parts])} |")
         print(f"| equal, debiased | {share([p['mean_of_debiased'] for p in parts])} |")
         print(f"| equal | {share([p['mean_of_rewards'] for p in parts])} |")
         print(f"| the longer response | {share([r['length_only'] for r in reports])} |")

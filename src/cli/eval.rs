@@ -6,9 +6,9 @@ use crate::data::{LoadOptions, Preference, load_preferences};
 use crate::error::Result;
 use crate::eval::statistics::CONFIDENCE;
 use crate::eval::{Accuracy, AccuracyReport, PositionBias, ScoredPair};
-use crate::judge::PairwiseModel;
+use crate::judge::{PairwiseModel, TreeModel};
 use crate::model::Model;
-use crate::pipeline::{examples, pairwise, reward};
+use crate::pipeline::{examples, multi_objective, pairwise, reward};
 use crate::recipe::Overlong;
 use crate::run::interval_name;
 use clap::Args;
@@ -73,7 +73,10 @@ impl Eval {
     pub fn run(&self, global: &Global) -> Result<()> {
         let rows = self.rows()?;
         let judged = match (&self.pairwise, &self.model) {
-            (Some(name), _) => self.by_pairs(&setup::writer(name, global)?, &rows)?,
+            (Some(name), _) => {
+                let model = setup::model(name, global)?;
+                self.by_pairs(&model, name, &rows)?
+            }
             (None, name) => {
                 let model = setup::model(name.as_deref().unwrap_or_default(), global)?;
                 self.by_rewards(&model, &rows)?
@@ -83,7 +86,7 @@ impl Eval {
             let model = setup::model(other, global)?;
             let second = match model.is_reward_model() {
                 true => self.by_rewards(&model, &rows)?,
-                false => self.by_pairs(&model, &rows)?,
+                false => self.by_pairs(&model, other, &rows)?,
             };
             return against::show([&judged, &second], global);
         }
@@ -123,7 +126,16 @@ impl Eval {
         })
     }
 
-    fn by_pairs(&self, model: &Model, rows: &[Preference]) -> Result<Judged> {
+    fn by_pairs(&self, model: &Model, name: &str, rows: &[Preference]) -> Result<Judged> {
+        let (max_length, budget) = (self.max_length, self.max_tokens_per_batch);
+        if let Some(judge) = TreeModel::of(model, max_length, budget)? {
+            return Ok(Judged {
+                kind: "decision tree",
+                pairs: multi_objective::scored(&judge, model, rows, max_length)?,
+                both: Vec::new(),
+            });
+        }
+        model.must_write(name)?;
         let limits = examples::limits(self.max_length, Overlong::TruncatePrompt, model);
         let mut judge = PairwiseModel::new(model, limits, self.max_tokens_per_batch)?;
         let (pairs, both) = pairwise::scored(&mut judge, &model.chat, rows)?;

@@ -4,6 +4,7 @@ use super::faults::Faults;
 use super::{Global, output};
 use crate::data::PromptRow;
 use crate::error::{Error, Result};
+use crate::judge::tree::prefer;
 use crate::judge::{Group, RewardJudge};
 use crate::model::{Gated, Model, Opinions};
 use serde_json::{Value, json};
@@ -29,6 +30,9 @@ pub fn explain(
         ))
         .hint("give a multi-objective model, as `duel multi-objective` makes it, or leave --explain out"));
     };
+    if let (Some(tree), false) = (&gated.tree, global.json) {
+        output::print(&format!("two responses are compared by a tree:\n{tree}"))?;
+    }
     let mut faults = faults.in_order();
     for row in rows {
         let group = Group {
@@ -79,7 +83,19 @@ fn line(row: &PromptRow, gated: &Gated, said: &Opinions) -> Value {
         json!({"score": said.scores[at], "objectives": objectives.collect::<Vec<Value>>()})
     };
     let explained: Vec<Value> = (0..said.scores.len()).map(response).collect();
-    json!({"id": row.id, "rewards": said.scores, "explained": explained})
+    let mut line = json!({"id": row.id, "rewards": said.scores, "explained": explained});
+    if let Some(first) = by_tree(gated, said) {
+        line["first_is_better"] = first.into();
+    }
+    line
+}
+
+/// The tree's probability that the first of two responses is the better one; none where there are not two, or there is no tree.
+fn by_tree(gated: &Gated, said: &Opinions) -> Option<f32> {
+    match (&gated.tree, &said.rewards[..]) {
+        (Some(tree), [first, second]) => Some(prefer(tree, first, second)),
+        _ => None,
+    }
 }
 
 fn tables(row: &PromptRow, gated: &Gated, said: &Opinions) -> Result<()> {
@@ -111,6 +127,12 @@ fn tables(row: &PromptRow, gated: &Gated, said: &Opinions) -> Result<()> {
             "coefficient",
         ];
         output::print(&output::table(&header, rows))?;
+    }
+    if let Some(first) = by_tree(gated, said) {
+        output::print(&format!(
+            "row {}: by the tree, the first response is better than the second with probability {first:.3}",
+            row.id
+        ))?;
     }
     Ok(())
 }

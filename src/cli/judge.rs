@@ -8,7 +8,7 @@ use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
 use crate::error::{Error, Result};
 use crate::judge::{
-    Judge as Rank, PairwiseModel, RewardJudge, Rule, RuleJudge, Tournament, Verifier,
+    Judge as Rank, PairwiseModel, RewardJudge, Rule, RuleJudge, Tournament, TreeModel, Verifier,
 };
 use crate::model::Model;
 use crate::pipeline::examples;
@@ -94,6 +94,11 @@ pub struct Judge {
 }
 
 impl Judge {
+    /// Whether it asks a model elsewhere, whose replies are kept.
+    pub fn asks_an_endpoint(&self) -> bool {
+        self.remote.is_some()
+    }
+
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
         if let Some(out) = &self.out {
@@ -132,9 +137,19 @@ impl Judge {
         }
     }
 
-    /// By a pairwise preference model, whose scores are shares of wins.
+    /// By a pairwise preference model or a decision tree, whose scores are shares of wins.
     fn by_pairs(&self, rows: Vec<PromptRow>, mut faults: Faults, global: &Global) -> Result<()> {
-        let model = setup::writer(self.pairwise.as_deref().unwrap_or_default(), global)?;
+        let name = self.pairwise.as_deref().unwrap_or_default();
+        let model = setup::model(name, global)?;
+        let rounds = match self.knock_out {
+            true => Rounds::KnockOut,
+            false => Rounds::RoundRobin,
+        };
+        if let Some(compare) = TreeModel::of(&model, self.max_length, self.max_tokens_per_batch)? {
+            let kept = self.fitting(rows, &model, &mut faults)?;
+            return self.judge(&mut Tournament { compare, rounds }, &kept, faults);
+        }
+        model.must_write(name)?;
         let limits = examples::limits(self.max_length, Overlong::TruncatePrompt, &model);
         let reason = format!(
             "two responses do not fit side by side into the {} tokens of the limit",
@@ -147,10 +162,6 @@ impl Judge {
                 false => faults.add(&row.id, &row.origin, &reason),
             }
         }
-        let rounds = match self.knock_out {
-            true => Rounds::KnockOut,
-            false => Rounds::RoundRobin,
-        };
         let compare = PairwiseModel::new(&model, limits, self.max_tokens_per_batch)?;
         self.judge(&mut Tournament { compare, rounds }, &kept, faults)
     }

@@ -169,7 +169,7 @@ impl Command {
                 | Online(_)
                 | Generate(_)
                 | Steps(_)
-        )
+        ) || matches!(self, Self::Judge(judge) if judge.asks_an_endpoint())
     }
 
     /// What ^C stops.

@@ -113,17 +113,22 @@ impl<'a> RewardJudge<'a> {
     /// # Errors
     /// A response that does not fit, or a score that is not finite.
     pub fn opinions(&self, gated: &Gated, group: &Group) -> Result<Opinions> {
-        let sequences = self.sequences(group)?;
-        if sequences.is_empty() {
+        self.opinions_of(gated, &group.id, &self.sequences(group)?)
+    }
+
+    /// The same of sequences that are already encoded, of the row `id`.
+    ///
+    /// # Errors
+    /// A score that is not finite.
+    pub fn opinions_of(&self, gated: &Gated, id: &str, row: &[Sequence]) -> Result<Opinions> {
+        if row.is_empty() {
             return Ok(Opinions::default());
         }
-        let said = gated.opinions(self.model.decoder.embeddings(&Trie::new(&sequences)));
+        let said = gated.opinions(self.model.decoder.embeddings(&Trie::new(row)));
         match said.scores.iter().all(|score| score.is_finite()) {
             true => Ok(said),
-            false => Err(
-                Error::data(format!("row {}: a score is not finite", group.id))
-                    .hint("look at the reward model: its training may have diverged"),
-            ),
+            false => Err(Error::data(format!("row {id}: a score is not finite"))
+                .hint("look at the reward model: its training may have diverged")),
         }
     }
 

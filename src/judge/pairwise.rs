@@ -82,7 +82,7 @@ impl<'a> PairwiseModel<'a> {
                 "{} is a reward model with a score head, not a pairwise one",
                 model.path.display()
             ))
-            .hint("name it as the reward model instead; a pairwise model is a chat model that `duel pairwise` trained"));
+            .hint("name it as the reward model instead; a pairwise model is a chat model that `duel pairwise` trained, or a multi-objective one with a decision tree"));
         }
         Ok(Self {
             model,

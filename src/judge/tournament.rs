@@ -26,6 +26,12 @@ pub trait Compare {
     fn prefer(&mut self, matches: &[Match]) -> Result<Vec<f32>>;
 }
 
+impl<C: Compare + ?Sized> Compare for Box<C> {
+    fn prefer(&mut self, matches: &[Match]) -> Result<Vec<f32>> {
+        (**self).prefer(matches)
+    }
+}
+
 /// A judge that compares.
 pub struct Tournament<C> {
     /// Who compares.

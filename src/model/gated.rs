@@ -7,6 +7,7 @@ use super::files::config::for_gating;
 use super::files::{Checkpoint, NamedTensor};
 use super::linear::{Linear, Weight};
 use super::spec::Head;
+use super::tree::Tree;
 use crate::data::Key;
 use crate::error::{Error, Result};
 use crate::trie::Trie;
@@ -150,6 +151,8 @@ pub struct Gated {
     pub transform: Tensor<2>,
     /// The network.
     pub gate: Gate,
+    /// Which of two responses is the better one, by the differences of their rewards.
+    pub tree: Option<Tree>,
 }
 
 /// What the head says of some responses; every list has one entry a response.
@@ -269,8 +272,10 @@ impl Gated {
         }
         let regression = checkpoint.read("regression_layer.weight", &[count, hidden])?;
         let transform = checkpoint.read("reward_transform_matrix", &[count, count])?;
+        let attributes = config.names().map_err(at)?;
         Ok(Some(Self {
-            attributes: config.names().map_err(at)?,
+            tree: Tree::open(checkpoint.path(), &attributes)?,
+            attributes,
             regression: matrix(regression, [count, hidden], device),
             transform: matrix(transform, [count, count], device),
             gate: Gate::build(&shape, device, |name, dims| {

@@ -348,7 +348,12 @@ impl Model {
         self.tokenizer.write(dir)?;
         write_generation_config(dir, &self.config, self.chat.stop_ids())?;
         match lora {
-            None => write_model(dir, &self.config, tensors, dtype),
+            None => {
+                if let Some(tree) = self.gated.as_ref().and_then(|gated| gated.tree.as_ref()) {
+                    tree.write(dir)?;
+                }
+                write_model(dir, &self.config, tensors, dtype)
+            }
             Some(lora) => {
                 peft::write_adapter(dir, &self.adapter_config(lora, decoder)?, tensors, dtype)
             }

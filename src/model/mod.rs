@@ -14,6 +14,7 @@ mod rope;
 mod served;
 pub mod spec;
 mod tape;
+pub mod tree;
 
 pub use build::LoraShape;
 pub use cache::Cache;
@@ -24,3 +25,4 @@ pub use load::{Model, must_write};
 pub use served::Served;
 pub use spec::{Activation, Architecture, DecoderSpec, Head, Rope, RopeScaling};
 pub use tape::EmbeddedGradient;
+pub use tree::Tree;

@@ -66,9 +66,10 @@ impl Evaluation {
             for (name, policy) in own.all_rewards() {
                 judges.push((name.to_owned(), Seat::Own(policy.clone())));
             }
-            if own.pairwise.is_some() {
+            if own.pairwise.is_some() || own.tree.is_some() {
                 let table = recipe::PairwiseJudge::default();
-                judges.push(("pairwise".to_owned(), Seat::pairwise(&table, own)?));
+                let name = own.pairwise.as_ref().map_or("tree", |_| "pairwise");
+                judges.push((name.to_owned(), Seat::pairwise(&table, own)?));
             }
             // The loop's own judge has a say even where the run did not train it.
             let loop_judge = cx.recipe.online.as_ref().map(|online| &online.judge);

@@ -6,8 +6,8 @@ use super::examples;
 use super::responses::GroupRow;
 use crate::error::{Error, Result};
 use crate::judge::{
-    CommandJudge, Compare, Group, Judge, PairwiseModel, RemoteGrades, RemotePairs, RewardJudge,
-    Rule, RuleJudge, Tournament, Verifier, Versus,
+    CommandJudge, Compare, Group, Judge, RemoteGrades, RemotePairs, RewardJudge, Rule, RuleJudge,
+    Tournament, Verifier, Versus, comparing_model,
 };
 use crate::model::{Model, files::hub};
 use crate::recipe::{self, Ask, Overlong, Rounds, VerifierKind};
@@ -27,6 +27,8 @@ pub struct Own {
     pub objectives: Option<Policy>,
     /// The pairwise preference model.
     pub pairwise: Option<Policy>,
+    /// The multi-objective model again where it has a decision tree, which compares as a pairwise model does.
+    pub tree: Option<Policy>,
     /// The verifier, with the table that it was trained by.
     pub verifier: Option<(Policy, recipe::Verifier)>,
 }
@@ -110,7 +112,10 @@ impl Seat {
     /// # Errors
     /// When neither is there.
     pub fn pairwise(table: &recipe::PairwiseJudge, own: &Own) -> Result<Self> {
-        let (policy, trained_here) = match (&table.model_name_or_path, &own.pairwise) {
+        let (policy, trained_here) = match (
+            &table.model_name_or_path,
+            own.pairwise.as_ref().or(own.tree.as_ref()),
+        ) {
             (Some(name), _) => {
                 let path = hub::resolve(name, table.revision.as_deref(), false)?;
                 (Policy::at(&path)?, false)
@@ -119,7 +124,7 @@ impl Seat {
             (None, None) => {
                 return Err(
                     Error::user("the recipe names no pairwise model and trains none").hint(
-                        "add a [pairwise] table, or set `online.judge.pairwise.model_name_or_path`",
+                        "add a [pairwise] or a [multi_objective.tree] table, or set `online.judge.pairwise.model_name_or_path`",
                     ),
                 );
             }
@@ -269,7 +274,7 @@ impl Seat {
                 let model = loaded(cx, policy, *trained_here)?;
                 let longest = table.max_length.unwrap_or(usize::MAX);
                 let limits = examples::limits(longest, Overlong::TruncatePrompt, &model);
-                let compare = PairwiseModel::new(&model, limits, TOKENS_PER_BATCH)?;
+                let compare = comparing_model(&model, limits, TOKENS_PER_BATCH)?;
                 let mut judge = comparing(compare, table.rounds, meet);
                 score_from(&mut *judge, rows, known, &mut keep)?;
             }

@@ -235,6 +235,19 @@ pub fn scored(
     max_length: usize,
     max_tokens_per_batch: usize,
 ) -> Result<Vec<ScoredPair>> {
+    let pairs = fitting(model, rows, max_length)?;
+    compare(model, rows, &pairs, max_length, max_tokens_per_batch)
+}
+
+/// The pairs that fit, as the model reads them; the others are said.
+///
+/// # Errors
+/// A row that cannot be rendered, or no row that fits.
+pub(super) fn fitting(
+    model: &Model,
+    rows: &[Preference],
+    max_length: usize,
+) -> Result<Vec<Example>> {
     let limits = examples::limits(max_length, Overlong::TruncatePrompt, model);
     let pairs = match model.gated {
         Some(_) => questions::pairs(rows, &model.chat, &limits)?.examples,
@@ -267,7 +280,7 @@ pub fn scored(
             tracing::warn!("not judged: {}", row.origin);
         }
     }
-    compare(model, rows, &pairs, max_length, max_tokens_per_batch)
+    Ok(pairs)
 }
 
 /// Ranks `pairs`, encoded as in training; their `rows` give the length baseline its characters.
@@ -288,17 +301,27 @@ pub(super) fn compare(
         scores.push(of_pair);
         Ok(())
     })?;
+    ranked(rows, pairs, &scores, &model.chat)
+}
+
+/// Pairs with their scores, the chosen one's first, beside what a baseline goes by.
+pub(super) fn ranked(
+    rows: &[Preference],
+    pairs: &[Example],
+    scores: &[Vec<f32>],
+    chat: &Chat,
+) -> Result<Vec<ScoredPair>> {
     let by_id: HashMap<&str, &Preference> = rows.iter().map(|row| (row.id.as_str(), row)).collect();
     let mut scored = Vec::with_capacity(pairs.len());
-    for (pair, scores) in pairs.iter().zip(&scores) {
+    for (pair, scores) in pairs.iter().zip(scores) {
         let row = by_id[pair.id.as_str()];
         scored.push(ScoredPair {
             id: pair.id.clone(),
             subset: row.subset.clone(),
             chosen_score: f64::from(scores[0]),
             rejected_score: f64::from(scores[1]),
-            chosen_chars: chars(&row.chosen, &model.chat)?,
-            rejected_chars: chars(&row.rejected, &model.chat)?,
+            chosen_chars: chars(&row.chosen, chat)?,
+            rejected_chars: chars(&row.rejected, chat)?,
         });
     }
     Ok(scored)

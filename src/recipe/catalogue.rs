@@ -15,12 +15,12 @@ pub struct Shipped {
 
 macro_rules! shipped {
     ($($path:literal),* $(,)?) => {
-        [$(Shipped { path: $path, text: include_str!(concat!("../../", $path)) }),*]
+        &[$(Shipped { path: $path, text: include_str!(concat!("../../", $path)) }),*]
     };
 }
 
 /// Every shipped file, those that others extend included.
-pub static SHIPPED: [Shipped; 44] = shipped![
+pub static SHIPPED: &[Shipped] = shipped![
     "recipes/quickstart/quickstart.toml",
     "recipes/quickstart/pretrain.toml",
     "recipes/smollm2-hh/base.toml",
@@ -34,22 +34,32 @@ pub static SHIPPED: [Shipped; 44] = shipped![
     "recipes/llama3-8b/reward.toml",
     "recipes/llama3-8b/pairwise.toml",
     "recipes/llama3-8b/multi-objective.toml",
+    "recipes/llama3-8b/decision-tree.toml",
     "recipes/llama3-8b/process.toml",
     "recipes/llama3-8b/outcome.toml",
+    "recipes/llama3-8b/scalar.toml",
     "recipes/llama3-8b/dpo.toml",
     "recipes/llama3-8b/online.toml",
     "recipes/llama3-8b/online-concise.toml",
     "recipes/llama3-8b/online-released.toml",
     "recipes/gemma-2b/base.toml",
+    "recipes/gemma-2b/sft.toml",
     "recipes/gemma-2b/reward.toml",
     "recipes/gemma-2b/odin.toml",
     "recipes/gemma-2b/pairwise.toml",
     "recipes/gemma-2b/ssrm.toml",
+    "recipes/gemma-2b/online.toml",
     "recipes/gemma-2-9b/base.toml",
+    "recipes/gemma-2-9b/sft.toml",
+    "recipes/gemma-2-9b/reward.toml",
     "recipes/gemma-2-9b/pairwise.toml",
     "recipes/gemma-2-9b/rrm.toml",
+    "recipes/gemma-2-9b/online.toml",
     "recipes/mistral-7b/base.toml",
+    "recipes/mistral-7b/sft.toml",
     "recipes/mistral-7b/reward.toml",
+    "recipes/mistral-7b/pairwise.toml",
+    "recipes/mistral-7b/online.toml",
     "recipes/studies/base.toml",
     "recipes/studies/bradley-terry.toml",
     "recipes/studies/odin.toml",

@@ -9,8 +9,8 @@ pub(super) use files::{MissingFile, missing_files};
 use super::complaint::{Complaint, closest};
 use super::layers::{Node, Table, find, join};
 use super::{
-    CommandJudge, Data, Eval, Lora, NewModel, Online, PairLoss, PairwiseJudge, Recipe, RemoteJudge,
-    Rule, Sampling, schema,
+    CommandJudge, Data, Eval, Lora, MultiObjective, NewModel, Online, PairLoss, PairwiseJudge,
+    Recipe, RemoteJudge, Rule, Sampling, schema,
 };
 
 /// Every mistake of a recipe, with its place in `tree`.
@@ -403,11 +403,11 @@ impl Check<'_> {
                 "nobody ranks the responses: there is no reward model",
                 "add a `[reward]` table, or name one with `online.judge.reward.model_name_or_path`",
             ),
-            ["pairwise"] if recipe.pairwise.is_none() && !names_model(judge.pairwise.as_ref()) => self
+            ["pairwise"] if !compares(recipe) && !names_model(judge.pairwise.as_ref()) => self
                 .complain(
                     "online.judge.pairwise",
                     "nobody ranks the responses: there is no pairwise model",
-                    "add a `[pairwise]` table, or name one with `online.judge.pairwise.model_name_or_path`",
+                    "add a `[pairwise]` or a `[multi_objective.tree]` table, or name one with `online.judge.pairwise.model_name_or_path`",
                 ),
             ["verifier"] if recipe.verifier.is_none() && judge.verifier.as_ref().is_some_and(|t| t.model_name_or_path.is_none()) => self
                 .complain(
@@ -538,6 +538,12 @@ impl Check<'_> {
 
 fn names_model(judge: Option<&PairwiseJudge>) -> bool {
     judge.is_some_and(|judge| judge.model_name_or_path.is_some())
+}
+
+/// Whether the run trains a model that compares two responses.
+fn compares(recipe: &Recipe) -> bool {
+    let has_tree = |table: &MultiObjective| table.tree.is_some();
+    recipe.pairwise.is_some() || recipe.multi_objective.as_ref().is_some_and(has_tree)
 }
 
 fn trains_reward(recipe: &Recipe) -> bool {

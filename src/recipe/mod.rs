@@ -41,7 +41,7 @@ pub use judge::{Ask, CommandJudge, Judge, PairwiseJudge, RemoteJudge, RewardJudg
 pub use load::{Loaded, Origin};
 pub use loss::{FDivergence, LossType, PairLoss};
 pub use model::{Backend, Device, Dtype, Lora, Model, ModelSource, NewModel};
-pub use multi_objective::{Gating, MultiObjective};
+pub use multi_objective::{DecisionTree, Gating, MultiObjective};
 pub use online::{Choose, History, Online, Pairs, Reference};
 pub use pairwise::{Odin, Pairwise, Rrm, Ssrm};
 pub use pattern::matching;

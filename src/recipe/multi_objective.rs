@@ -50,6 +50,31 @@ pub struct MultiObjective {
     /// The network that weighs the attributes.
     #[serde(default)]
     pub gate: Gating,
+    /// A decision tree beside it, which compares two responses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<DecisionTree>,
+}
+
+/// A shallow tree over how far one response leads the other in each attribute (RLHFlow's decision-tree reward model): the model can
+/// be named wherever a pairwise model can, and what it goes by can be read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecisionTree {
+    /// Questions that it may ask of two responses.
+    #[schemars(range(min = 1, max = 16))]
+    pub max_depth: usize,
+    /// Comparisons (two a pair, one in each order) that every answer must stand on.
+    #[schemars(range(min = 1))]
+    pub min_samples_leaf: usize,
+}
+
+impl Default for DecisionTree {
+    fn default() -> Self {
+        Self {
+            max_depth: 3,
+            min_samples_leaf: 1,
+        }
+    }
 }
 
 /// The gate and its training, with ArmoRM's numbers.

@@ -42,10 +42,12 @@ impl Source {
     /// Where a name in `extends` leads from a file in `parent`: to a file beside it, else to a shipped recipe.
     fn base(self, named: &str, parent: &Path) -> (Self, PathBuf) {
         let beside = normal(&parent.join(named));
+        let is_there = match self {
+            Self::Disk => beside.exists(),
+            Self::Binary => shipped_text(&beside).is_some(),
+        };
         match shipped_path(named) {
-            Some(shipped) if self == Self::Disk && !beside.exists() => {
-                (Self::Binary, shipped.into())
-            }
+            Some(shipped) if !is_there => (Self::Binary, shipped.into()),
             _ => (self, beside),
         }
     }

@@ -12,7 +12,8 @@ use crate::data::summary::spearman;
 use crate::error::Result;
 use crate::eval::statistics::CONFIDENCE;
 use crate::eval::{Accuracy, AccuracyReport};
-use crate::model::Gated;
+use crate::judge::tree::prefer;
+use crate::model::{Gated, Tree};
 use crate::recipe::MultiObjective;
 use crate::run::{stage_key, write_atomic, write_json};
 use crate::trainer::multi_objective::debias::Transform;
@@ -31,6 +32,12 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 struct Objectives {
+    /// The tree, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tree: Option<Accuracy>,
+    /// What it asks, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    printout: Option<String>,
     /// Equal weights for all rewards, and for all debiased ones.
     mean_of_rewards: Option<Accuracy>,
     mean_of_debiased: Option<Accuracy>,
@@ -86,17 +93,22 @@ pub(super) fn measure(
             let gated = model.gated.as_ref().expect("this stage's model has a gate");
             let objectives = objectives(gated, probed, shards)?;
             tracing::info!("multi-objective: {}", in_words(&judge));
-            if let Some(mean) = objectives.mean_of_debiased {
-                tracing::info!(
-                    "multi-objective: equal weights are right on {:.1} % ({:.1} to {:.1})",
-                    100.0 * mean.accuracy,
-                    100.0 * mean.low,
-                    100.0 * mean.high
-                );
-            }
+            tell("the tree is", objectives.tree);
+            tell("equal weights are", objectives.mean_of_debiased);
             write_json(&file, &Report { judge, objectives })
         })?;
     Ok(())
+}
+
+fn tell(who: &str, right: Option<Accuracy>) {
+    if let Some(right) = right {
+        tracing::info!(
+            "multi-objective: {who} right on {:.1} % ({:.1} to {:.1})",
+            100.0 * right.accuracy,
+            100.0 * right.low,
+            100.0 * right.high
+        );
+    }
 }
 
 /// What each attribute comes to on some pairs.
@@ -135,11 +147,28 @@ fn objectives(gated: &Gated, probed: &Probed, shards: &Shards) -> Result<Objecti
             correlation_after: correlation(&debiased[i], i),
         }
     });
+    let by_tree = gated
+        .tree
+        .as_ref()
+        .and_then(|tree| right(&preferred(tree, &raw)));
     Ok(Objectives {
+        tree: by_tree,
+        printout: gated.tree.as_ref().map(Tree::to_string),
         attributes: attributes.collect(),
         mean_of_rewards: right(&mean(&raw)),
         mean_of_debiased: right(&mean(&debiased)),
     })
+}
+
+/// The tree's probability of each response of a pair to be the better one, the chosen one of each first.
+fn preferred(tree: &Tree, raw: &[Vec<f64>]) -> Vec<f64> {
+    let responses = raw.first().map_or(0, Vec::len);
+    let rewards = |at: usize| -> Vec<f32> { raw.iter().map(|column| column[at] as f32).collect() };
+    let pair = |at: usize| {
+        let chosen = f64::from(prefer(tree, &rewards(at), &rewards(at + 1)));
+        [chosen, 1.0 - chosen]
+    };
+    (0..responses).step_by(2).flat_map(pair).collect()
 }
 
 /// The rewards of every response times the matrix, column by column.

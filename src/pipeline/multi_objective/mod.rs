@@ -6,13 +6,17 @@
 //! - `probe`: rewards for the attributes, and the matrix that takes one of them out
 //! - `weigh`: the gate, and the whole model
 //! - `measure`: the accuracy on held-out pairs, beside fixed weights
+//! - `tree`: what a decision tree over the attributes makes of any pairs
 
 mod embed;
 mod measure;
 mod probe;
 pub mod questions;
 mod shards;
+mod tree;
 mod weigh;
+
+pub use tree::scored;
 
 use super::context::{Context, Policy};
 use super::examples;

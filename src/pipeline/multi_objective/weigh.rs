@@ -1,4 +1,4 @@
-//! The gate, and the whole model in the published layout.
+//! The gate, the tree where one is wanted, and the whole model in the published layout.
 
 use super::super::context::{Context, Policy};
 use super::super::training::trained;
@@ -8,11 +8,12 @@ use crate::data::Key;
 use crate::error::Result;
 use crate::model::build::Kept;
 use crate::model::files::StoreDtype;
-use crate::model::{Gate, GateShape, Gated};
-use crate::recipe::{MultiObjective, hash_of};
+use crate::model::{Gate, GateShape, Gated, Tree};
+use crate::recipe::{DecisionTree, MultiObjective, hash_of};
 use crate::run::stage_key;
 use crate::trainer::multi_objective::debias::Transform;
 use crate::trainer::multi_objective::gate::{self, Contests, GateStep};
+use crate::trainer::multi_objective::tree::{Growth, both_orders, grow};
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Steps between two lines of metrics.
@@ -27,7 +28,11 @@ pub(super) fn weigh(
 ) -> Result<Policy> {
     let seed = table.seed.unwrap_or(cx.recipe.seed);
     let inputs = [base.digest, probed.digest, embedded.pairs.digest];
-    let part = (hash_of(&table.gate).to_string(), seed);
+    let part = (
+        hash_of(&table.gate).to_string(),
+        hash_of(&table.tree).to_string(),
+        seed,
+    );
     let name = "multi-objective";
     let stage = cx.run.stage(name, stage_key(&part, &inputs)?)?;
     let out = cx.run.layout().root().join(name).join("checkpoint");
@@ -72,7 +77,15 @@ pub(super) fn weigh(
         let gate = gate::train(gate, &contests, &table.gate, key, &device, &mut sink)?;
         // Whole and in f32, whatever the states were computed in: it is written.
         let model = base.load(&device, Kept::default())?;
-        let model = model.with_gated_head(head(probed, gate, &device))?;
+        let head = Gated {
+            tree: table
+                .tree
+                .as_ref()
+                .map(|how| tree(probed, embedded, how))
+                .transpose()?,
+            ..head(probed, gate, &device)
+        };
+        let model = model.with_gated_head(head)?;
         model.save(&out, &model.decoder, None, StoreDtype::F32)
     })?;
     Ok(trained(&done, &out))
@@ -90,7 +103,39 @@ fn head(probed: &Probed, gate: Gate, device: &Device) -> Gated {
         regression: matrix(&probed.weights, probed.hidden),
         transform: matrix(&probed.matrix, count),
         gate,
+        tree: None,
     }
+}
+
+/// The tree over the differences of the rewards as the probes give them, not debiased: the published one reads those.
+fn tree(probed: &Probed, embedded: &Embedded, how: &DecisionTree) -> Result<Tree> {
+    let columns = columns(&embedded.pairs, &probed.weights, probed.hidden)?;
+    let (pairs, leads) = leads(&columns);
+    let (differences, first) = both_orders(&leads, pairs);
+    let growth = Growth {
+        max_depth: how.max_depth,
+        min_samples_leaf: how.min_samples_leaf,
+    };
+    let tree = Tree {
+        attributes: probed.attributes.clone(),
+        root: grow(&differences, &first, growth),
+    };
+    tracing::info!("multi-objective: a tree over both orders of {pairs} pairs:");
+    for line in tree.to_string().lines() {
+        tracing::info!("multi-objective:   {line}");
+    }
+    Ok(tree)
+}
+
+/// How far the chosen response of each pair leads in each attribute, `[pairs, attributes]`.
+fn leads(columns: &[Vec<f64>]) -> (usize, Vec<f32>) {
+    let pairs = columns.first().map_or(0, |column| column.len() / 2);
+    let lead = |pair: usize| {
+        columns
+            .iter()
+            .map(move |column| (column[2 * pair] - column[2 * pair + 1]) as f32)
+    };
+    (pairs, (0..pairs).flat_map(lead).collect())
 }
 
 /// The pairs as the gate sees them. Rewards are debiased first: the gate learns to weigh what it will be given (D4).
@@ -110,12 +155,8 @@ fn contests(probed: &Probed, embedded: &Embedded) -> Result<Contests> {
         }
         contests.pairs += pairs.rows;
     }
-    for pair in 0..contests.pairs {
-        let lead = columns
-            .iter()
-            .map(|c| (c[2 * pair] - c[2 * pair + 1]) as f32);
-        let lead: Vec<f32> = lead.collect();
-        contests.leads.extend(transform.apply(&lead));
+    for lead in leads(&columns).1.chunks_exact(columns.len()) {
+        contests.leads.extend(transform.apply(lead));
     }
     Ok(contests)
 }

@@ -4,7 +4,7 @@ use super::format::escape;
 use super::headline::headline;
 use super::histogram::histograms;
 use super::read::{Facts, Scores};
-use super::{accuracy, curves, opinions, samples, tables};
+use super::{accuracy, curves, objectives, opinions, samples, tables};
 use crate::run::info::Status;
 use crate::run::summary::Diagnosis;
 
@@ -18,6 +18,7 @@ pub(super) fn page(facts: &Facts) -> String {
         judges(facts),
         side_by_side(facts),
         reward(facts),
+        attributes(facts),
         training(facts),
         distributions(&facts.scores),
         stages(facts),
@@ -111,6 +112,12 @@ fn judges(facts: &Facts) -> Option<Section> {
 fn reward(facts: &Facts) -> Option<Section> {
     let html = accuracy::accuracies(&facts.accuracies);
     (!html.is_empty()).then(|| Section::new("reward", "Reward model", html))
+}
+
+fn attributes(facts: &Facts) -> Option<Section> {
+    let found = facts.objectives.as_ref()?;
+    let html = objectives::objectives(found);
+    Some(Section::new("attributes", "Attributes", html))
 }
 
 fn side_by_side(facts: &Facts) -> Option<Section> {

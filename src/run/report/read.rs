@@ -1,5 +1,6 @@
 //! Everything the page shows, read from the files of the run.
 
+use super::objectives::Objectives;
 use crate::error::{Error, Result};
 use crate::run::info::RunInfo;
 use crate::run::journal::read_rows;
@@ -23,6 +24,8 @@ pub(super) struct Facts {
     pub evaluations: Vec<Evaluation>,
     /// The reward models on held-out pairs, by the stages that trained them.
     pub accuracies: Vec<(&'static str, HeldOut)>,
+    /// What the attributes of a multi-objective model come to.
+    pub objectives: Option<Objectives>,
     pub scores: Vec<Scores>,
     pub samples: Vec<Sample>,
     /// The round the samples are from; none for a run without rounds.
@@ -46,6 +49,12 @@ pub(super) struct HeldOut {
     pub judge: Share,
     pub length_only: Share,
     pub random: Share,
+}
+
+/// The other part of that file of a multi-objective model.
+#[derive(Deserialize)]
+struct OfObjectives {
+    objectives: Objectives,
 }
 
 /// How many of the pairs were put in the right order: 0 to 1, with its interval.
@@ -140,6 +149,11 @@ impl Facts {
                 accuracies.extend(held_out.flatten().map(|held_out| (stage, held_out)));
             }
         }
+        let objectives: Option<Option<OfObjectives>> = match stale.contains("multi-objective-eval")
+        {
+            true => None,
+            false => notes.take(read_json(&layout.accuracy("multi-objective"))),
+        };
         let recipe = layout.recipe();
         let recipe = fs::read_to_string(&recipe).map_err(|e| Error::io(&recipe, "read", e));
         Ok(Self {
@@ -150,6 +164,7 @@ impl Facts {
             rounds,
             evaluations,
             accuracies,
+            objectives: objectives.flatten().map(|of| of.objectives),
             scores,
             samples,
             samples_round,

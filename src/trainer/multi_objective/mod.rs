@@ -4,7 +4,9 @@
 //! - [`ridge`]: a linear probe for each attribute, from ratings that may be missing
 //! - [`debias`]: the matrix that takes one attribute, usually verbosity, out of the others
 //! - [`gate`]: the network that weighs the attributes by the prompt
+//! - [`tree`]: a shallow decision tree over their differences
 
 pub mod debias;
 pub mod gate;
 pub mod ridge;
+pub mod tree;

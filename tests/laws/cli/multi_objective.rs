@@ -19,6 +19,7 @@ data = { files = "pairs.jsonl", held_out = 0.4 }
 ratings = { files = "ratings.jsonl" }
 debias = "words"
 max_length = 64
+tree = {}
 gate = { hidden_size = 8, n_hidden = 1, steps = 60, batch_size = 16, learning_rate = 1e-2 }
 "#;
 
@@ -173,6 +174,98 @@ fn d3_d4_a_recipe_fits_one_measures_it_explains_it_and_lets_it_judge() {
         ],
     );
     assert_eq!(refused.code, 2, "{}", refused.err);
+}
+
+/// The tree as a file, as text and as a judge of rounds, of rows and of pairs.
+#[test]
+fn a_decision_tree_compares_wherever_a_pairwise_model_does() {
+    let folder = data(120, 30);
+    let judge = "[online.judge.pairwise]\nrounds = \"knock_out\"\n";
+    fs::write(
+        folder.path().join("recipe.toml"),
+        format!("{RECIPE}{LOOP}{judge}"),
+    )
+    .unwrap();
+    let said = duel(&folder, &["run", "recipe.toml"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(
+        said.err.contains("a tree over both orders of"),
+        "{}",
+        said.err
+    );
+    let report = read(&folder, "multi-objective-eval.json");
+    assert_eq!(
+        report["objectives"]["tree"]["pairs"],
+        report["judge"]["pairs"]
+    );
+    let page = folder.path().join("runs/objectives/report.html");
+    let page = fs::read_to_string(page).unwrap();
+    for shown in ["<h2>Attributes", "the tree", "first less second, &gt;"] {
+        assert!(page.contains(shown), "not on the page: {shown}");
+    }
+    let scores = folder.path().join("runs/objectives/round-1/scores.jsonl");
+    for line in fs::read_to_string(scores).unwrap().lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        // Three responses, two matches: whoever wins both has one point more than who lost.
+        assert_eq!(row["rewards"].as_array().unwrap().len(), 3, "{row}");
+    }
+
+    let model = "runs/objectives/multi-objective/checkpoint";
+    let tree = read(&folder, "multi-objective/checkpoint/decision_tree.json");
+    assert_eq!(tree["attributes"], json!(["ends", "words"]));
+    let data = ["--data", "pairs.jsonl"];
+    let judged = duel(
+        &folder,
+        &[&["judge", "--pairwise", model][..], &data].concat(),
+    )
+    .json();
+    let explained = ["judge", "--model", model, "--explain"];
+    let each = duel(&folder, &[&explained[..], &data, &["--json"]].concat()).json();
+    assert_eq!((judged.len(), each.len()), (90, 90));
+    for (judged, explained) in judged.iter().zip(&each) {
+        let [first, second] = [0, 1].map(|at| judged["rewards"][at].as_f64().unwrap());
+        assert_eq!(first + second, 1.0, "{judged}");
+        assert_eq!(explained["first_is_better"].as_f64().unwrap(), first);
+        // The tree as the file has it, asked in both orders.
+        let reward = |at: usize, i: usize| {
+            let objectives = &explained["explained"][at]["objectives"];
+            objectives[i]["reward"].as_f64().unwrap() as f32
+        };
+        let lead = |i: usize| f64::from(reward(0, i) - reward(1, i));
+        let given = walk(&tree["root"], &lead);
+        let turned = walk(&tree["root"], &|i| -lead(i));
+        assert!((first - (given + 1.0 - turned) / 2.0).abs() < 1e-6);
+    }
+    let table = duel(&folder, &[&explained[..], &data].concat()).out;
+    assert!(
+        table.contains("first less second, >") && table.contains("by the tree"),
+        "{table}"
+    );
+    let found = duel(
+        &folder,
+        &[&["eval", "--pairwise", model, "--json"][..], &data].concat(),
+    )
+    .json();
+    let right: f64 = judged
+        .iter()
+        .map(|row| match row["rewards"][0].as_f64().unwrap() {
+            first if first > 0.5 => 1.0,
+            first if first < 0.5 => 0.0,
+            _ => 0.5,
+        })
+        .sum();
+    let accuracy = found[0]["judge"]["accuracy"].as_f64().unwrap();
+    assert!((accuracy - right / 90.0).abs() < 1e-9, "{accuracy} {right}");
+}
+
+/// Where a tree's file leads for the differences that `lead` gives.
+fn walk(node: &Value, lead: &dyn Fn(usize) -> f64) -> f64 {
+    if let Some(first) = node["first"].as_f64() {
+        return first;
+    }
+    let attribute = node["attribute"].as_u64().unwrap() as usize;
+    let more = lead(attribute) > node["threshold"].as_f64().unwrap();
+    walk(&node[if more { "more" } else { "at_most" }], lead)
 }
 
 /// D5: shards have names of their own, each row is in one of them, and no prompt is on both sides.
