@@ -42,6 +42,8 @@ mod rows;
 mod runs;
 #[path = "cli/template.rs"]
 mod template;
+#[path = "cli/verdicts.rs"]
+mod verdicts;
 #[path = "cli/verifier.rs"]
 mod verifier;
 #[path = "cli/wrong_rows.rs"]

@@ -18,6 +18,7 @@ pub(super) fn page(facts: &Facts) -> String {
         judges(facts),
         side_by_side(facts),
         reward(facts),
+        verifier(facts),
         training(facts),
         distributions(&facts.scores),
         stages(facts),
@@ -111,6 +112,11 @@ fn judges(facts: &Facts) -> Option<Section> {
 fn reward(facts: &Facts) -> Option<Section> {
     let html = accuracy::accuracies(&facts.accuracies);
     (!html.is_empty()).then(|| Section::new("reward", "Reward model", html))
+}
+
+fn verifier(facts: &Facts) -> Option<Section> {
+    let html = accuracy::verdicts(facts.verdicts.as_ref()?);
+    Some(Section::new("verifier", "Verifier", html))
 }
 
 fn side_by_side(facts: &Facts) -> Option<Section> {

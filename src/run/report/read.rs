@@ -1,6 +1,7 @@
 //! Everything the page shows, read from the files of the run.
 
 use crate::error::{Error, Result};
+use crate::run::accuracy::{RANKING_STAGES, VERIFIER_STAGE};
 use crate::run::info::RunInfo;
 use crate::run::journal::read_rows;
 use crate::run::layout::Layout;
@@ -23,6 +24,8 @@ pub(super) struct Facts {
     pub evaluations: Vec<Evaluation>,
     /// The reward models on held-out pairs, by the stages that trained them.
     pub accuracies: Vec<(&'static str, HeldOut)>,
+    /// The verifier on held-out labels.
+    pub verdicts: Option<Verdicts>,
     pub scores: Vec<Scores>,
     pub samples: Vec<Sample>,
     /// The round the samples are from; none for a run without rounds.
@@ -58,8 +61,23 @@ pub(super) struct Share {
     pub ties: usize,
 }
 
-/// The stages that train reward models.
-const REWARD_STAGES: [&str; 4] = ["reward", "reward-second", "multi-objective", "pairwise"];
+/// The part of a verifier's `-eval.json` that the page needs: shares of labels, 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub(super) struct Verdicts {
+    #[serde(default)]
+    pub confidence: Option<f64>,
+    pub accuracy: f64,
+    pub low: f64,
+    pub high: f64,
+    /// Of always saying what is said of most.
+    pub majority: f64,
+    /// None where all labels are the same.
+    pub auc: Option<f64>,
+    pub labels: usize,
+    pub positive: usize,
+    /// Labels between 0 and 1, which are not counted.
+    pub undecided: usize,
+}
 
 /// All responses of a round.
 pub(super) struct Scores {
@@ -132,13 +150,19 @@ impl Facts {
         if samples.is_empty() {
             samples = notes.take(read_rows(&layout.samples()));
         }
-        for stage in REWARD_STAGES {
+        for stage in RANKING_STAGES {
             if !stale.contains(format!("{stage}-eval").as_str()) {
                 // `null` where there were no held-out pairs.
                 let held_out: Option<Option<HeldOut>> =
                     notes.take(read_json(&layout.accuracy(stage)));
                 accuracies.extend(held_out.flatten().map(|held_out| (stage, held_out)));
             }
+        }
+        let mut verdicts = None;
+        if !stale.contains(format!("{VERIFIER_STAGE}-eval").as_str()) {
+            let held_out: Option<Option<Verdicts>> =
+                notes.take(read_json(&layout.accuracy(VERIFIER_STAGE)));
+            verdicts = held_out.flatten();
         }
         let recipe = layout.recipe();
         let recipe = fs::read_to_string(&recipe).map_err(|e| Error::io(&recipe, "read", e));
@@ -150,6 +174,7 @@ impl Facts {
             rounds,
             evaluations,
             accuracies,
+            verdicts,
             scores,
             samples,
             samples_round,
