@@ -158,6 +158,21 @@ fn d16_a_template_writes_the_only_bos() {
     assert_eq!(chat.leading_bos(), Some(bos));
 }
 
+/// D19: the released code takes the BOS out wherever its text stands, also where somebody wrote about it.
+#[test]
+fn d19_a_bos_is_taken_from_the_front_of_a_text_and_from_nowhere_else() {
+    let mut files = files(Some(HEADED), Some("<|begin|>"));
+    files.tokenizer_config["add_bos_token"] = true.into();
+    let chat = Chat::new(&files).expect("loads");
+    let plain = Prompt::Text("<|begin|>Say <|begin|> there".into());
+    let ids = chat.prompt(&plain).expect("encoded");
+    assert_eq!(text(&chat, &ids), "<|begin|>Say <|begin|> there");
+    let turn = Prompt::Chat(vec![Message::user("Say <|begin|> there")]);
+    let ids = chat.prompt(&turn).expect("encoded");
+    let wanted = "<|begin|><|im_start|>user\nSay <|begin|> there<|im_end|><|im_start|>assistant\n";
+    assert_eq!(text(&chat, &ids), wanted);
+}
+
 #[test]
 fn ids_are_used_as_they_stand() {
     let chat = chat(None);
