@@ -3,7 +3,7 @@
 use super::reading::{Reading, file};
 use super::steps::separator;
 use super::{Global, numbers, output, setup};
-use crate::data::{LoadOptions, Problem, Solution, load_problems};
+use crate::data::{LoadOptions, Needs, Problem, load_problems};
 use crate::error::{Error, Result};
 use crate::eval::best_of::Picked;
 use crate::eval::{Attempts, BestOf};
@@ -15,6 +15,7 @@ use crate::trie::Sequence;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// Best-of-N: the answers that judges pick of the first N, beside a random one, the most frequent and the best
@@ -111,54 +112,94 @@ impl BestOfN {
         }
         let options = LoadOptions {
             limit: self.limit,
+            needs: Needs::Truth,
             ..self.reading.options()
         };
         let (problems, report) = load_problems(std::slice::from_ref(&self.data), &options)?;
         output::report(&report);
         let attempts: Vec<Attempts> = problems.iter().map(attempts).collect::<Result<_>>()?;
         let columns = self.columns(&problems, &attempts, global)?;
-        for column in &columns {
-            let silent = column
-                .scores
-                .iter()
-                .flatten()
-                .filter(|score| score.is_none())
-                .count();
-            if silent > 0 {
-                output::note(&format!(
-                    "{silent} answers are longer than {} tokens with their problem: {} does not pick them",
-                    self.max_length, column.name
-                ));
-            }
-        }
+        self.tell_of_silence(&columns);
         if let Some(out) = &self.out {
             crate::run::write_rows(out, &rows(&problems, &attempts, &columns))?;
         }
         let scores: Vec<_> = columns.iter().map(|column| column.scores.clone()).collect();
+        let curve = self.curve(&attempts, &scores)?;
+        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        match global.json {
+            true => output::json(&serde_json::json!({"judges": names, "curve": curve})),
+            false => print(&names, &curve),
+        }
+    }
+
+    /// Says how many answers a judge could not read.
+    fn tell_of_silence(&self, columns: &[Column]) {
+        for column in columns {
+            let scores = || column.scores.iter().flatten();
+            let silent = scores().filter(|score| score.is_none()).count();
+            if silent == 0 {
+                continue;
+            }
+            let what = match silent == scores().count() {
+                true => "picks none, so it has no number",
+                false => "does not pick them",
+            };
+            output::note(&format!(
+                "{silent} answers are longer than {} tokens with their problem: {} {what}",
+                self.max_length, column.name
+            ));
+        }
+    }
+
+    /// What comes of each N, after saying which rows and which N stand in no number.
+    fn curve(
+        &self,
+        attempts: &[Attempts],
+        scores: &[Vec<Vec<Option<f64>>>],
+    ) -> Result<Vec<BestOf>> {
         let most = attempts.iter().map(|a| a.texts.len()).max().unwrap_or(0);
-        let ns = match self.n.is_empty() {
-            true => (0..)
-                .map(|power| 1 << power)
-                .take_while(|n| *n <= most)
-                .collect(),
-            false => self.n.clone(),
-        };
+        let mut ns = self.n.clone();
+        if ns.is_empty() {
+            let powers = (0..).map(|power| 1 << power);
+            ns = powers.take_while(|n| *n <= most).collect();
+        }
+        let mut seen = HashSet::new();
+        ns.retain(|n| seen.insert(*n));
         let confidence = crate::eval::statistics::CONFIDENCE;
-        let curve: Vec<BestOf> = ns
-            .iter()
-            .filter_map(|n| BestOf::of(*n, &attempts, &scores, confidence))
-            .collect();
+        let mut curve = Vec::new();
+        let mut nobody = Vec::new();
+        let mut fewer = Vec::new();
+        for n in ns {
+            let Some(point) = BestOf::of(n, attempts, scores, confidence) else {
+                nobody.push(n.to_string());
+                continue;
+            };
+            let missing = attempts.len() - point.problems;
+            if missing > 0 {
+                fewer.push(format!("{missing} for N = {n}"));
+            }
+            curve.push(point);
+        }
         if curve.is_empty() {
             return Err(
                 Error::data(format!("no row has as many answers: the most is {most}"))
                     .hint("lower -n, or draw more: `duel generate -k`"),
             );
         }
-        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
-        match global.json {
-            true => output::json(&serde_json::json!({"judges": names, "curve": curve})),
-            false => print(&names, &curve),
+        if !nobody.is_empty() {
+            output::note(&format!(
+                "no row has {} answers, the most is {most}: that N is left out",
+                nobody.join(" or ")
+            ));
         }
+        if !fewer.is_empty() {
+            output::note(&format!(
+                "rows with fewer than N answers do not count for it: {} of {}",
+                fewer.join(", "),
+                attempts.len()
+            ));
+        }
+        Ok(curve)
     }
 
     fn columns(
@@ -174,7 +215,7 @@ impl BestOfN {
         ];
         for (name, model, separator) in verifiers {
             if let Some(model) = model {
-                let model = setup::writer(model, global)?;
+                let model = setup::model(model, global)?;
                 let (length, budget) = (self.max_length, self.max_tokens_per_batch);
                 let verifier = Verifier::new(&model, separator, self.aggregate, length, budget)?;
                 columns.push(by_verifier(name, &verifier, problems, attempts)?);
@@ -199,6 +240,7 @@ impl BestOfN {
         global: &Global,
     ) -> Result<Column> {
         let model = setup::model(name, global)?;
+        setup::warn_of_plain_text(&model.chat, problems.iter().map(|row| &row.prompt))?;
         let limits = examples::limits(self.max_length, Overlong::Drop, &model);
         let judge = RewardJudge::new(&model, self.max_length, self.max_tokens_per_batch)?;
         let mut fitting: Vec<(&str, Vec<Sequence>)> = Vec::new();
@@ -285,30 +327,12 @@ fn by_rule(rule: &Rule, problems: &[Problem], attempts: &[Attempts]) -> Result<C
 
 /// The answers of a row with what is known of them: its labels, or whether each comes to the right answer.
 fn attempts(problem: &Problem) -> Result<Attempts> {
-    let lacks = |fact: &str| {
-        Error::data(fact.to_owned()).at(&problem.origin).hint(
-            "rows need `responses` or `answers`, and `labels`, the right `answer`, or the `rewards` of a gold judge",
-        )
-    };
-    let mut texts = Vec::with_capacity(problem.solutions.len());
-    let mut gold = Vec::with_capacity(problem.solutions.len());
-    for solution in &problem.solutions {
-        let Solution::Whole(text, label) = solution else {
-            return Err(lacks(
-                "the row has one solution in steps, not several answers",
-            ));
-        };
-        let by_answer = problem
-            .is_right(text)
-            .map(|right| f64::from(u8::from(right)));
-        let known = label.map(f64::from).or(by_answer);
-        gold.push(known.ok_or_else(|| lacks("nobody says which of the answers are right"))?);
-        texts.push(text.clone());
-    }
-    match texts.is_empty() {
-        true => Err(lacks("the row has no answers")),
-        false => Ok(Attempts { texts, gold }),
-    }
+    let known = problem.truths().map_err(|e| e.at(&problem.origin))?;
+    let (texts, gold) = known
+        .into_iter()
+        .map(|(text, gold)| (text.to_owned(), gold))
+        .unzip();
+    Ok(Attempts { texts, gold })
 }
 
 fn rows<'a>(
@@ -358,7 +382,8 @@ fn print(names: &[&str], curve: &[BestOf]) -> Result<()> {
             shown(&point.one),
         ];
         cells.extend(point.majority.as_ref().filter(|_| binary).map(shown));
-        cells.extend(point.judges.iter().map(shown));
+        let judged = |picked: &Option<Picked>| picked.as_ref().map_or("-".to_owned(), shown);
+        cells.extend(point.judges.iter().map(judged));
         cells.extend([shown(&point.best), point.problems.to_string()]);
         cells
     };

@@ -17,9 +17,7 @@ pub fn claim(out: &Path, (flag, read): (&str, &Path), key: &str, command: &str) 
                 .hint("name another file with `--out`"),
         );
     }
-    let mut note = out.as_os_str().to_owned();
-    note.push(".key");
-    let note = PathBuf::from(note);
+    let note = note(out);
     if out.exists() && !note.exists() {
         let fact = format!(
             "{} is there already, and `{command}` did not write it",
@@ -39,4 +37,21 @@ pub fn claim(out: &Path, (flag, read): (&str, &Path), key: &str, command: &str) 
         )));
     }
     write_atomic(&note, key.as_bytes())
+}
+
+/// Takes the note of a call back that failed before it wrote a row: the call that mends it need not be the same.
+pub fn release(out: &Path) {
+    let written = std::fs::metadata(out).is_ok_and(|facts| facts.len() > 0);
+    if !written {
+        // Nothing is lost if they stay: the next call says what is in its way.
+        let _ = std::fs::remove_file(out);
+        let _ = std::fs::remove_file(note(out));
+    }
+}
+
+/// The file beside `out` that says which call made it.
+fn note(out: &Path) -> PathBuf {
+    let mut note = out.as_os_str().to_owned();
+    note.push(".key");
+    PathBuf::from(note)
 }

@@ -1,7 +1,7 @@
 //! `--dry-run`: the resolved recipe, the device, and what the run will take.
 
 use super::{Global, output, setup};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pipeline::Until;
 use crate::pipeline::estimate::{Estimate, StageEstimate, estimate, memory_of};
 use crate::recipe::Loaded;
@@ -32,7 +32,7 @@ pub fn show(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
         false => output::print(&format!(
             "{}\n{}",
             loaded.show().trim_end(),
-            text(&device, &found, memory_of(&loaded.recipe))
+            text(&device, &found, unread.as_ref(), memory_of(&loaded.recipe))
         )),
     }?;
     match unread {
@@ -59,7 +59,12 @@ fn json_line(loaded: &Loaded, device: &str, found: &Estimate) -> Result<()> {
 const MIB: f64 = (1u64 << 20) as f64;
 
 /// Comments, so that the whole is still a recipe.
-fn text(device: &str, found: &Estimate, memory: Option<u64>) -> String {
+fn text(
+    device: &str,
+    found: &Estimate,
+    unread: Option<&(String, Error)>,
+    memory: Option<u64>,
+) -> String {
     let mut text = format!("\ndevice  {device}");
     let free = available_mib().map(|mib| mib * MIB);
     if let Some(peak) = found.peak_bytes {
@@ -87,7 +92,7 @@ fn text(device: &str, found: &Estimate, memory: Option<u64>) -> String {
         let table = output::table(&header, found.stages.iter().map(row).collect());
         let _ = write!(text, "\n{table}");
     }
-    for unknown in &found.unknown {
+    for unknown in found.unknown_beside(unread) {
         let _ = write!(text, "\nnot known yet: {unknown}");
     }
     text.lines()
@@ -161,7 +166,7 @@ mod tests {
             unknown: vec!["sft: the rows: cannot open a.jsonl".into()],
             ..Estimate::default()
         };
-        let text = text("cpu", &found, None);
+        let text = text("cpu", &found, None, None);
         assert!(text.lines().all(|line| line.starts_with('#')), "{text}");
         assert!(
             text.ends_with("# not known yet: sft: the rows: cannot open a.jsonl"),

@@ -3,7 +3,7 @@
 use super::reading::{Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, Preference, load_preferences};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::eval::statistics::CONFIDENCE;
 use crate::eval::{Accuracy, AccuracyReport, PositionBias, ScoredPair};
 use crate::judge::{PairwiseModel, TreeModel};
@@ -43,7 +43,7 @@ pub struct Eval {
     /// Tokens computed at once
     #[arg(long, default_value_t = 4096, value_parser = numbers::from_1)]
     max_tokens_per_batch: usize,
-    /// Read no more pairs than this
+    /// Read no more pairs than this of each file
     #[arg(long, value_parser = numbers::from_1)]
     limit: Option<usize>,
     #[command(flatten)]
@@ -86,7 +86,12 @@ impl Eval {
             let model = setup::model(other, global)?;
             let second = match model.is_reward_model() {
                 true => self.by_rewards(&model, &rows)?,
-                false => self.by_pairs(&model, other, &rows)?,
+                false => {
+                    output::note(&format!(
+                        "{other} has no score head: it is asked as a pairwise model, which of two responses is the better"
+                    ));
+                    self.by_pairs(&model, other, &rows)?
+                }
             };
             return against::show([&judged, &second], global);
         }
@@ -111,8 +116,20 @@ impl Eval {
                 &self.rewardbench
             }
         };
-        let (rows, report) = load_preferences(files, &options)?;
-        output::report(&report);
+        refuse_twice(files)?;
+        let mut rows = Vec::new();
+        // Each file for itself: a limit that the first one reached would leave nothing of the prior sets.
+        for (number, file) in files.iter().enumerate() {
+            let (read, report) = load_preferences(std::slice::from_ref(file), &options)?;
+            output::report(&report);
+            let named = |mut row: Preference| {
+                if files.len() > 1 {
+                    row.id = format!("{}:{}", number + 1, row.id);
+                }
+                row
+            };
+            rows.extend(read.into_iter().map(named));
+        }
         Ok(rows)
     }
 
@@ -145,6 +162,20 @@ impl Eval {
             both,
         })
     }
+}
+
+/// Refuses a file that is named twice: its pairs would count double.
+fn refuse_twice(files: &[PathBuf]) -> Result<()> {
+    for (at, file) in files.iter().enumerate() {
+        if files[..at].iter().any(|other| output::is_same(other, file)) {
+            let fact = format!(
+                "{} is named twice: its pairs would count double",
+                file.display()
+            );
+            return Err(Error::user(fact).hint("name each file once"));
+        }
+    }
+    Ok(())
 }
 
 /// A row of a table of accuracies.

@@ -6,12 +6,12 @@ use crate::data::{Fields, LoadOptions, Report, Shaped, load_prompts};
 use crate::error::{Error, Result};
 use crate::eval::exam::{Answers, Asked, Choices, EXAMS, Exam as Kind, ExamReport, Marked, Score};
 use crate::eval::statistics::CONFIDENCE;
-use crate::pipeline::exam::{Done, Setting, answers, choices, marked, questions};
+use crate::pipeline::exam::{Done, Setting, answers, choices, given, questions};
 use crate::run::{interval_name, write_rows};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Put an exam to a model: multiple choice by log-likelihood, or answers that a checker reads
@@ -77,6 +77,7 @@ impl Exam {
             Some(Kind::Answers(exam)) => self.by_answers(exam, global)?,
             None => return Err(Error::internal("clap let an unknown exam pass")),
         };
+        tell_of_left_out(&left_out);
         let marked: Vec<Marked> = done.iter().map(|done| done.marked.clone()).collect();
         let mut report = ExamReport::of(&self.exam, self.shots, &marked, CONFIDENCE)?;
         report.left_out = left_out;
@@ -167,17 +168,7 @@ impl Exam {
     fn given(&self, file: &Path, asked: &[(String, Asked)]) -> Result<Answered> {
         let (rows, report) = load_prompts(&[file.to_owned()], &self.reading.options())?;
         output::report(&report);
-        let known: HashMap<&str, &String> = rows
-            .iter()
-            .filter_map(|row| Some((row.id.as_str(), row.responses.first()?)))
-            .collect();
-        let done: Vec<Done> = asked
-            .iter()
-            .filter_map(|(id, asked)| Some(marked(id, asked, (*known.get(id.as_str())?).clone())))
-            .collect();
-        let without = asked.len() - done.len();
-        let left_out = (without > 0).then(|| ("no response of that id".to_owned(), without));
-        Ok((done, left_out.into_iter().collect()))
+        Ok(given(&rows, asked))
     }
 }
 
@@ -190,6 +181,17 @@ fn with_unread(mut left_out: BTreeMap<String, usize>, report: &Report) -> BTreeM
         left_out.insert("malformed".to_owned(), report.skipped.len());
     }
     left_out
+}
+
+/// Says which questions have no marks, and why.
+fn tell_of_left_out(left_out: &BTreeMap<String, usize>) {
+    let reasons: Vec<String> = left_out
+        .iter()
+        .map(|(why, count)| format!("{why}: {count}"))
+        .collect();
+    if !reasons.is_empty() {
+        output::note(&format!("left out: {}", reasons.join(", ")));
+    }
 }
 
 /// A question's line.
@@ -211,13 +213,6 @@ fn line(done: &Done) -> Value {
 
 /// Prints a report.
 fn show(report: &ExamReport) -> Result<()> {
-    let left_out = report.left_out.iter();
-    let left_out: Vec<String> = left_out
-        .map(|(why, count)| format!("{why}: {count}"))
-        .collect();
-    if !left_out.is_empty() {
-        output::note(&format!("left out: {}", left_out.join(", ")));
-    }
     let row = |part: &str, metric: &str, score: &Score| {
         vec![
             part.to_owned(),

@@ -1,11 +1,11 @@
-//! `duel judge --explain`: what a multi-objective reward model's score is made of.
+//! `duel judge --explain`: what a multi-objective reward model's score is made of, or why a rule gives it.
 
 use super::faults::Faults;
 use super::{Global, output};
 use crate::data::PromptRow;
 use crate::error::{Error, Result};
 use crate::judge::tree::prefer;
-use crate::judge::{Group, RewardJudge};
+use crate::judge::{Group, Opinion, RewardJudge, Rule};
 use crate::model::{Gated, Model, Opinions};
 use serde_json::{Value, json};
 
@@ -49,6 +49,53 @@ pub fn explain(
         }
     }
     faults.print_rest()
+}
+
+/// Prints every response's score by a rule and why: a line each, or with `--json` a line a row.
+///
+/// # Errors
+/// A row without an answer that the rule asks for, or an stdout that cannot be written.
+pub fn explain_rule(
+    rule: &Rule,
+    rows: &[PromptRow],
+    faults: Faults,
+    global: &Global,
+) -> Result<()> {
+    let mut faults = faults.in_order();
+    for row in rows {
+        let opinion = |text: &String| rule.opinion(text, row.answer.as_deref());
+        let said: Option<Vec<Opinion>> = row.responses.iter().map(opinion).collect();
+        // The loader has refused rows without one.
+        let said = said.ok_or_else(|| Error::internal("a row without an answer was read"))?;
+        faults.print_before(row.origin.line)?;
+        if global.json {
+            let scores: Vec<f64> = said.iter().map(|opinion| opinion.score).collect();
+            let why: Vec<&str> = said.iter().map(|opinion| opinion.why.as_str()).collect();
+            output::json(&json!({"id": row.id, "rewards": scores, "explained": why}))?;
+            continue;
+        }
+        for (at, (text, opinion)) in row.responses.iter().zip(&said).enumerate() {
+            output::print(&format!(
+                "row {}, response {}, score {:.4} ({}): {}",
+                row.id,
+                at + 1,
+                opinion.score,
+                opinion.why,
+                start(text)
+            ))?;
+        }
+    }
+    faults.print_rest()
+}
+
+/// The beginning of a response, in a line.
+fn start(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut shown: String = words.chars().take(SHOWN).collect();
+    if shown.len() < words.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Attribute by attribute, each with what it adds to the score.
@@ -100,15 +147,11 @@ fn by_tree(gated: &Gated, said: &Opinions) -> Option<f32> {
 
 fn tables(row: &PromptRow, gated: &Gated, said: &Opinions) -> Result<()> {
     for (at, (text, score)) in row.responses.iter().zip(&said.scores).enumerate() {
-        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let mut shown: String = words.chars().take(SHOWN).collect();
-        if shown.len() < words.len() {
-            shown.push('…');
-        }
         output::print(&format!(
-            "row {}, response {}, score {score:.4}: {shown}",
+            "row {}, response {}, score {score:.4}: {}",
             row.id,
-            at + 1
+            at + 1,
+            start(text)
         ))?;
         let cells = |(name, [reward, debiased, gate, coefficient]): (String, [f32; 4])| {
             let adds = gate * debiased;

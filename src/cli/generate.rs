@@ -1,6 +1,6 @@
 //! `duel generate`: K responses a prompt.
 
-use super::claim::claim;
+use super::claim::{claim, release};
 use super::reading::{Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
@@ -138,7 +138,8 @@ impl Generate {
         let limits = examples::limits_of_responses(usize::MAX, Overlong::Drop, 1, &model);
         let key = crate::data::Key::new(self.seed);
         let written: Vec<GroupRow> =
-            responses::generate(&engine, &rows, Some(&limits), key, &self.out)?;
+            responses::generate(&engine, &rows, Some(&limits), key, &self.out)
+                .inspect_err(|_| release(&self.out))?;
         let drawn: usize = written.iter().map(|row| row.responses.len()).sum();
         output::note(&format!(
             "{drawn} responses to {} prompts in {}",

@@ -1,11 +1,11 @@
 //! `duel judge`: a judge's rewards, one line a row.
 
-use super::explain::explain;
+use super::explain::{explain, explain_rule};
 use super::faults::Faults;
 use super::reading::{Reading, file};
 use super::steps::separator;
 use super::{Global, numbers, output, setup};
-use crate::data::{LoadOptions, PromptRow, load_prompts};
+use crate::data::{LoadOptions, Needs, PromptRow, load_prompts};
 use crate::error::{Error, Result};
 use crate::judge::{
     Judge as Rank, PairwiseModel, RewardJudge, Rule, RuleJudge, Tournament, TreeModel, Verifier,
@@ -33,8 +33,8 @@ pub struct Judge {
     #[arg(long)]
     model: Option<String>,
     /// Print what the scores of a multi-objective model are made of: each attribute's reward, before and after the debiasing, its
-    /// weight in the gate, and its coefficient
-    #[arg(long, requires = "model", conflicts_with = "out")]
+    /// weight in the gate, and its coefficient; or why a rule gives each
+    #[arg(long, conflicts_with_all = ["out", "pairwise", "process", "outcome", "command", "remote"])]
     explain: bool,
     /// A pairwise preference model instead: a chat model that answers which of two responses is the better
     #[arg(long, value_name = "MODEL", conflicts_with = "model")]
@@ -49,10 +49,15 @@ pub struct Judge {
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["model", "pairwise", "process"])]
     outcome: Option<String>,
     /// How the scores of the steps become one
-    #[arg(long, default_value = "mean", requires = "process")]
+    #[arg(
+        long,
+        default_value = "mean",
+        requires = "process",
+        conflicts_with = "outcome"
+    )]
     aggregate: Aggregate,
     /// What stands between two steps; \n is a line break
-    #[arg(long, default_value = r"\n\n", value_parser = separator, requires = "process")]
+    #[arg(long, default_value = r"\n\n", value_parser = separator, requires = "process", conflicts_with = "outcome")]
     separator: String,
     /// A rule instead: sentence, no_repeats, feelings, polite, length:WORDS, contains:PHRASE, avoids:PHRASE, answer (the row's
     /// `answer`), or a weighted sum; or matches:REGEX
@@ -104,16 +109,22 @@ impl Judge {
         if let Some(out) = &self.out {
             output::check_free(out, &self.data, self.force)?;
         }
+        let rule = self.rule.as_deref().map(str::parse::<Rule>).transpose()?;
         let options = LoadOptions {
             allow_none: true,
+            needs: match rule.as_ref().is_some_and(Rule::asks_for_answer) {
+                true => Needs::Answer,
+                false => Needs::Nothing,
+            },
             ..self.reading.options()
         };
         let (rows, report) = load_prompts(std::slice::from_ref(&self.data), &options)?;
         output::report(&report);
         let mut faults = Faults::unread(&report);
         let rows = answered(rows, &mut faults)?;
-        match (&self.model, &self.rule) {
-            (_, Some(rule)) => self.judge(&mut RuleJudge(rule.parse::<Rule>()?), &rows, faults),
+        match (&self.model, rule) {
+            (_, Some(rule)) if self.explain => explain_rule(&rule, &rows, faults, global),
+            (_, Some(rule)) => self.judge(&mut RuleJudge(rule), &rows, faults),
             (None, None) if self.pairwise.is_some() => self.by_pairs(rows, faults, global),
             (None, None) if self.process.is_some() || self.outcome.is_some() => {
                 self.by_verifier(rows, faults, global)
@@ -170,7 +181,7 @@ impl Judge {
     fn by_verifier(&self, rows: Vec<PromptRow>, mut faults: Faults, global: &Global) -> Result<()> {
         let separator = self.process.as_ref().map(|_| self.separator.clone());
         let name = self.process.as_deref().or(self.outcome.as_deref());
-        let model = setup::writer(name.unwrap_or_default(), global)?;
+        let model = setup::model(name.unwrap_or_default(), global)?;
         let (length, budget) = (self.max_length, self.max_tokens_per_batch);
         let mut judge = Verifier::new(&model, separator, self.aggregate, length, budget)?;
         let reason = format!("a response does not fit into {length} tokens with its marks");

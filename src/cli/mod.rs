@@ -185,6 +185,7 @@ impl Command {
             | Self::Dpo(_)
             | Self::Online(_) => stop::Work::Run,
             Self::Chat(_) => stop::Work::Talk,
+            Self::Exam(_) | Self::Eval(_) | Self::BestOf(_) => stop::Work::Whole,
             _ => stop::Work::Rows,
         }
     }
@@ -193,10 +194,7 @@ impl Command {
 /// What the library says of ^C is said for runs: that everything is saved.
 fn nothing_kept(error: Error) -> Error {
     match error.kind {
-        Kind::Interrupted => {
-            Error::interrupted("stopped before the end; this command keeps nothing")
-                .hint("run the same command again: it begins anew")
-        }
+        Kind::Interrupted => stop::nothing_kept(),
         _ => error,
     }
 }

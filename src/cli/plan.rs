@@ -67,7 +67,7 @@ impl Plan {
                 "memory_bytes": memory,
                 "ways": ways,
             })),
-            false => output::print(&text(&found, memory, &ways)),
+            false => output::print(&text(&found, unread.as_ref(), memory, &ways)),
         }?;
         match unread {
             Some((whose, error)) => Err(error.at(whose)),
@@ -139,7 +139,12 @@ pub fn markdown() -> String {
     text
 }
 
-fn text(found: &Estimate, memory: Option<u64>, ways: &[Way]) -> String {
+fn text(
+    found: &Estimate,
+    unread: Option<&(String, Error)>,
+    memory: Option<u64>,
+    ways: &[Way],
+) -> String {
     let header = [
         "stage",
         "weights",
@@ -183,7 +188,7 @@ fn text(found: &Estimate, memory: Option<u64>, ways: &[Way]) -> String {
             way.price
         );
     }
-    for unknown in &found.unknown {
+    for unknown in found.unknown_beside(unread) {
         let _ = write!(text, "\nnot known yet: {unknown}");
     }
     text.trim_start().to_owned()

@@ -2,8 +2,10 @@
 
 use super::{Global, output};
 use crate::error::{Error, Result};
-use crate::eval::AccuracyReport;
-use crate::run::{self, Layout, RunEntry, RunInfo, StageRecord};
+use crate::eval::{AccuracyReport, Classified};
+use crate::run::{
+    self, Layout, RANKING_STAGES, RunEntry, RunInfo, StageRecord, VERIFIER_STAGE, read_json,
+};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -186,6 +188,11 @@ fn show(path: &Path, global: &Global) -> Result<()> {
         let header = ["judge", "right on", "pairs", "the longer one", "a coin"];
         output::print(&output::table(&header, accuracies))?;
     }
+    let verdicts = verdicts(&layout)?;
+    if !verdicts.is_empty() {
+        let header = ["judge", "right on", "labels", "always the same", "AUC"];
+        output::print(&output::table(&header, verdicts))?;
+    }
     if let Some(round) = &run.last_round {
         let numbers = round.numbers().into_iter();
         let known = numbers.filter_map(|(name, number)| Some((name, number?)));
@@ -196,35 +203,50 @@ fn show(path: &Path, global: &Global) -> Result<()> {
     Ok(())
 }
 
-/// What the reward models' evaluations found on held-out pairs, beside the two baselines.
+/// What the evaluations of judges of pairs found on held-out ones, beside the two baselines.
 fn accuracies(layout: &Layout) -> Result<Vec<Vec<String>>> {
     let mut lines = Vec::new();
-    for name in ["reward", "reward-second", "multi-objective", "pairwise"] {
-        let path = layout.accuracy(name);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(Error::io(&path, "read", error)),
-        };
-        let report: Option<AccuracyReport> = serde_json::from_str(&text)
-            .map_err(|error| Error::data(format!("{}: {error}", path.display())))?;
-        lines.push(match report {
+    for name in RANKING_STAGES {
+        // `null` where there were no held-out pairs.
+        let report: Option<Option<AccuracyReport>> = read_json(&layout.accuracy(name))?;
+        lines.extend(report.map(|report| match report {
             Some(report) => vec![
                 name.to_owned(),
-                format!(
-                    "{} ({:.0} to {:.0})",
-                    percent(report.judge.accuracy),
-                    100.0 * report.judge.low,
-                    100.0 * report.judge.high
-                ),
+                right(report.judge.accuracy, [report.judge.low, report.judge.high]),
                 report.judge.pairs.to_string(),
                 percent(report.length_only.accuracy),
                 percent(report.random.accuracy),
             ],
             None => vec![name.to_owned(), "nothing was held out".to_owned()],
-        });
+        }));
     }
     Ok(lines)
+}
+
+/// What the verifier's evaluation found on held-out labels, beside who always says the same.
+fn verdicts(layout: &Layout) -> Result<Vec<Vec<String>>> {
+    let report: Option<Option<Classified>> = read_json(&layout.accuracy(VERIFIER_STAGE))?;
+    let line = |report: Option<Classified>| match report {
+        Some(report) => vec![
+            VERIFIER_STAGE.to_owned(),
+            right(report.accuracy, [report.low, report.high]),
+            report.labels.to_string(),
+            percent(report.majority),
+            report.auc.map_or("-".to_owned(), |auc| format!("{auc:.3}")),
+        ],
+        None => vec![VERIFIER_STAGE.to_owned(), "nothing was held out".to_owned()],
+    };
+    Ok(report.map(line).into_iter().collect())
+}
+
+/// A share with its interval.
+fn right(share: f64, [low, high]: [f64; 2]) -> String {
+    format!(
+        "{} ({:.0} to {:.0})",
+        percent(share),
+        100.0 * low,
+        100.0 * high
+    )
 }
 
 fn percent(share: f64) -> String {

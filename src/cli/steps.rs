@@ -1,13 +1,13 @@
 //! `duel steps`: labels of the steps of solutions, by drawing how they go on.
 
-use super::claim::claim;
+use super::claim::{claim, release};
 use super::reading::{Reading, file};
 use super::{Global, numbers, output, setup};
-use crate::data::{Key, LoadOptions, Problem, load_problems};
+use crate::data::{Key, LoadOptions, Needs, Problem, load_problems};
 use crate::error::{Error, Result};
 use crate::generate::Engine;
 use crate::pipeline::Policy;
-use crate::pipeline::verifier::label::{Labelling, label};
+use crate::pipeline::verifier::label::{Labelling, Labels, label};
 use crate::recipe::{Sampling, hash_of};
 use crate::run::stage_key;
 use clap::Args;
@@ -71,6 +71,7 @@ impl Steps {
     pub fn run(&self, global: &Global) -> Result<()> {
         let options = LoadOptions {
             limit: self.limit,
+            needs: Needs::Answer,
             ..self.reading.options()
         };
         let (problems, report) = load_problems(std::slice::from_ref(&self.data), &options)?;
@@ -86,8 +87,8 @@ impl Steps {
             max_tokens_per_batch: self.max_tokens_per_batch,
             ..Sampling::default()
         };
-        self.claim(&problems, &sampling)?;
         let model = setup::writer(&self.model, global)?;
+        setup::warn_of_plain_text(&model.chat, problems.iter().map(|row| &row.prompt))?;
         let room = model.decoder.spec.max_position_embeddings;
         let Some(longest) = room
             .checked_sub(self.max_new_tokens)
@@ -99,23 +100,42 @@ impl Steps {
             ))
             .hint("lower --max-new-tokens"));
         };
+        self.claim(&problems, &sampling)?;
         let engine = Engine::new(&model.decoder, &model.chat, &sampling);
         let key = Key::new(self.seed).fold("steps");
-        let (rows, left_out) = label(&engine, &problems, &how, longest, key, &self.out)?;
-        if left_out > 0 {
-            output::note(&format!(
-                "{left_out} solutions leave no room for a continuation and are left out"
-            ));
+        let labels = label(&engine, &problems, &how, longest, key, &self.out);
+        self.tell(&labels.inspect_err(|_| release(&self.out))?);
+        Ok(())
+    }
+
+    /// Says what the file holds, and what it does not.
+    fn tell(&self, found: &Labels) {
+        for (count, why) in [
+            (found.too_long, "leave no room for a continuation"),
+            (found.empty, "say nothing"),
+        ] {
+            if count > 0 {
+                output::note(&format!("{count} solutions {why} and are left out"));
+            }
         }
-        let labels: Vec<f32> = rows.iter().flat_map(|row| row.labels.clone()).collect();
+        let labels: Vec<f32> = found
+            .rows
+            .iter()
+            .flat_map(|row| row.labels.clone())
+            .collect();
         let good = labels.iter().filter(|label| **label > 0.5).count();
         output::note(&format!(
             "{} solutions with {} steps in {}; {good} steps are good",
-            rows.len(),
+            found.rows.len(),
             labels.len(),
             self.out.display()
         ));
-        Ok(())
+        if !labels.is_empty() && labels.iter().all(|label| *label == labels[0]) {
+            tracing::warn!(
+                "every label is {}: a verifier learns nothing from them; take other problems, another model, or more continuations (-k)",
+                labels[0]
+            );
+        }
     }
 
     fn claim(&self, problems: &[Problem], sampling: &Sampling) -> Result<()> {

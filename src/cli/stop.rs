@@ -1,7 +1,7 @@
 //! What ^C says and does, by the work that it stops.
 
 use super::output;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::run::interrupt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +12,8 @@ pub enum Work {
     Run,
     /// Rows of a file, or nothing that takes long.
     Rows,
+    /// Numbers that are there in the end or not at all.
+    Whole,
     /// A talk: there is a prompt to return to.
     Talk,
 }
@@ -24,6 +26,7 @@ pub fn listen(work: Work) {
     let heard = match work {
         Work::Run => interrupt::listen(after_this_step, continues),
         Work::Rows => interrupt::listen(stopping, stopped),
+        Work::Whole => interrupt::listen(at_once, stopped),
         Work::Talk => interrupt::listen(in_a_talk, stopped),
     };
     if let Err(error) = heard {
@@ -61,6 +64,17 @@ fn stopped() -> ! {
     output::leave("\nstopped")
 }
 
+/// Nothing is kept of the work, so there is nothing to finish first: a batch of it may take a minute.
+fn at_once() {
+    output::leave(&format!("error: {}", nothing_kept()))
+}
+
+/// What is said of a command that goes on nowhere.
+pub fn nothing_kept() -> Error {
+    Error::interrupted("stopped before the end; this command keeps nothing")
+        .hint("run the same command again: it begins anew")
+}
+
 /// At the prompt nothing is under way that could stop: the talk ends. A reply ends by itself.
 fn in_a_talk() {
     if !REPLYING.load(Ordering::Relaxed) {
@@ -71,7 +85,6 @@ fn in_a_talk() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
 
     #[test]
     fn what_else_ends_a_reply_is_an_error_and_a_whole_one_is_kept() {

@@ -1,11 +1,11 @@
 //! The end of a run, for a person and for a program.
 
 use super::output;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pipeline::Outcome;
 use crate::run::{
-    History, Layout, Measured, Record, RoundSummary, Sample, at_equal_length, interval_name,
-    peak_rss_mib,
+    History, Layout, Measured, Record, RoundSummary, Sample, accuracies, at_equal_length,
+    interval_name, peak_rss_mib,
 };
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -57,7 +57,7 @@ pub fn json(outcome: &Outcome) -> Result<Value> {
         "loss": last("loss"),
         "eval_loss": last("eval_loss"),
         "training": Value::Object(training.iter().cloned().map(|(stage, v)| (stage, v.into())).collect()),
-        "accuracy": accuracies(&outcome.run)?,
+        "accuracy": accuracies(&Layout::new(&outcome.run))?,
         "seconds": outcome.seconds,
         "peak_rss_mib": peak_rss_mib(),
         "model": outcome.model,
@@ -98,28 +98,6 @@ fn training(run: &Path) -> Result<Vec<(String, Map<String, Value>)>> {
         );
     }
     Ok(stages)
-}
-
-/// The reward models' accuracy on held-out pairs, with intervals and baselines, where the run measured it.
-fn accuracies(run: &Path) -> Result<Map<String, Value>> {
-    let mut found = Map::new();
-    for name in ["reward", "reward-second", "multi-objective", "pairwise"] {
-        let report = accuracy_of(run, name)?;
-        found.extend(report.map(|report| (name.to_owned(), report)));
-    }
-    Ok(found)
-}
-
-/// `<name>-eval.json`; none where there were no held-out pairs.
-fn accuracy_of(run: &Path, name: &str) -> Result<Option<Value>> {
-    let path = run.join(format!("{name}-eval.json"));
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = std::fs::read(&path).map_err(|e| Error::io(&path, "read", e))?;
-    let report: Value = serde_json::from_slice(&text)
-        .map_err(|e| Error::data(format!("{}: {e}", path.display())))?;
-    Ok(Some(report).filter(|report| !report.is_null()))
 }
 
 fn number(value: Option<f64>, digits: usize) -> String {

@@ -71,9 +71,10 @@ impl<'a> Fields<'a> {
             .filter(move |(name, _)| !own(name))
     }
 
-    /// A name for the row: its id, as text or number.
+    /// A name for the row: its id, or what IFEval calls so, as text or number.
     pub fn id(&self) -> Option<String> {
-        self.name("id").or_else(|| self.name("prompt_id"))
+        let names = ["id", "prompt_id", "key"];
+        names.into_iter().find_map(|name| self.name(name))
     }
 
     /// A column that names something, as text or number; what is neither is no name.

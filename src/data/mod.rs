@@ -24,11 +24,11 @@ pub use key::Key;
 pub use load::{Shaped, load as load_rows, refuse_data_set};
 pub use preference::{has_pairs, load_preferences};
 pub use prompts::load_prompts;
-pub use ratings::{Ratings, load_ratings};
-pub use report::{EMPTY_LINE, LoadOptions, Report};
+pub use ratings::{Ratings, has_ratings, load_ratings};
+pub use report::{EMPTY_LINE, LoadOptions, Needs, Report};
 pub use rows::{Noted, Origin, Preference, PromptRow, Rating, Sft, Unit};
 pub use sft::load_sft;
-pub use solutions::{Problem, Solution, load_problems};
+pub use solutions::{Problem, Solution, has_labels, load_problems};
 pub use split::{HasPrompt, is_among, known_prompts, split};
 
 #[cfg(test)]

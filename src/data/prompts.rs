@@ -3,7 +3,7 @@
 use super::fields::{Fields, Turns};
 use super::load::{Shaped, load};
 use super::preference;
-use super::report::{LoadOptions, Report};
+use super::report::{LoadOptions, Needs, Report};
 use super::rows::{Noted, Origin, PromptRow};
 use super::sft::{conversation, instruction};
 use crate::error::{Error, Result};
@@ -56,15 +56,27 @@ fn prompt_row(
         true => Noted::default(),
         false => noted(fields, responses.len())?,
     };
+    let answer = answer(fields);
+    if options.needs == Needs::Answer && answer.is_none() {
+        return Err(no_answer());
+    }
     Ok(Shaped::Row(PromptRow {
         id,
         prompt,
         responses,
         noted,
         is_pair,
-        answer: answer(fields),
+        answer,
         origin,
     }))
+}
+
+/// Nobody can say whether a response to this row is right.
+pub(super) fn no_answer() -> Error {
+    Error::data("the row has no `answer` to compare with").hint(
+        "give every row its right `answer` (`duel generate` keeps it beside the responses), or leave such rows out with \
+         `--skip-bad` (in a recipe, `skip_bad = true` in the data's table)",
+    )
 }
 
 /// What the row says of each of its `count` responses.

@@ -69,6 +69,24 @@ pub fn load_ratings(
     Ok((Ratings { attributes, rows }, report))
 }
 
+/// Whether files hold rated responses: some row has a `response` and a number that means nothing else.
+pub fn has_ratings(paths: &[PathBuf], options: &LoadOptions) -> bool {
+    let any = LoadOptions {
+        skip_bad: true,
+        limit: Some(1),
+        allow_none: false,
+        ..options.clone()
+    };
+    let rated = |fields: &Fields| {
+        fields.has("response") && fields.unknown_numbers().any(|(_, number)| number)
+    };
+    load(paths, &any, |fields, _, _| match rated(fields) {
+        true => Ok(Shaped::Row(())),
+        false => Ok(Shaped::Dropped("no rating")),
+    })
+    .is_ok()
+}
+
 /// The columns of numbers that mean nothing else, in the order of their first appearance.
 fn columns(paths: &[PathBuf], options: &LoadOptions) -> Result<Vec<String>> {
     let mut found: Vec<(String, bool)> = Vec::new();

@@ -23,6 +23,22 @@ pub struct LoadOptions {
     pub limit: Option<usize>,
     /// Files whose rows can none be used are no error: whoever asks answers for each row of the report.
     pub allow_none: bool,
+    /// What every row has to say beside what its shape asks for: one that does not is malformed.
+    pub needs: Needs,
+}
+
+/// What a command asks of every row, so that a row without it is told, or skipped and counted, where it is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing more.
+    #[default]
+    Nothing,
+    /// The right `answer`: something compares with it.
+    Answer,
+    /// Whole solutions, of each of which somebody knows whether it is right.
+    Truth,
+    /// Solutions in steps, not as a whole: the labels are the steps'.
+    Steps,
 }
 
 /// What became of the rows of some files.

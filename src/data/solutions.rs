@@ -2,8 +2,8 @@
 
 use super::fields::Fields;
 use super::load::{Shaped, load};
-use super::prompts;
-use super::report::{LoadOptions, Report};
+use super::prompts::{self, no_answer};
+use super::report::{LoadOptions, Needs, Report};
 use super::rows::Origin;
 use super::split::HasPrompt;
 use crate::error::{Error, Result};
@@ -49,6 +49,87 @@ impl Problem {
             &reference_answer(self.answer.as_deref()?),
         ))
     }
+
+    /// The whole solutions, each with how good it is: its label, or whether it comes to the right answer.
+    ///
+    /// # Errors
+    /// A row without such solutions, or that does not say how good each is.
+    pub fn truths(&self) -> Result<Vec<(&str, f64)>> {
+        let lacks = |fact: &str| {
+            Error::data(fact.to_owned()).hint(
+                "rows need `responses` or `answers`, and `labels`, the right `answer`, or the `rewards` of a gold judge",
+            )
+        };
+        if self.solutions.is_empty() {
+            return Err(lacks("the row has no answers"));
+        }
+        let mut truths = Vec::with_capacity(self.solutions.len());
+        for solution in &self.solutions {
+            let Solution::Whole(text, label) = solution else {
+                return Err(lacks(
+                    "the row has one solution in steps, not several answers",
+                ));
+            };
+            let by_answer = || Some(f64::from(u8::from(self.is_right(text)?)));
+            let known = label.map(f64::from).or_else(by_answer);
+            let known = known.ok_or_else(|| lacks("nobody says which of the answers are right"));
+            truths.push((text.as_str(), known?));
+        }
+        Ok(truths)
+    }
+
+    /// The whole solutions of a problem whose right answer is known.
+    ///
+    /// # Errors
+    /// A row without an answer, or without such solutions.
+    pub fn answered(&self) -> Result<Vec<&str>> {
+        if self.answer.is_none() {
+            return Err(no_answer());
+        }
+        if self.solutions.is_empty() {
+            return Err(
+                Error::data("the row has no solution whose steps could be labelled").hint(
+                    "draw some first: `duel generate --prompts FILE --out drawn.jsonl -k 15`",
+                ),
+            );
+        }
+        let mut whole = Vec::with_capacity(self.solutions.len());
+        for solution in &self.solutions {
+            let Solution::Whole(text, _) = solution else {
+                return Err(
+                    Error::data("the solution is in steps already, with their labels")
+                        .hint("give rows with whole `responses`"),
+                );
+            };
+            whole.push(text.as_str());
+        }
+        Ok(whole)
+    }
+
+    /// The solutions in steps.
+    ///
+    /// # Errors
+    /// A solution as one text, whose label says nothing of its steps.
+    pub fn stepped(&self) -> Result<()> {
+        let whole = |solution: &Solution| matches!(solution, Solution::Whole(..));
+        match self.solutions.iter().any(whole) {
+            false => Ok(()),
+            true => Err(Error::data(
+                "the label is of the whole solution, and a process model learns from labels of its steps",
+            )
+            .hint("draw those with `duel steps`, or set `verifier.kind = \"outcome\"`")),
+        }
+    }
+
+    /// Refuses a row that does not say what is asked for.
+    fn says(&self, needs: Needs) -> Result<()> {
+        match needs {
+            Needs::Nothing => Ok(()),
+            Needs::Answer => self.answered().map(|_| ()),
+            Needs::Truth => self.truths().map(|_| ()),
+            Needs::Steps => self.stepped(),
+        }
+    }
 }
 
 impl HasPrompt for Problem {
@@ -67,15 +148,57 @@ impl HasPrompt for Problem {
 ///
 /// Rows are `{prompt, completions, labels}` (TRL's stepwise supervision), `{conversations}` whose assistant turns are `+` or
 /// `-` (RLHFlow's), or `{prompt, responses, labels}` with whole solutions (`answers`, `label` and `rewards` are read, too),
-/// each with the right `answer` where it is known. Labels are true and false, `+` and `-`, numbers, or null.
+/// each with the right `answer` where it is known. Labels are true and false, `+` and `-`, numbers from 0 to 1, or null, for
+/// which some write -100.
 pub fn load_problems(paths: &[PathBuf], options: &LoadOptions) -> Result<(Vec<Problem>, Report)> {
-    load(paths, options, problem)
+    load(paths, options, |fields, id, origin| {
+        let shaped = problem(fields, id, origin, options)?;
+        if let Shaped::Row(problem) = &shaped {
+            problem.says(options.needs)?;
+        }
+        Ok(shaped)
+    })
 }
 
-fn problem(fields: &Fields, id: String, origin: Origin) -> Result<Shaped<Problem>> {
+/// Whether files hold solutions with labels: some row has labels of its steps, of its solutions, or marks in a conversation.
+pub fn has_labels(paths: &[PathBuf], options: &LoadOptions) -> bool {
+    let any = LoadOptions {
+        skip_bad: true,
+        limit: Some(1),
+        allow_none: false,
+        ..options.clone()
+    };
+    let labelled = |fields: &Fields| {
+        let listed = |name: &str| fields.get(name).is_some_and(Value::is_array);
+        let labels = listed("labels") || listed("label");
+        let solutions = ["completions", "responses", "answers"]
+            .into_iter()
+            .any(listed);
+        (labels && solutions) || marked(fields).is_ok_and(|found| found.is_some())
+    };
+    load(paths, &any, |fields, _, _| match labelled(fields) {
+        true => Ok(Shaped::Row(())),
+        false => Ok(Shaped::Dropped("no label")),
+    })
+    .is_ok()
+}
+
+fn problem(
+    fields: &Fields,
+    id: String,
+    origin: Origin,
+    options: &LoadOptions,
+) -> Result<Shaped<Problem>> {
     let (prompt, solutions) = match marked(fields)? {
         Some((prompt, steps)) => (prompt, vec![Solution::Steps(steps)]),
-        None => (prompts::prompt(fields)?.into_chat(), solutions(fields)?),
+        None => {
+            let prompt = prompts::prompt(fields)?;
+            let prompt = match options.text_as_chat {
+                true => prompt.into_chat(),
+                false => prompt,
+            };
+            (prompt, solutions(fields)?)
+        }
     };
     let answer = prompts::answer(fields);
     if solutions.is_empty() && answer.is_none() {
@@ -93,18 +216,29 @@ fn problem(fields: &Fields, id: String, origin: Origin) -> Result<Shaped<Problem
     }))
 }
 
+/// Reads what stands for one solution or step: none where it is no label, `Some(None)` where it says that nobody knows.
+type Read = fn(&Value) -> Option<Option<f32>>;
+
+/// The columns that say how good solutions are, the first of which counts: what should stand there, and how it is read.
+const KNOWN: [(&str, &str, Read); 3] = [
+    ("labels", LABEL, label),
+    ("label", LABEL, label),
+    ("rewards", "a number or null", reward),
+];
+
+/// What a label is.
+const LABEL: &str = "a label: true, false, + or -, a number from 0 to 1, or null";
+
+/// What torch's losses skip, and so many files write for what nobody knows.
+const IGNORED: f64 = -100.0;
+
 fn solutions(fields: &Fields) -> Result<Vec<Solution>> {
     let labels = |count: usize| -> Result<Vec<Option<f32>>> {
         // What a judge gave is the truth only where nobody knows better.
         let known = fields.has("labels") || fields.has("label") || fields.has("answer");
-        for name in ["labels", "label", "rewards"] {
+        for (name, should, read) in KNOWN {
             if fields.has(name) && !(name == "rewards" && known) {
-                let found = fields.each(
-                    name,
-                    count,
-                    "a label: true, false, + or -, a number, or null",
-                    label,
-                )?;
+                let found = fields.each(name, count, should, read)?;
                 if !found.is_empty() {
                     return Ok(found);
                 }
@@ -128,12 +262,21 @@ fn solutions(fields: &Fields) -> Result<Vec<Solution>> {
     Ok(Vec::new())
 }
 
-/// A label, where it is one: `Some(None)` for null.
+/// The probability that a step or a solution is right.
 fn label(value: &Value) -> Option<Option<f32>> {
+    match (value, value.as_f64()) {
+        (Value::Null, _) => Some(None),
+        (Value::Bool(truth), _) => Some(Some(f32::from(u8::from(*truth)))),
+        (Value::String(word), _) => mark(word).map(Some),
+        (_, Some(IGNORED)) => Some(None),
+        (_, number) => Some(Some(number.filter(|n| (0.0..=1.0).contains(n))? as f32)),
+    }
+}
+
+/// What a gold judge gave, on whatever scale.
+fn reward(value: &Value) -> Option<Option<f32>> {
     match value {
         Value::Null => Some(None),
-        Value::Bool(truth) => Some(Some(f32::from(u8::from(*truth)))),
-        Value::String(word) => mark(word).map(Some),
         _ => Some(Some(value.as_f64().filter(|n| n.is_finite())? as f32)),
     }
 }
@@ -208,7 +351,7 @@ mod tests {
             line: 1,
             unit: super::super::Unit::Line,
         };
-        problem(&fields, "1".into(), origin)
+        problem(&fields, "1".into(), origin, &LoadOptions::default())
     }
 
     fn row(row: &Value) -> Problem {
@@ -257,10 +400,10 @@ mod tests {
         let judged =
             serde_json::json!({"prompt": "q", "responses": ["2"], "rewards": [0.3], "answer": "2"});
         assert_eq!(row(&judged).solutions, [Solution::Whole("2".into(), None)]);
-        let gold = serde_json::json!({"prompt": "q", "responses": ["2"], "rewards": [0.3]});
+        let gold = serde_json::json!({"prompt": "q", "responses": ["2"], "rewards": [-0.3]});
         assert_eq!(
             row(&gold).solutions,
-            [Solution::Whole("2".into(), Some(0.3))]
+            [Solution::Whole("2".into(), Some(-0.3))]
         );
         let steps =
             serde_json::json!({"prompt": "q", "completions": ["a", "b"], "labels": ["+", 0.25]});
@@ -269,8 +412,18 @@ mod tests {
     }
 
     #[test]
+    fn minus_100_is_how_some_say_that_nobody_knows() {
+        let steps =
+            serde_json::json!({"prompt": "q", "completions": ["a", "b"], "labels": [-100, 1]});
+        let wanted = vec![("a".into(), None), ("b".into(), Some(1.0))];
+        assert_eq!(row(&steps).solutions, [Solution::Steps(wanted)]);
+    }
+
+    #[test]
     fn what_is_no_mark_is_no_row() {
         for bad in [
+            serde_json::json!({"prompt": "q", "completions": ["a", "b"], "labels": [1, -1]}),
+            serde_json::json!({"prompt": "q", "responses": ["a"], "label": [7]}),
             serde_json::json!({"conversations": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "yes"}]}),
             serde_json::json!({"conversations": [{"role": "user", "content": "a"}]}),
             serde_json::json!({"prompt": "q", "completions": ["a", "b"], "labels": [1]}),

@@ -1,8 +1,9 @@
 //! Best-of-N: how good the answer is that a judge picks of N, beside a random one, the most frequent and the best.
 
 use super::statistics::{Interval, best_of_n_kl, normal_quantile, wilson};
-use crate::text::{equivalent, final_answer};
+use crate::text::{final_answer, meaning};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// A problem with answers, and how good each is.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,8 +27,8 @@ pub struct BestOf {
     pub one: Picked,
     /// Majority vote over the final answers; none where gold is not right or wrong.
     pub majority: Option<Picked>,
-    /// What each judge picks, in the order they were given.
-    pub judges: Vec<Picked>,
+    /// What each judge picks, in the order they were given; none where it scored no answer of any problem.
+    pub judges: Vec<Option<Picked>>,
     /// The best of the N: pass@N.
     pub best: Picked,
 }
@@ -65,12 +66,15 @@ impl BestOf {
             |pick: &dyn Fn(usize) -> f64| enough.iter().map(|&i| pick(i)).collect::<Vec<f64>>();
         let first = |i: usize| &problems[i].gold[..n];
         let judges = scores.iter().map(|of_judge| {
+            if enough.iter().all(|&i| best(&of_judge[i][..n]).is_none()) {
+                return None;
+            }
             let pick = |i: usize| match best(&of_judge[i][..n]) {
                 Some(at) => problems[i].gold[at],
                 // Nothing was scored: any answer is as good.
                 None => first(i).iter().sum::<f64>() / n as f64,
             };
-            mean(each(&pick))
+            Some(mean(each(&pick)))
         });
         let majority =
             |i: usize| majority(&problems[i].texts[..n]).map_or(0.0, |at| problems[i].gold[at]);
@@ -125,24 +129,17 @@ fn best(scores: &[Option<f64>]) -> Option<usize> {
 
 /// An answer that says what most say, the first of them; answers without a result have no vote.
 fn majority(texts: &[String]) -> Option<usize> {
-    let mut votes: Vec<(String, usize, usize)> = Vec::new();
+    // Of each meaning: where it was first said, and how often.
+    let mut votes: HashMap<String, (usize, usize)> = HashMap::new();
     for (i, text) in texts.iter().enumerate() {
-        let Some(answer) = final_answer(text) else {
-            continue;
-        };
-        match votes
-            .iter_mut()
-            .find(|(other, ..)| equivalent(other, &answer))
-        {
-            Some((_, _, count)) => *count += 1,
-            None => votes.push((answer, i, 1)),
+        if let Some(said) = final_answer(text).as_deref().and_then(meaning) {
+            votes.entry(said).or_insert((i, 0)).1 += 1;
         }
     }
-    let most = votes.iter().map(|(.., count)| *count).max()?;
-    votes
-        .iter()
-        .find(|(.., count)| *count == most)
-        .map(|(_, at, _)| *at)
+    let most = votes
+        .into_values()
+        .max_by_key(|(first, count)| (*count, std::cmp::Reverse(*first)));
+    most.map(|(first, _)| first)
 }
 
 #[cfg(test)]
@@ -175,9 +172,9 @@ mod tests {
         assert_eq!((four.one.mean, four.best.mean), (3.0 / 8.0, 1.0));
         // The vote is right of the first, and 7 of the second; so is the judge.
         assert_eq!(four.majority.expect("right or wrong").mean, 0.5);
-        assert_eq!(four.judges[0].mean, 0.5);
+        assert_eq!(four.judges[0].expect("scores").mean, 0.5);
         // Of the first two answers the judge takes the second of the first problem and, the other having no score, the first of the second.
-        assert_eq!(of(2).judges[0].mean, 1.0);
+        assert_eq!(of(2).judges[0].expect("scores").mean, 1.0);
         assert!((four.kl - (4f64.ln() - 0.75)).abs() < 1e-12);
         assert_eq!(BestOf::of(5, &problems, &[], 0.95), None);
     }
@@ -187,15 +184,26 @@ mod tests {
         assert_eq!(best(&[Some(1.0), Some(1.0)]), Some(0));
         assert_eq!(best(&[None, Some(-1.0)]), Some(1));
         assert_eq!(best(&[None, None]), None);
-        let problem = [attempts(&["1", "2"], "2")];
-        let silent = vec![vec![vec![None, None]]];
-        assert_eq!(
-            BestOf::of(2, &problem, &silent, 0.95)
-                .expect("answers")
-                .judges[0]
-                .mean,
-            0.5
-        );
+        // Of a problem without a score any answer is as good; a judge that scored nothing at all has no number.
+        let problems = [attempts(&["1", "2"], "2"), attempts(&["2", "1"], "2")];
+        let of = |scores: Vec<Vec<Option<f64>>>| {
+            let of = BestOf::of(2, &problems, &[scores], 0.95).expect("answers");
+            of.judges[0].map(|picked| picked.mean)
+        };
+        let silent = vec![None, None];
+        let spoken = vec![Some(1.0), Some(0.0)];
+        assert_eq!(of(vec![silent.clone(), spoken]), Some(0.75));
+        assert_eq!(of(vec![silent.clone(), silent]), None);
+    }
+
+    /// As many answers as one may draw: comparing each with each would take hours.
+    #[test]
+    fn a_vote_over_many_answers_takes_time_in_their_number_alone() {
+        let mut texts: Vec<String> = (0..20_000).map(|i| format!("The answer is {i}.")).collect();
+        assert_eq!(majority(&texts), Some(0), "the first of equally many");
+        texts.push("So it is 14/2.".into());
+        texts.push("The answer is $7$.".into());
+        assert_eq!(majority(&texts), Some(7));
     }
 
     /// R16: the exact KL of best-of-n over `m` equally likely answers without ties, whose k-th best is picked with probability

@@ -134,6 +134,15 @@ impl Rule {
             Self::Sum(parts) => sum(parts, text, answer)?,
         })
     }
+
+    /// Whether it compares with the row's right answer, so that no row without one can be judged by it.
+    pub fn asks_for_answer(&self) -> bool {
+        match self {
+            Self::Answer => true,
+            Self::Sum(parts) => parts.iter().any(|(_, rule)| rule.asks_for_answer()),
+            _ => false,
+        }
+    }
 }
 
 fn sentence(text: &str) -> Opinion {

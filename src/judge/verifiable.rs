@@ -25,8 +25,14 @@ impl Pattern {
     /// Reads one.
     ///
     /// # Errors
-    /// What is no regular expression.
+    /// What is no regular expression, and nothing, which is found in every text.
     pub fn new(text: &str) -> Result<Self> {
+        if text.is_empty() {
+            return Err(Error::user(
+                "rule `matches` wants a regular expression: nothing is found everywhere",
+            )
+            .hint(r"write, for example, `matches:(?i)^yes\b`"));
+        }
         let pattern = Regex::new(text).map_err(|error| {
             let reason = error.to_string();
             let last = reason.lines().last().unwrap_or_default();
@@ -95,5 +101,7 @@ mod tests {
             error.starts_with("`(` is no regular expression: error: unclosed group"),
             "{error}"
         );
+        // Found in every text, it would give all responses the same reward.
+        assert!("matches: ".parse::<super::super::Rule>().is_err());
     }
 }

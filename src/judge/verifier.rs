@@ -55,7 +55,10 @@ impl<'a> Verifier<'a> {
                 "{} has a score head, so it is no verifier that answers + or -",
                 model.path.display()
             ))
-            .hint("name it as the reward model instead (--model): a scalar outcome model is one"));
+            .hint(
+                "a scalar outcome model is a reward model: name it with `--model` (in a recipe, in the table `reward`); `--process` \
+                 and `--outcome` take chat models that `duel verifier` trained to answer",
+            ));
         }
         Ok(Self {
             model,

@@ -117,8 +117,9 @@ mod tests {
         }
     }
 
+    /// D10: the released code computes margins, and no loss reads them.
     #[test]
-    fn the_gradient_is_the_probability_of_the_wrong_order() {
+    fn d10_a_margin_counts_and_the_gradient_is_the_probability_of_the_wrong_order() {
         let device = Device::flex().autodiff();
         let (chosen, rejected, margin, center) = ([0.5f32, -1.0], [0.25f32, 2.0], 0.75, 0.01);
         let c = Tensor::<1>::from_floats(chosen, &device).require_grad();

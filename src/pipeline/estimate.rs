@@ -6,6 +6,7 @@ mod base;
 mod judges;
 mod known;
 mod reach;
+mod scores;
 mod sizes;
 mod ways;
 
@@ -28,6 +29,7 @@ use base::{Base, base};
 use burn::tensor::Device;
 use duel_backends::device::{computes, matrix_rate};
 use duel_backends::ops::Operands;
+use scores::Judged;
 use serde::Serialize;
 use sizes::{Sizes, sample};
 
@@ -47,6 +49,18 @@ pub struct Estimate {
     /// A model of which nothing is known: its stages are missing here. By whose it is.
     #[serde(skip)]
     pub unread: Option<(String, Error)>,
+}
+
+impl Estimate {
+    /// What could not be found out but for the error that ends the command, which is said there.
+    pub fn unknown_beside<'a>(
+        &'a self,
+        unread: Option<&(String, Error)>,
+    ) -> impl Iterator<Item = &'a String> {
+        let said = unread.map(|(whose, error)| format!("{whose}: {}", error.message));
+        let unknown = self.unknown.iter();
+        unknown.filter(move |line| said.as_ref() != Some(line))
+    }
 }
 
 /// What one stage takes.
@@ -142,9 +156,18 @@ impl Planner<'_> {
             .push(format!("{what}: {}", error.message));
     }
 
-    /// A model's config that cannot be read.
+    /// A model's config that cannot be read. Without a network every model has the one long reason, which is said once.
     fn unread(&mut self, what: &str, error: Error) {
-        self.unknown(what, &error);
+        let network = |error: &Error| {
+            let (hub, _) = error.message.split_once(" for ")?;
+            hub.starts_with("cannot reach ").then(|| hub.to_owned())
+        };
+        let first = self.found.unread.as_ref();
+        let first = first.and_then(|(_, first)| network(first));
+        match network(&error).filter(|hub| first.as_ref() == Some(hub)) {
+            Some(hub) => self.found.unknown.push(format!("{what}: {hub} either")),
+            None => self.unknown(what, &error),
+        }
         self.found.unread.get_or_insert((what.to_owned(), error));
     }
 
@@ -268,13 +291,13 @@ impl Planner<'_> {
         let response = how
             .max_new_tokens
             .min(table.max_length.saturating_sub(prompt).max(1));
-        let judged = (prompts * (prompt + table.generate.num_generations * response)) as u64;
-        if matches!(table.judge.named()[..], [] | ["reward"]) {
-            self.scores(base, table.judge.reward.as_ref(), judged, rounds);
-        } else if let ["pairwise" | "verifier"] = table.judge.named()[..] {
-            let fact = "online: what the judge of the rounds takes is not estimated";
-            self.found.unknown.push(fact.to_owned());
-        }
+        let judged = Judged {
+            prompts,
+            prompt,
+            responses: table.generate.num_generations,
+            response,
+        };
+        self.scores(base, &table.judge, judged, rounds);
         let pairs = match table.history {
             History::Newest => prompts,
             History::Cumulative => prompts * table.rounds,

@@ -1,7 +1,8 @@
 //! The trained policy against the one it started from, on prompts of its own.
 
 use super::context::{Context, Policy};
-use super::judges::{Own, Seat};
+use super::judges::{Own, Seat, prompts_for};
+use super::jury::jury;
 use super::responses::{self, GroupRow};
 use super::training::tell_of_plain_prompts;
 use super::{drift, examples};
@@ -12,7 +13,7 @@ use crate::eval::{Bout, LengthControlled, Matchup, WinRate};
 use crate::generate::Engine;
 use crate::judge::{Audit, Scored};
 use crate::model::Model;
-use crate::recipe::{self, Eval, hash_of};
+use crate::recipe::{Eval, hash_of};
 use crate::run::{
     Measured, Opinion, RoundLayout, RoundSummary, Sample, read_json, read_rows, stage_key, stages,
     write_atomic,
@@ -51,51 +52,10 @@ impl Evaluation {
     /// Prompts that cannot be read.
     pub fn new(cx: &mut Context, start: &Policy, own: &Own) -> Result<Self> {
         let table = cx.recipe.eval.clone();
-        let mut judges = Vec::new();
-        let mut prompts = Vec::new();
+        let (mut judges, mut prompts) = (Vec::new(), Vec::new());
         if let Some(table) = &table {
-            if let Some(rule) = &table.rule {
-                judges.push(("rule".to_owned(), Seat::Rule(rule.clone())));
-            }
-            if let Some(command) = &table.command {
-                judges.push(("command".to_owned(), Seat::Command(command.clone())));
-            }
-            if let Some(remote) = &table.remote {
-                judges.push(("remote".to_owned(), Seat::Remote(remote.clone())));
-            }
-            for (name, policy) in own.all_rewards() {
-                judges.push((name.to_owned(), Seat::Own(policy.clone())));
-            }
-            if own.pairwise.is_some() || own.tree.is_some() {
-                let table = recipe::PairwiseJudge::default();
-                let name = own.pairwise.as_ref().map_or("tree", |_| "pairwise");
-                judges.push((name.to_owned(), Seat::pairwise(&table, own)?));
-            }
-            // The loop's own judge has a say even where the run did not train it.
-            let loop_judge = cx.recipe.online.as_ref().map(|online| &online.judge);
-            if let Some(Some(reward)) = loop_judge.map(|judge| &judge.reward)
-                && reward.model_name_or_path.is_some()
-            {
-                judges.push(("judge".to_owned(), Seat::reward(reward, own)?));
-            }
-            if let Some(Some(pairwise)) = loop_judge.map(|judge| &judge.pairwise)
-                && pairwise.model_name_or_path.is_some()
-            {
-                judges.push(("judge".to_owned(), Seat::pairwise(pairwise, own)?));
-            }
-            if let Some(pairwise) = &table.pairwise {
-                let name = pairwise.model_name_or_path.clone();
-                let name = name.unwrap_or_else(|| "pairwise".into());
-                judges.push((name, Seat::pairwise(pairwise, own)?));
-            }
-            if let Some(reward) = &table.reward {
-                let name = reward
-                    .model_name_or_path
-                    .clone()
-                    .unwrap_or_else(|| "reward".into());
-                judges.push((name, Seat::reward(reward, own)?));
-            }
-            let (rows, report) = examples::prompts(&table.prompts)?;
+            judges = jury(cx, table, own)?;
+            let (rows, report) = prompts_for(table.rule.as_ref())(&table.prompts)?;
             examples::tell(cx, "eval", &report)?;
             prompts = rows;
         }

@@ -3,6 +3,10 @@
 //! The choices of a question share its prompt, and questions of one headline share that and the examples: the trie
 //! computes whatever is shared once.
 
+mod given;
+
+pub use given::given;
+
 use super::pairs;
 use crate::data::{Fields, Key, LoadOptions, Report, Shaped, load_rows};
 use crate::error::{Error, Result};
@@ -64,35 +68,64 @@ pub fn questions<T>(
     })
 }
 
-/// The first questions of each part, to be shown before those of the same part; parts with fewer are an error.
+/// Questions with their answers, to be shown before others of the same part; parts with too few are an error.
 struct Shots<'a, T> {
     by_part: BTreeMap<Option<&'a str>, Vec<&'a T>>,
     count: usize,
 }
 
-impl<'a, T> Shots<'a, T> {
-    fn of(shown: &'a [(String, T)], count: usize, part: impl Fn(&'a T) -> Option<&'a str>) -> Self {
+/// A question that may be shown as an example.
+trait Shown {
+    /// What is asked.
+    fn prompt(&self) -> &str;
+    /// The part of the exam it belongs to.
+    fn part(&self) -> Option<&str>;
+}
+
+impl Shown for Question {
+    fn prompt(&self) -> &str {
+        &self.prompt
+    }
+    fn part(&self) -> Option<&str> {
+        self.part.as_deref()
+    }
+}
+
+impl Shown for Asked {
+    fn prompt(&self) -> &str {
+        &self.prompt
+    }
+    fn part(&self) -> Option<&str> {
+        self.part.as_deref()
+    }
+}
+
+impl<'a, T: Shown> Shots<'a, T> {
+    fn of(shown: &'a [(String, T)], count: usize) -> Self {
         let mut by_part: BTreeMap<Option<&str>, Vec<&T>> = BTreeMap::new();
         for (_, question) in shown {
-            let of_part = by_part.entry(part(question)).or_default();
-            if of_part.len() < count {
-                of_part.push(question);
-            }
+            by_part.entry(question.part()).or_default().push(question);
         }
         Self { by_part, count }
     }
 
-    fn before<'s>(&'s self, part: Option<&'s str>) -> Result<&'s [&'a T]> {
+    /// The first ones of its part that are not the question itself: shown with its answer, it would be no question.
+    fn before(&self, asked: &T) -> Result<Vec<&'a T>> {
         if self.count == 0 {
-            return Ok(&[]);
+            return Ok(Vec::new());
         }
-        let found = self.by_part.get(&part).map_or(&[][..], Vec::as_slice);
+        let of_part = self.by_part.get(&asked.part());
+        let others = of_part.into_iter().flatten().copied();
+        let others = others.filter(|shot| shot.prompt().trim() != asked.prompt().trim());
+        let found: Vec<&T> = others.take(self.count).collect();
         if found.len() == self.count {
             return Ok(found);
         }
-        let of = part.map_or(String::new(), |part| format!(" of `{part}`"));
+        let of = asked
+            .part()
+            .map_or(String::new(), |part| format!(" of `{part}`"));
         let fact = format!(
-            "there are {} examples{of}, {} are asked for",
+            "the examples{of} beside the question itself are {}, and {} are asked for",
             found.len(),
             self.count
         );
@@ -135,7 +168,7 @@ pub fn choices(
     shown: &[(String, Question)],
     setting: &Setting,
 ) -> Result<(Vec<Done>, BTreeMap<String, usize>)> {
-    let shots = Shots::of(shown, setting.shots, |question| question.part.as_deref());
+    let shots = Shots::of(shown, setting.shots);
     let limit = setting
         .max_length
         .min(model.decoder.spec.max_position_embeddings);
@@ -202,9 +235,8 @@ fn example(id: &str, sequences: Vec<Sequence>) -> Example {
 
 /// All that stands before a choice: headline, examples, question.
 fn whole_prompt(exam: &dyn Choices, asked: &Question, shots: &Shots<Question>) -> Result<String> {
-    let part = asked.part.as_deref();
-    let mut prompt = exam.headline(part);
-    for shot in shots.before(part)? {
+    let mut prompt = exam.headline(asked.part.as_deref());
+    for shot in shots.before(asked)? {
         prompt += &format!("{} {}\n\n", shot.prompt, shot.answer());
     }
     Ok(prompt + &asked.prompt)
@@ -240,7 +272,7 @@ pub fn answers(
     setting: &Setting,
     max_new_tokens: usize,
 ) -> Result<(Vec<Done>, BTreeMap<String, usize>)> {
-    let shots = Shots::of(shown, setting.shots, |question| question.part.as_deref());
+    let shots = Shots::of(shown, setting.shots);
     let limit = setting
         .max_length
         .min(model.decoder.spec.max_position_embeddings);
@@ -250,7 +282,7 @@ pub fn answers(
     let mut left_out = BTreeMap::new();
     for (id, question) in questions {
         let mut prompt = String::new();
-        for shot in shots.before(question.part.as_deref())? {
+        for shot in shots.before(question)? {
             prompt += &format!("{}{}\n\n", shot.prompt, shot.shown);
         }
         prompt += &question.prompt;

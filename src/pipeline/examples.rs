@@ -2,7 +2,9 @@
 
 use super::context::Context;
 use super::embedded;
-use crate::data::{self, HasPrompt, LoadOptions, Preference, Problem, PromptRow, Report, Sft};
+use crate::data::{
+    self, HasPrompt, LoadOptions, Needs, Preference, Problem, PromptRow, Report, Sft,
+};
 use crate::error::{Error, Result};
 use crate::model::{DecoderSpec, Model};
 use crate::objective::Example;
@@ -78,12 +80,36 @@ pub fn prompts(data: &Data) -> Result<(Vec<PromptRow>, Report)> {
     data::load_prompts(&files(data)?, &options(data))
 }
 
+/// Prompts of a table whose responses are compared with the right answer: a row without one is malformed.
+///
+/// # Errors
+/// Rows that cannot be read, unless `skip_bad`.
+pub fn answered(data: &Data) -> Result<(Vec<PromptRow>, Report)> {
+    let options = LoadOptions {
+        needs: Needs::Answer,
+        ..options(data)
+    };
+    data::load_prompts(&files(data)?, &options)
+}
+
 /// Problems with solutions of a table.
 ///
 /// # Errors
 /// Rows that cannot be read, unless `skip_bad`.
 pub fn problems(data: &Data) -> Result<(Vec<Problem>, Report)> {
     data::load_problems(&files(data)?, &options(data))
+}
+
+/// The same for a model that learns from labels of steps: a solution as one text is a malformed row.
+///
+/// # Errors
+/// Rows that cannot be read, unless `skip_bad`.
+pub fn stepped(data: &Data) -> Result<(Vec<Problem>, Report)> {
+    let options = LoadOptions {
+        needs: Needs::Steps,
+        ..options(data)
+    };
+    data::load_problems(&files(data)?, &options)
 }
 
 /// Conversations of a table.

@@ -2,8 +2,9 @@
 
 use super::context::{Context, Policy};
 use super::embedded;
-use super::examples;
+use super::examples::{self, Load};
 use super::responses::GroupRow;
+use crate::data::PromptRow;
 use crate::error::{Error, Result};
 use crate::judge::{
     CommandJudge, Compare, Group, Judge, RemoteGrades, RemotePairs, RewardJudge, Rule, RuleJudge,
@@ -92,14 +93,7 @@ impl Seat {
     /// When neither is there.
     pub fn reward(table: &recipe::RewardJudge, own: &Own) -> Result<Self> {
         match (&table.model_name_or_path, own.reward()) {
-            (Some(name), _) if name == recipe::Model::QUICKSTART => {
-                Ok(Self::Reward(Policy::at(&embedded::model()?)?))
-            }
-            (Some(name), _) => Ok(Self::Reward(Policy::at(&hub::resolve(
-                name,
-                table.revision.as_deref(),
-                false,
-            )?)?)),
+            (Some(name), _) => Ok(Self::Reward(named(name, table.revision.as_deref())?)),
             (None, Some(own)) => Ok(Self::Own(own.clone())),
             (None, None) => Err(Error::user("the recipe names no judge and trains no reward model").hint(
                 "add a [reward] table, or set `online.judge.reward.model_name_or_path` to a reward model",
@@ -116,10 +110,7 @@ impl Seat {
             &table.model_name_or_path,
             own.pairwise.as_ref().or(own.tree.as_ref()),
         ) {
-            (Some(name), _) => {
-                let path = hub::resolve(name, table.revision.as_deref(), false)?;
-                (Policy::at(&path)?, false)
-            }
+            (Some(name), _) => (named(name, table.revision.as_deref())?, false),
             (None, Some(own)) => (own.clone(), true),
             (None, None) => {
                 return Err(
@@ -139,8 +130,8 @@ impl Seat {
     pub fn verifier(table: &recipe::VerifierJudge, own: &Own) -> Result<Self> {
         match (&table.model_name_or_path, &own.verifier) {
             (Some(name), _) => {
-                let path = hub::resolve(name, table.revision.as_deref(), false)?;
-                Ok(Self::Verifier(Policy::at(&path)?, false, table.clone()))
+                let policy = named(name, table.revision.as_deref())?;
+                Ok(Self::Verifier(policy, false, table.clone()))
             }
             (None, Some((policy, trained))) if trained.kind == VerifierKind::Scalar => {
                 Ok(Self::Own(policy.clone()))
@@ -309,6 +300,14 @@ impl Seat {
     }
 }
 
+/// The model that a table names: `quickstart` is the one inside the binary.
+fn named(name: &str, revision: Option<&str>) -> Result<Policy> {
+    match name == recipe::Model::QUICKSTART {
+        true => Policy::at(&embedded::model()?),
+        false => Policy::at(&hub::resolve(name, revision, false)?),
+    }
+}
+
 /// A judge's model: over the base that the run trains over where the run made it, whole where it did not.
 fn loaded(cx: &Context, policy: &Policy, trained_here: bool) -> Result<Model> {
     let kept = match trained_here {
@@ -391,6 +390,15 @@ pub fn check(recipe: &recipe::Recipe) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How prompts are read whose responses that rule judges: where it compares with the right answer, every row needs one.
+pub fn prompts_for(rule: Option<&recipe::Rule>) -> Load<PromptRow> {
+    let rule = rule.and_then(|rule| rule.formula.parse::<Rule>().ok());
+    match rule.is_some_and(|rule| rule.asks_for_answer()) {
+        true => examples::answered,
+        false => examples::prompts,
+    }
 }
 
 /// Tokens that a judge computes at once.

@@ -11,6 +11,7 @@ pub mod exam;
 pub mod examples;
 pub mod explore;
 pub mod judges;
+pub mod jury;
 pub mod multi_objective;
 pub mod online;
 pub mod pairs;
@@ -33,6 +34,7 @@ use crate::text::clock;
 use burn::tensor::Device;
 use evaluate::Evaluation;
 use judges::Own;
+use jury::needs_more_than_rewards;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -123,7 +125,8 @@ pub fn run(
     })
 }
 
-/// SFT, reward models, a multi-objective model over them, a pairwise model, offline DPO, the online loop, evaluation: those that the recipe has.
+/// SFT, a verifier, reward models, a multi-objective model over them, a pairwise model, offline DPO, the online loop, evaluation: those
+/// that the recipe has.
 fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> {
     let begin = start::start(cx)?;
     let tuned = sft::sft(cx, &begin)?;
@@ -132,6 +135,7 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
     }
     let verifier = match until {
         Until::Verifier | Until::Online | Until::End => verifier::verifier(cx, &tuned)?,
+        Until::Dpo if needs_more_than_rewards(&cx.recipe) => verifier::verifier(cx, &tuned)?,
         _ => None,
     };
     if let Some(policy) = &verifier
@@ -150,14 +154,14 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
     let over = rewards.first().unwrap_or(&tuned);
     let objectives = match until {
         Until::Pairwise => None,
-        Until::Dpo if !multi_objective::wanted_by_eval(cx) => None,
+        Until::Dpo if !needs_more_than_rewards(&cx.recipe) => None,
         _ => multi_objective::multi_objective(cx, over)?,
     };
     if until == Until::MultiObjective {
         return Ok((objectives.unwrap_or(tuned), None));
     }
     let pairwise = match until {
-        Until::Dpo if !pairwise::wanted_by_eval(cx) => None,
+        Until::Dpo if !needs_more_than_rewards(&cx.recipe) => None,
         _ => pairwise::pairwise(cx, &tuned)?,
     };
     if until == Until::Pairwise {

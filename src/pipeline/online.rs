@@ -9,7 +9,7 @@ use super::drift;
 use super::evaluate::{Drawn, Evaluation, audit};
 use super::examples::{self, Prepared};
 use super::explore;
-use super::judges::{Own, Seat};
+use super::judges::{Own, Seat, prompts_for};
 use super::pairs::{self, PairRow};
 use super::preference::guess_is_ln2;
 use super::responses::{self, GroupRow};
@@ -84,7 +84,7 @@ pub fn online(cx: &mut Context, start: &Policy, own: &Own) -> Result<Policy> {
 
 /// All prompts in an order drawn from the seed.
 fn order(cx: &Context, table: &Online) -> Result<Vec<PromptRow>> {
-    let (mut rows, report) = examples::prompts(&table.prompts)?;
+    let (mut rows, report) = prompts_for(table.judge.rule.as_ref())(&table.prompts)?;
     examples::tell(cx, "online", &report)?;
     rows.shuffle(&mut cx.key.fold("prompts").rng());
     if let Some(warning) = shortage(rows.len(), table.rounds, table.prompts_per_round) {

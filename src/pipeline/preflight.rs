@@ -2,7 +2,7 @@
 //! first line of its file.
 
 use super::examples::Load;
-use super::{examples, judges, multi_objective};
+use super::{examples, judges, multi_objective, verifier};
 use crate::error::Result;
 use crate::recipe::{Data, Recipe};
 
@@ -33,20 +33,24 @@ pub fn check(recipe: &Recipe) -> Result<()> {
     if let Some(ssrm) = recipe.pairwise.as_ref().and_then(|t| t.ssrm.as_ref()) {
         all(&ssrm.data, None, examples::prompts)?;
     }
-    if let Some(verifier) = &recipe.verifier {
-        all(&verifier.data, verifier.eval.as_ref(), examples::problems)?;
+    if let Some(table) = &recipe.verifier {
+        verifier::check(recipe, table)?;
     }
     if let Some(dpo) = &recipe.dpo {
         all(&dpo.data, dpo.eval.as_ref(), examples::preferences)?;
     }
     if let Some(online) = &recipe.online {
-        all(&online.prompts, None, examples::prompts)?;
+        let load = judges::prompts_for(online.judge.rule.as_ref());
+        all(&online.prompts, None, load)?;
         if let Some(offline) = &online.offline {
             all(offline, None, examples::preferences)?;
         }
     }
     match &recipe.eval {
-        Some(eval) => all(&eval.prompts, None, examples::prompts),
+        Some(eval) => {
+            let load = judges::prompts_for(eval.rule.as_ref());
+            all(&eval.prompts, None, load)
+        }
         None => Ok(()),
     }
 }

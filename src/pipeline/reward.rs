@@ -2,6 +2,7 @@
 
 use super::context::{Context, Policy};
 use super::examples;
+use super::jury::only_own;
 use super::multi_objective::questions;
 use super::training::{Training, trained};
 use crate::data::{Key, Preference};
@@ -41,17 +42,10 @@ pub fn reward(cx: &mut Context, start: &Policy) -> Result<Vec<Policy>> {
 /// # Errors
 /// Data or a model that cannot be read.
 pub fn wanted_by_eval(cx: &Context, start: &Policy) -> Result<bool> {
-    let (Some(eval), Some(table)) = (&cx.recipe.eval, &cx.recipe.reward) else {
+    let (Some(_), Some(table)) = (&cx.recipe.eval, &cx.recipe.reward) else {
         return Ok(false);
     };
-    let online = cx.recipe.online.as_ref();
-    let online = online.and_then(|online| online.judge.reward.as_ref());
-    let others = eval.rule.is_some()
-        || eval.reward.is_some()
-        || eval.pairwise.is_some()
-        || eval.command.is_some()
-        || eval.remote.is_some()
-        || online.is_some_and(|judge| judge.model_name_or_path.is_some());
+    let others = !only_own(&cx.recipe);
     let done = done(cx, start, table)?;
     if !done && !others {
         tracing::info!(

@@ -9,8 +9,8 @@ pub(super) use files::{MissingFile, missing_files};
 use super::complaint::{Complaint, closest};
 use super::layers::{Node, Table, find, join};
 use super::{
-    CommandJudge, Data, Eval, Lora, MultiObjective, NewModel, Online, PairLoss, PairwiseJudge,
-    Recipe, RemoteJudge, Rule, Sampling, schema,
+    CommandJudge, Data, Lora, NewModel, Online, PairLoss, Recipe, RemoteJudge, Rule, Sampling,
+    schema,
 };
 
 /// Every mistake of a recipe, with its place in `tree`.
@@ -143,11 +143,15 @@ impl Check<'_> {
             judges.map(|judge| judge.map(|t| (&t.revision, &t.model_name_or_path)));
         let pairwise = recipe.pairwise.as_ref();
         let pairwise = pairwise.map(|t| (&t.revision, &t.model_name_or_path));
-        let online_verifier = recipe
-            .online
-            .as_ref()
-            .and_then(|t| t.judge.verifier.as_ref());
-        let online_verifier = online_verifier.map(|t| (&t.revision, &t.model_name_or_path));
+        let judges = [
+            recipe
+                .online
+                .as_ref()
+                .and_then(|t| t.judge.verifier.as_ref()),
+            recipe.eval.as_ref().and_then(|t| t.verifier.as_ref()),
+        ];
+        let [online_verifier, eval_verifier] =
+            judges.map(|judge| judge.map(|t| (&t.revision, &t.model_name_or_path)));
         let verifier = recipe.verifier.as_ref();
         let verifier = verifier.map(|t| (&t.revision, &t.model_name_or_path));
         let objectives = recipe.multi_objective.as_ref();
@@ -161,6 +165,7 @@ impl Check<'_> {
             ("online.judge.pairwise", online_pairs),
             ("online.judge.verifier", online_verifier),
             ("eval.pairwise", eval_pairs),
+            ("eval.verifier", eval_verifier),
             ("dpo", dpo),
             ("online.judge.reward", online),
             ("eval.reward", eval),
@@ -388,35 +393,7 @@ impl Check<'_> {
             judge.command.as_ref(),
             judge.remote.as_ref(),
         );
-        let own = judge
-            .reward
-            .as_ref()
-            .and_then(|table| table.model_name_or_path.as_ref());
-        match judge.named()[..] {
-            [one, other, ..] => self.complain(
-                "online.judge",
-                format!("two judges: `[online.judge.{one}]` and `[online.judge.{other}]`"),
-                "keep the one that ranks the responses; `[eval]` may have several",
-            ),
-            ["reward"] | [] if own.is_none() && !trains_reward(recipe) => self.complain(
-                "online.judge",
-                "nobody ranks the responses: there is no reward model",
-                "add a `[reward]` table, or name one with `online.judge.reward.model_name_or_path`",
-            ),
-            ["pairwise"] if !compares(recipe) && !names_model(judge.pairwise.as_ref()) => self
-                .complain(
-                    "online.judge.pairwise",
-                    "nobody ranks the responses: there is no pairwise model",
-                    "add a `[pairwise]` or a `[multi_objective.tree]` table, or name one with `online.judge.pairwise.model_name_or_path`",
-                ),
-            ["verifier"] if recipe.verifier.is_none() && judge.verifier.as_ref().is_some_and(|t| t.model_name_or_path.is_none()) => self
-                .complain(
-                    "online.judge.verifier",
-                    "nobody ranks the responses: there is no verifier",
-                    "add a `[verifier]` table, or name one with `online.judge.verifier.model_name_or_path`",
-                ),
-            _ => {}
-        }
+        self.loop_judge(recipe, judge);
     }
 
     /// The judges that are no models of duel's.
@@ -457,47 +434,6 @@ impl Check<'_> {
         }
     }
 
-    fn eval(&mut self, recipe: &Recipe, eval: &Eval) {
-        self.data("eval.prompts", &eval.prompts);
-        self.judges(
-            "eval",
-            eval.rule.as_ref(),
-            eval.command.as_ref(),
-            eval.remote.as_ref(),
-        );
-        self.sampling("eval", &eval.generate, eval.max_length);
-        let judged = eval.reward.is_some()
-            || eval.rule.is_some()
-            || eval.pairwise.is_some()
-            || eval.command.is_some()
-            || eval.remote.is_some();
-        if !trains_reward(recipe) && recipe.pairwise.is_none() && !judged {
-            self.complain(
-                "eval",
-                "`[eval]` has no judge: the run trains no reward model",
-                "add `[eval.reward]` with a `model_name_or_path`, or a `[reward]` table",
-            );
-        }
-        if eval.pairwise.is_some() && !names_model(eval.pairwise.as_ref()) {
-            self.complain(
-                "eval.pairwise",
-                "`[eval.pairwise]` names no model",
-                "set its `model_name_or_path`; the pairwise model of this run judges without it",
-            );
-        }
-        if eval
-            .reward
-            .as_ref()
-            .is_some_and(|judge| judge.model_name_or_path.is_none())
-        {
-            self.complain(
-                "eval.reward",
-                "`[eval.reward]` names no model",
-                "set its `model_name_or_path`; the reward models of this run judge without it",
-            );
-        }
-    }
-
     fn sampling(&mut self, stage: &str, sampling: &Sampling, max_length: usize) {
         let key = format!("{stage}.generate.temperature");
         if sampling.temperature.is_empty() || sampling.temperature.len() > sampling.num_generations
@@ -534,18 +470,4 @@ impl Check<'_> {
             );
         }
     }
-}
-
-fn names_model(judge: Option<&PairwiseJudge>) -> bool {
-    judge.is_some_and(|judge| judge.model_name_or_path.is_some())
-}
-
-/// Whether the run trains a model that compares two responses.
-fn compares(recipe: &Recipe) -> bool {
-    let has_tree = |table: &MultiObjective| table.tree.is_some();
-    recipe.pairwise.is_some() || recipe.multi_objective.as_ref().is_some_and(has_tree)
-}
-
-fn trains_reward(recipe: &Recipe) -> bool {
-    recipe.reward.is_some() || recipe.multi_objective.is_some()
 }

@@ -44,9 +44,10 @@ impl Data {
     pub const EMBEDDED: &'static str = "quickstart:";
 
     /// The names that `columns` may rename: all that duel reads.
-    pub const COLUMNS: [&'static str; 38] = [
+    pub const COLUMNS: [&'static str; 39] = [
         "id",
         "prompt_id",
+        "key",
         "prompt",
         "chosen",
         "rejected",

@@ -42,6 +42,20 @@ impl Judge {
         let there = tables.into_iter().filter(|(_, there)| *there);
         there.map(|(name, _)| name).collect()
     }
+
+    /// Whether it names a model of its own, which the run does not train.
+    pub fn names_a_model(&self) -> bool {
+        let names = [
+            self.reward.as_ref().map(|table| &table.model_name_or_path),
+            self.pairwise
+                .as_ref()
+                .map(|table| &table.model_name_or_path),
+            self.verifier
+                .as_ref()
+                .map(|table| &table.model_name_or_path),
+        ];
+        names.into_iter().flatten().any(Option::is_some)
+    }
 }
 
 /// A reward model as the judge.

@@ -2,7 +2,7 @@
 
 use super::{
     CommandJudge, Data, Lora, Odin, Overlong, PairLoss, PairwiseJudge, RemoteJudge, RewardJudge,
-    Rule, Sampling, Train,
+    Rule, Sampling, Train, VerifierJudge,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,8 +110,8 @@ pub struct Dpo {
     pub lora: Option<Lora>,
 }
 
-/// The trained policy against the one it started from, on prompts of its own. The run's reward models always judge,
-/// the second-seeded and the pairwise one included; the tables here add judges.
+/// The trained policy against the one it started from, on prompts of its own. The models of the run that judge always do,
+/// the second-seeded, the pairwise one and the verifier included; the tables here add judges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Eval {
@@ -143,12 +143,27 @@ pub struct Eval {
     /// Judge with a pairwise preference model that this run did not train, too; it compares the two models' responses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pairwise: Option<PairwiseJudge>,
+    /// Judge with a process or an outcome reward model that this run did not train, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<VerifierJudge>,
     /// Judge with a program, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandJudge>,
     /// Judge with a model behind an endpoint, too. With `ask = "pairs"` it compares the two models' responses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<RemoteJudge>,
+}
+
+impl Eval {
+    /// Whether one of its own tables judges.
+    pub fn names_a_judge(&self) -> bool {
+        self.reward.is_some()
+            || self.rule.is_some()
+            || self.pairwise.is_some()
+            || self.verifier.is_some()
+            || self.command.is_some()
+            || self.remote.is_some()
+    }
 }
 
 pub(super) fn default_max_length() -> usize {

@@ -10,6 +10,7 @@
 //!
 //! So `kill -9` at any moment, then the same command: the run goes on where it was.
 
+mod accuracy;
 mod atomic;
 mod busy;
 mod dir;
@@ -28,6 +29,7 @@ mod stage;
 mod summary;
 mod tensorboard;
 
+pub use accuracy::{RANKING_STAGES, VERIFIER_STAGE, accuracies};
 pub use atomic::{
     remove_folder_atomic, write_atomic, write_atomic_with, write_folder_atomic, write_json,
 };

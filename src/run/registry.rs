@@ -1,5 +1,6 @@
 //! The runs under an output folder, and how they compare. Data only: showing it is the caller's.
 
+use super::accuracy::{accuracies, numbers};
 use super::atomic::entries;
 use super::info::{RunInfo, Status};
 use super::layout::Layout;
@@ -9,7 +10,7 @@ use super::summary::RoundSummary;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,8 @@ pub struct RunEntry {
     pub seconds: f64,
     /// The summary of its last evaluated round.
     pub last_round: Option<RoundSummary>,
+    /// What the judges that it trained are right about on held-out rows, by their stages.
+    pub accuracy: BTreeMap<&'static str, Value>,
 }
 
 /// Runs side by side.
@@ -93,6 +96,7 @@ pub fn show(run: &Path) -> Result<RunEntry> {
         stage_open: fresh().find(|s| !s.done).map(|s| s.name.clone()),
         seconds: fresh().map(|stage| stage.seconds).sum(),
         last_round,
+        accuracy: accuracies(&layout)?,
     })
 }
 
@@ -125,6 +129,7 @@ fn results(runs: &[RunEntry]) -> Vec<(String, Vec<Value>)> {
         row("stages done", &|run| Value::from(run.stages_done.len())),
         row("seconds", &|run| Value::from(run.seconds)),
     ];
+    rows.extend(accuracy_rows(runs));
     if runs.iter().all(|run| run.last_round.is_none()) {
         return rows;
     }
@@ -138,6 +143,26 @@ fn results(runs: &[RunEntry]) -> Vec<(String, Vec<Value>)> {
         }
     }
     rows
+}
+
+/// How often the judges that the runs trained are right, in the order of the first run that has each.
+fn accuracy_rows(runs: &[RunEntry]) -> Vec<(String, Vec<Value>)> {
+    let known: Vec<Vec<(String, f64)>> = runs.iter().map(|run| numbers(&run.accuracy)).collect();
+    let mut names: Vec<&String> = Vec::new();
+    for (name, _) in known.iter().flatten() {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let value = |name: &String, of: &Vec<(String, f64)>| {
+        let found = of.iter().find(|(known, _)| known == name);
+        Value::from(found.map(|(_, number)| *number))
+    };
+    let row = |name: &String| {
+        let values = known.iter().map(|of| value(name, of)).collect();
+        (name.clone(), values)
+    };
+    names.into_iter().map(row).collect()
 }
 
 fn differing_keys(recipes: &[Keys]) -> Vec<(String, Vec<Value>)> {

@@ -32,6 +32,16 @@ pub fn equivalent(a: &str, b: &str) -> bool {
     }
 }
 
+/// What all answers have in common that are the same as this one, for counting many: of a number its value in lowest terms, else
+/// its spelling. None of an answer that says nothing.
+pub fn meaning(answer: &str) -> Option<String> {
+    let spelling = spelt(answer);
+    match Ratio::read(&spelling) {
+        Some(number) => Some(number.in_lowest_terms()),
+        None => (!spelling.is_empty()).then_some(spelling),
+    }
+}
+
 /// Whether a solution's final answer is `answer`, a [`reference_answer`]. What it is said to equal counts (`3 + 4 = 7`), and words
 /// behind a number are no part of it (`$18 per day`).
 pub fn comes_to(solution: &str, answer: &str) -> bool {
@@ -398,6 +408,21 @@ impl Ratio {
         })
     }
 
+    /// `=3/2`: no spelling begins with `=`.
+    fn in_lowest_terms(self) -> String {
+        let (mut a, mut b) = (self.above.unsigned_abs(), self.below.unsigned_abs());
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        let shared = a.max(1);
+        let sign = match (self.above < 0) != (self.below < 0) && self.above != 0 {
+            true => "-",
+            false => "",
+        };
+        let [above, below] = [self.above, self.below].map(|number| number.unsigned_abs() / shared);
+        format!("={sign}{above}/{below}")
+    }
+
     fn equals(self, other: Self) -> bool {
         let left = self.above.checked_mul(other.below);
         left.is_some() && left == other.above.checked_mul(self.below)
@@ -407,6 +432,35 @@ impl Ratio {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_mean_the_same_exactly_where_they_are_equivalent() {
+        let answers = [
+            "1/2",
+            "0.5",
+            r"\frac{2}{4}",
+            "-0.5",
+            "-1/2",
+            "2",
+            "2.0",
+            "x+1",
+            "$x+1$",
+            "1+x",
+            "0",
+            "-0",
+            "3 dollars",
+            "3",
+            r"1\frac{1}{2}",
+            "1.5",
+            "$",
+        ];
+        for a in answers {
+            for b in answers {
+                let same = meaning(a).is_some() && meaning(a) == meaning(b);
+                assert_eq!(same, equivalent(a, b), "{a} {b}");
+            }
+        }
+    }
 
     #[test]
     fn the_final_answer_is_where_it_was_marked() {

@@ -1,7 +1,7 @@
 //! Tests of `Chat`, on a small tokenizer trained here and, where they need it, on SmolLM2's.
 
 use super::*;
-use crate::text::{SpecialTokens, train_bpe};
+use crate::text::{Comparison, Letters, Limits, SpecialTokens, train_bpe};
 use std::path::Path;
 
 const CHATML: &str = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}\
@@ -156,6 +156,21 @@ fn d16_a_template_writes_the_only_bos() {
     assert_eq!(ids.iter().filter(|&&id| id == bos).count(), 1);
     assert_eq!(ids[0], bos);
     assert_eq!(chat.leading_bos(), Some(bos));
+}
+
+/// D19: the released code takes the BOS out wherever its text stands, also where somebody wrote about it.
+#[test]
+fn d19_a_bos_is_taken_from_the_front_of_a_text_and_from_nowhere_else() {
+    let mut files = files(Some(HEADED), Some("<|begin|>"));
+    files.tokenizer_config["add_bos_token"] = true.into();
+    let chat = Chat::new(&files).expect("loads");
+    let plain = Prompt::Text("<|begin|>Say <|begin|> there".into());
+    let ids = chat.prompt(&plain).expect("encoded");
+    assert_eq!(text(&chat, &ids), "<|begin|>Say <|begin|> there");
+    let turn = Prompt::Chat(vec![Message::user("Say <|begin|> there")]);
+    let ids = chat.prompt(&turn).expect("encoded");
+    let wanted = "<|begin|><|im_start|>user\nSay <|begin|> there<|im_end|><|im_start|>assistant\n";
+    assert_eq!(text(&chat, &ids), wanted);
 }
 
 #[test]
@@ -376,4 +391,26 @@ fn d18_a_question_ends_with_its_turn_whatever_the_template_opens_then() {
     let end = chat.question_end(&plain).expect("found");
     assert_eq!(text(&chat, &ids[end + 1..]).trim(), "");
     assert!(!text(&chat, &ids[end..=end]).trim().is_empty());
+}
+
+/// Qwen3's template writes an empty thought before the last answer, and asks without one.
+#[test]
+fn a_letter_stands_behind_the_empty_thought_of_the_template() {
+    let thinking = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if m.role == 'assistant' and loop.last %}\
+                    {{ '<think>\n\n</think>\n\n' }}{% endif %}{{ m.content + '<|im_end|>\n' }}{% endfor %}\
+                    {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+    for (template, opening) in [(thinking, "<think>\n\n</think>\n\n"), (CHATML, "")] {
+        let chat = chat(Some(template));
+        let letters = Letters::of(&chat).expect("letters");
+        assert_eq!(text(&chat, &[letters.a, letters.b]), "AB");
+        let [first, second] = ["yes", "no"].map(|word| Answer::Text(word.into()));
+        let comparison = Comparison::of(&chat, &Prompt::Text("?".into()), &first, &second);
+        let asked = comparison
+            .and_then(|comparison| comparison.encode(&chat, &Limits::new(4096)))
+            .expect("encoded")
+            .expect("fits");
+        let asked = text(&chat, &asked.ids);
+        let end = format!("<|im_start|>assistant\n{opening}");
+        assert!(asked.ends_with(&end), "{asked}");
+    }
 }

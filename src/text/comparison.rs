@@ -3,12 +3,13 @@
 //!
 //! The words are those of RLHFlow's pair-preference models (Dong et al. 2024, "RLHF Workflow", section 3.2), to the byte as
 //! their scripts rendered conversations of user and assistant. Two things differ: their scorer takes away the BOS that the
-//! chat template writes, as their training did not, and a system turn, which their models never saw, stands under its role.
+//! chat template writes, as their training did not, and a system turn, which their models never saw, stands before the words
+//! of the user's turn after it.
 
 use super::chat::Chat;
 use super::dialogue::{Answer, Message, Prompt};
 use super::fit::{Limits, Overflow};
-use super::solution::one_token;
+use super::solution::{one_token, opening};
 use crate::error::Result;
 
 /// A prompt with two responses, as text.
@@ -41,12 +42,28 @@ pub struct Letters {
 }
 
 /// The context of a comparison. Every turn stands on lines of its own under its role:
-/// `"\n\n<turn> user\n Hi\n<turn> assistant\n Yo\n"`.
+/// `"\n\n<turn> user\n Hi\n<turn> assistant\n Yo\n"`. What the system says, the user says first.
 pub fn context(turns: &[Message]) -> String {
-    let turns = turns
-        .iter()
-        .map(|turn| format!("\n<turn> {}\n {}", turn.role, turn.content));
-    format!("\n{}\n", turns.collect::<String>())
+    let under = |role: &str, words: &str| format!("\n<turn> {role}\n {words}");
+    let mut text = String::new();
+    let mut rules: Vec<&str> = Vec::new();
+    for turn in turns {
+        if turn.role == "system" {
+            rules.push(&turn.content);
+            continue;
+        }
+        let mut words = std::mem::take(&mut rules);
+        if turn.role != "user" && !words.is_empty() {
+            text += &under("user", &words.join("\n\n"));
+            words.clear();
+        }
+        words.push(&turn.content);
+        text += &under(&turn.role, &words.join("\n\n"));
+    }
+    if !rules.is_empty() {
+        text += &under("user", &rules.join("\n\n"));
+    }
+    format!("\n{text}\n")
 }
 
 impl Comparison {
@@ -93,8 +110,10 @@ impl Comparison {
     /// What the chat template cannot render: a model without one cannot be asked.
     pub fn encode(&self, chat: &Chat, limits: &Limits) -> Result<Option<Asked>> {
         let mut cut = self.clone();
+        let opening = opening(chat)?;
         loop {
-            let ids = chat.prompt(&Prompt::Chat(vec![Message::user(cut.question())]))?;
+            let mut ids = chat.prompt(&Prompt::Chat(vec![Message::user(cut.question())]))?;
+            ids.extend(&opening);
             let excess = (ids.len() + 1).saturating_sub(limits.max_length);
             if excess == 0 {
                 let truncated = cut.context.len() < self.context.len();
@@ -172,6 +191,16 @@ mod tests {
         assert_eq!(
             context(&turns(&["Hi", "Yo", "Q"])),
             "\n\n<turn> user\n Hi\n<turn> assistant\n Yo\n<turn> user\n Q\n"
+        );
+        let with_rules = [vec![Message::new("system", "Be brief.")], turns(&["Hi"])].concat();
+        assert_eq!(context(&with_rules), "\n\n<turn> user\n Be brief.\n\nHi\n");
+        let alone = [
+            Message::new("system", "Be brief."),
+            Message::assistant("Yo"),
+        ];
+        assert_eq!(
+            context(&alone),
+            "\n\n<turn> user\n Be brief.\n<turn> assistant\n Yo\n"
         );
         let comparison = Comparison {
             context: context(&turns(&["Hi"])),

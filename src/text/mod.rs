@@ -16,7 +16,7 @@ pub mod template;
 pub mod tokenizer;
 pub mod train;
 
-pub use answer::{comes_to, equivalent, final_answer, reference_answer};
+pub use answer::{comes_to, equivalent, final_answer, meaning, reference_answer};
 pub use chat::{Chat, Encoded, EncodedPair, Spans};
 pub use comparison::{Comparison, Letters};
 pub use dialogue::{Answer, Dialogue, Message, Prompt, SftText};

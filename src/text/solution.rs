@@ -111,11 +111,25 @@ fn asked(chat: &Chat, prompt: &Prompt) -> Result<Vec<Message>> {
     })
 }
 
-/// The token that a word is where an assistant's turn begins.
+/// The token that a word is where the words of an assistant's turn begin.
 ///
 /// # Errors
 /// A model without a chat template, or to whose tokenizer the word is not one token.
 pub fn one_token(chat: &Chat, word: &str) -> Result<u32> {
+    Ok(begun(chat, word)?.1)
+}
+
+/// What the template itself writes in an assistant's turn before the words: Qwen3's empty thought, which a verdict stands
+/// behind; of most templates nothing.
+///
+/// # Errors
+/// As [`one_token`].
+pub fn opening(chat: &Chat) -> Result<Vec<u32>> {
+    Ok(begun(chat, "A")?.0)
+}
+
+/// An assistant's turn of one word: what the template writes before it, and its token.
+fn begun(chat: &Chat, word: &str) -> Result<(Vec<u32>, u32)> {
     if !chat.has_template() {
         return Err(Error::data(
             "the model has no chat template, so it cannot be asked for its verdict",
@@ -124,17 +138,23 @@ pub fn one_token(chat: &Chat, word: &str) -> Result<u32> {
     }
     let prompt = Prompt::Chat(vec![Message::user("?")]);
     let answer = Answer::Chat(vec![Message::assistant(word)]);
-    let first = chat.pair(&prompt, &answer)?.answer.first().copied();
-    let whole = |id: &u32| {
+    let mut ids = chat.pair(&prompt, &answer)?.answer;
+    let is_word = |id: &u32| {
         let text = chat.decode(&[*id], false);
         text.is_ok_and(|text| text.trim() == word)
     };
-    first.filter(whole).ok_or_else(|| {
-        Error::data(format!(
-            "`{word}` is not one token where this model's answer begins"
-        ))
-        .hint("a model that judges answers with one token: take another model")
-    })
+    if let Some(at) = ids.iter().position(is_word) {
+        let token = ids[at];
+        ids.truncate(at);
+        let before: String = chat.decode(&ids, false)?.split_whitespace().collect();
+        if ["", "<think></think>"].contains(&before.as_str()) {
+            return Ok((ids, token));
+        }
+    }
+    Err(Error::data(format!(
+        "`{word}` is not one token where this model's answer begins"
+    ))
+    .hint("a model that judges answers with one token: take another model"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/best_of.rs"]
+mod best_of;
 #[path = "cli/data.rs"]
 mod data;
 #[path = "cli/dry_run.rs"]
@@ -40,8 +42,12 @@ mod rows;
 mod runs;
 #[path = "cli/template.rs"]
 mod template;
+#[path = "cli/verdicts.rs"]
+mod verdicts;
 #[path = "cli/verifier.rs"]
 mod verifier;
+#[path = "cli/wrong_rows.rs"]
+mod wrong_rows;
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -154,13 +160,19 @@ fn help_says_what_a_command_is_for_with_an_example() {
           --max-length <N>
               Prompt and response together, in tokens: what is longer loses the head of its prompt
 
+          --apart-from <FILE>...
+              Say how many rows have a prompt that these files have, too: those that a judge or a model
+              will be measured on
+
           --as <KIND>
-              What the rows are: `auto` takes the first of the three that some row is
+              What the rows are: `auto` takes the first of the others that some row is
 
               Possible values:
-              - auto:       The first of the other three that some row is
+              - auto:       The first of the others that some row is
               - preference: A prompt with a chosen and a rejected response
+              - steps:      A problem with solutions and labels of them or of their steps
               - sft:        A conversation or text to imitate
+              - ratings:    A response with a number for each attribute that somebody rated
               - prompt:     Something to respond to
 
               [default: auto]

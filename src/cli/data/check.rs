@@ -1,9 +1,9 @@
 //! `duel data check`: what a file holds, every row that cannot be read, and how long the rows are in tokens.
 
 use super::super::{Global, numbers, output, setup};
-use super::rows::{self, Encoded, Rows, Tokens};
+use super::rows::{self, As, Encoded, Rows, Tokens};
 use super::{Rows as How, chat, file, longest};
-use crate::data::{LoadOptions, Origin, Report, summary};
+use crate::data::{LoadOptions, Origin, Report, is_among, known_prompts, summary};
 use crate::error::{Error, Result};
 use crate::text::{Chat, Fit, Limits};
 use clap::Args;
@@ -28,6 +28,9 @@ pub struct Check {
     /// Prompt and response together, in tokens: what is longer loses the head of its prompt
     #[arg(long, requires = "model", value_name = "N", value_parser = numbers::from_1)]
     max_length: Option<usize>,
+    /// Say how many rows have a prompt that these files have, too: those that a judge or a model will be measured on
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    apart_from: Vec<String>,
     #[command(flatten)]
     how: How,
 }
@@ -62,6 +65,9 @@ struct Checked {
     left_out: Vec<LeftOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<Measured>,
+    /// What the rows say of themselves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     #[serde(skip)]
     summary: String,
 }
@@ -166,6 +172,10 @@ impl Check {
             }
             None => None,
         };
+        let mut notes = rows.notes();
+        for other in &self.apart_from {
+            notes.push(shared(&rows, other, &options)?);
+        }
         let malformed = report.skipped.iter();
         let malformed = malformed.map(|(origin, reason)| LeftOut::new(name, origin, reason));
         let left_out = report.left_out.iter();
@@ -176,6 +186,7 @@ impl Check {
             rows: report.kept,
             malformed: malformed.collect(),
             left_out: left_out.collect(),
+            notes,
             summary: report.summary(),
             dropped: report.dropped,
             tokens,
@@ -188,6 +199,7 @@ impl Check {
         let mut parts = Parts::default();
         let mut tally = Tally::default();
         let mut over_model_limit = 0;
+        let mut refused: Option<&Origin> = None;
         for Encoded { origin, tokens, .. } in rows.encode(chat) {
             match tokens {
                 Ok(tokens) => {
@@ -197,7 +209,10 @@ impl Check {
                 }
                 // Without a template every conversation fails for the one reason.
                 Err(error) if !chat.has_template() => return Err(error.at(origin)),
+                // Several sequences of a row are one row.
+                Err(_) if refused == Some(origin) => {}
                 Err(error) => {
+                    refused = Some(origin);
                     report.kept -= 1;
                     report.skipped.push((origin.clone(), error.message));
                 }
@@ -220,6 +235,21 @@ impl Check {
     }
 }
 
+/// How many rows have a prompt of another file, whatever its rows are.
+fn shared(rows: &Rows, other: &str, options: &LoadOptions) -> Result<String> {
+    let (others, _) = rows::load(file(other)?, As::Auto, options)?;
+    let known = known_prompts(&others.prompts());
+    let prompts = rows.prompts();
+    let count = prompts.iter().filter(|p| is_among(p, &known)).count();
+    Ok(match count {
+        0 => format!("no row has a prompt of {other}"),
+        _ => format!(
+            "{count} of {} rows have a prompt of {other}: what is learnt from them is not measured there",
+            prompts.len()
+        ),
+    })
+}
+
 /// Lengths by part, in the order in which the parts were first seen.
 #[derive(Default)]
 struct Parts(Vec<(&'static str, Vec<f64>)>);
@@ -237,6 +267,11 @@ impl Parts {
             Tokens::Learned(spans) => {
                 self.push("sequence", spans.ids.len());
                 self.push("learned", spans.targets());
+            }
+            Tokens::Judged(row) => {
+                self.push("prompt", row.prompt.len());
+                self.push("response", row.answer.len());
+                self.push("prompt and response", tokens.length());
             }
             Tokens::Prompt(ids) => self.push("prompt", ids.len()),
         }
@@ -286,6 +321,7 @@ impl Tally {
                 match &mut tokens {
                     Tokens::Pair(pair) => limits.pair(pair),
                     Tokens::Learned(spans) => limits.spans(spans),
+                    Tokens::Judged(row) => limits.response(row),
                     Tokens::Prompt(ids) => limits.prompt(ids, 0),
                 }
             }
@@ -304,6 +340,9 @@ impl Tally {
 impl Checked {
     fn text(&self) -> String {
         let mut text = format!("{}: {}: {}", self.file, self.kind, self.summary);
+        for note in &self.notes {
+            let _ = write!(text, "\n  {note}");
+        }
         let mut rows: Vec<&LeftOut> = self.malformed.iter().chain(&self.left_out).collect();
         rows.sort_by_key(|row| row.line);
         for row in rows.iter().take(LISTED) {

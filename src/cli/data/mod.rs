@@ -4,6 +4,7 @@ mod check;
 mod list;
 mod rows;
 mod show;
+mod solutions;
 
 use super::reading::{Reading, file};
 use super::{Global, setup};
@@ -44,7 +45,7 @@ impl Data {
 /// How the rows of a file are read, and as what.
 #[derive(Debug, Args)]
 struct Rows {
-    /// What the rows are: `auto` takes the first of the three that some row is
+    /// What the rows are: `auto` takes the first of the others that some row is
     #[arg(long = "as", value_enum, default_value_t = As::Auto, value_name = "KIND")]
     kind: As,
     #[command(flatten)]

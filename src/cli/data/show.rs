@@ -93,6 +93,11 @@ fn sequences(tokens: Tokens, chat: &Chat) -> Vec<Sequence> {
             ]
         }
         Tokens::Learned(spans) => vec![Sequence::new("sequence", 0, &spans, chat)],
+        Tokens::Judged(row) => {
+            let ids = [row.prompt, row.answer].concat();
+            let scored = vec![false; ids.len()];
+            vec![Sequence::new("response", 0, &Spans { ids, scored }, chat)]
+        }
         Tokens::Prompt(ids) => {
             let scored = vec![false; ids.len()];
             vec![Sequence::new("prompt", 0, &Spans { ids, scored }, chat)]

@@ -7,16 +7,16 @@ use crate::data::Key;
 use crate::pipeline::examples;
 use crate::pipeline::multi_objective::{self, questions};
 use crate::pipeline::pairwise::{Shown, comparisons, known};
-use crate::pipeline::verifier::solutions;
-use crate::recipe::{Overlong, Reward, RewardJudge, VerifierKind};
+use crate::pipeline::verifier::{loader, solutions};
+use crate::recipe::{Overlong, Reward, VerifierKind};
 use crate::text::{Chat, Letters, Limits};
 
 /// The model's config cannot be read, which was noted.
-struct Unread;
+pub(super) struct Unread;
 
 impl Planner<'_> {
     /// The model that a stage names for itself, if it does.
-    fn own(
+    pub(super) fn own(
         &mut self,
         stage: &str,
         name: Option<&str>,
@@ -27,31 +27,6 @@ impl Planner<'_> {
             self.unread(&format!("{stage}: the model's config"), error);
             Unread
         })
-    }
-
-    /// The judge of the rounds: a reward model of its own shape where the table names one, else the run's.
-    pub(super) fn scores(
-        &mut self,
-        base: &Base,
-        judge: Option<&RewardJudge>,
-        tokens: u64,
-        rounds: f64,
-    ) {
-        let name = judge.and_then(|judge| judge.model_name_or_path.as_deref());
-        let revision = judge.and_then(|judge| judge.revision.as_deref());
-        let stage = "online.judge.reward";
-        let (spec, kept) = match self.own(stage, name, revision) {
-            Err(Unread) => return,
-            Ok(Some(own)) => (own.spec, self.kept().unpacked()),
-            Ok(None) => (base.spec.clone(), self.kept()),
-        };
-        self.scoring(
-            "round-*/scores",
-            &scored(&spec),
-            Some([tokens, 0]),
-            rounds,
-            kept,
-        );
     }
 
     pub(super) fn reward(&mut self, base: &Base) {
@@ -192,7 +167,7 @@ impl Planner<'_> {
         let own = table.clone();
         let prepare =
             move |rows: &[_], chat: &Chat, limits: &Limits| solutions(rows, chat, limits, &own);
-        let sizes = self.sizes("verifier", base, wanted, examples::problems, &prepare);
+        let sizes = self.sizes("verifier", base, wanted, loader(table), &prepare);
         let spec = match table.kind {
             VerifierKind::Scalar => scored(&base.spec),
             _ => base.spec.clone(),

@@ -56,7 +56,7 @@ fn choices_are_put_computed_and_marked_as_by_the_harness() {
             _ => asked(name, file(&folder, "shown.jsonl", &case["shown"])).1,
         };
         let setting = Setting { shots, ..SETTING };
-        let before = Shots::of(&shown, shots, |question| question.part.as_deref());
+        let before = Shots::of(&shown, shots);
         let (done, left_out) = choices(&model, exam, &rows, &shown, &setting).expect("done");
         assert!(left_out.is_empty(), "{name}: {left_out:?}");
         let theirs = case["questions"].as_array().expect("questions");
@@ -123,8 +123,14 @@ fn what_does_not_fit_is_counted_and_too_few_examples_are_an_error() {
         ..SETTING
     };
     let error = choices(&model, exam, &rows, &rows, &three).expect_err("two rows");
-    assert!(
-        error.message.contains("2 examples of `world_things`"),
-        "{error}"
-    );
+    // Of the two rows one is always the question itself.
+    let fact =
+        "the examples of `world_things` beside the question itself are 1, and 3 are asked for";
+    assert_eq!(error.message, fact);
+    let shots = Shots::of(&rows, 1);
+    for (at, (_, question)) in rows.iter().enumerate() {
+        let prompt = whole_prompt(exam, question, &shots).expect("a prompt");
+        assert_eq!(prompt.matches(&question.prompt).count(), 1, "{prompt}");
+        assert!(prompt.contains(&rows[1 - at].1.prompt), "{prompt}");
+    }
 }

@@ -79,12 +79,6 @@ pub fn multi_objective(cx: &mut Context, start: &Policy) -> Result<Option<Policy
     Ok(Some(policy))
 }
 
-/// Whether `[eval]` of a command that needs no judge itself is to be judged by the run's own multi-objective model: nobody
-/// else judges.
-pub fn wanted_by_eval(cx: &Context) -> bool {
-    super::pairwise::wanted_by_eval(cx)
-}
-
 /// Share of the rated prompts that only choose the probes' penalties, as ArmoRM's.
 const VALIDATION: f64 = 0.2;
 

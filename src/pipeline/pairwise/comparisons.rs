@@ -93,6 +93,7 @@ pub fn comparisons(
 mod tests {
     use super::*;
     use crate::data::{Origin, Unit};
+    use crate::text::TokenizerFiles;
     use crate::text::{Answer, Prompt};
 
     fn row(id: usize) -> Preference {
@@ -108,6 +109,29 @@ mod tests {
                 line: id,
                 unit: Unit::Line,
             },
+        }
+    }
+
+    /// D28: the released training spends most of its loss on tokens that are the same in every row.
+    #[test]
+    fn d28_the_loss_of_a_comparison_is_of_its_letter_alone() {
+        let model = crate::pipeline::embedded::model().expect("unpacked");
+        let chat = Chat::new(&TokenizerFiles::read(&model).expect("read")).expect("a chat");
+        let letters = Letters::of(&chat).expect("letters");
+        let shown = Shown {
+            key: Key::new(1),
+            both_orders: true,
+        };
+        let rows = super::super::known(vec![row(1), row(2)]);
+        let found = comparisons(&rows, &chat, &Limits::new(512), letters, shown);
+        let examples = found.expect("comparisons").examples;
+        let sequences: Vec<&Sequence> = examples.iter().flat_map(|row| &row.sequences).collect();
+        assert_eq!(sequences.len(), 4);
+        for sequence in sequences {
+            let last = sequence.tokens.len() - 1;
+            let scored: Vec<usize> = (0..=last).filter(|&i| sequence.scored[i]).collect();
+            assert_eq!(scored, [last]);
+            assert!([letters.a, letters.b].contains(&sequence.tokens[last]));
         }
     }
 

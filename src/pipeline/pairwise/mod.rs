@@ -123,19 +123,6 @@ pub fn known(rows: Vec<Preference>) -> Vec<Judged> {
     rows.into_iter().map(judged).collect()
 }
 
-/// Whether `[eval]` of a command that needs no judge itself is to be judged by the run's own pairwise model: nobody else
-/// judges.
-pub fn wanted_by_eval(cx: &Context) -> bool {
-    let nobody_else = |eval: &crate::recipe::Eval| {
-        eval.rule.is_none()
-            && eval.reward.is_none()
-            && eval.pairwise.is_none()
-            && eval.command.is_none()
-            && eval.remote.is_none()
-    };
-    cx.recipe.reward.is_none() && cx.recipe.eval.as_ref().is_some_and(nobody_else)
-}
-
 /// Pairs to learn from and pairs to evaluate on.
 fn rows(cx: &Context, table: &Pairwise) -> Result<[Vec<Preference>; 2]> {
     let load = examples::preferences;

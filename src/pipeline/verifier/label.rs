@@ -2,8 +2,8 @@
 //! ("Math-Shepherd", Wang et al. 2024, section 3.3).
 
 use super::super::responses::PromptField;
-use crate::data::{Key, Problem, Solution};
-use crate::error::{Error, Result};
+use crate::data::{Key, Problem};
+use crate::error::Result;
 use crate::generate::{Engine, Prompted};
 use crate::run::{Journal, Keyed};
 use crate::text::steps;
@@ -49,9 +49,19 @@ struct Traced<'a> {
     right: bool,
 }
 
+/// What `out` holds in the end, and what it does not.
+#[derive(Debug, Default)]
+pub struct Labels {
+    /// The solutions that are labelled.
+    pub rows: Vec<StepRow>,
+    /// Solutions that leave the model no room to go on.
+    pub too_long: usize,
+    /// Solutions that say nothing.
+    pub empty: usize,
+}
+
 /// Draws continuations after every step of every solution of `problems` that `out` does not hold yet, and writes their
-/// labels there. Of the last step the solution itself says how it went on. Returns the rows that `out` holds then, and how many
-/// solutions were left out because they leave the model no room.
+/// labels there. Of the last step the solution itself says how it went on.
 ///
 /// # Errors
 /// A problem without an answer or without whole solutions, or what the engine or the file reports.
@@ -62,13 +72,15 @@ pub fn label(
     longest_prefix: usize,
     key: Key,
     out: &Path,
-) -> Result<(Vec<StepRow>, usize)> {
+) -> Result<Labels> {
     let (mut journal, mut rows) = Journal::<StepRow>::open(out)?;
     let mut open = VecDeque::new();
     let mut prefixes = Vec::new();
-    let mut left_out = 0;
+    let (mut too_long, mut empty) = (0, 0);
     for problem in problems {
-        for traced in traced(problem, how).map_err(|e| e.at(&problem.origin))? {
+        let (found, silent) = traced(problem, how).map_err(|e| e.at(&problem.origin))?;
+        empty += silent;
+        for traced in found {
             if journal.contains(&traced.row.id) {
                 continue;
             }
@@ -77,7 +89,7 @@ pub fn label(
                 .iter()
                 .any(|prefix| prefix.tokens.len() > longest_prefix)
             {
-                left_out += 1;
+                too_long += 1;
                 continue;
             }
             prefixes.extend(found);
@@ -113,33 +125,24 @@ pub fn label(
         write_complete(&mut open)
     })?;
     journal.finish()?;
-    Ok((rows, left_out))
+    Ok(Labels {
+        rows,
+        too_long,
+        empty,
+    })
 }
 
-/// The solutions of a problem, in steps.
-fn traced<'a>(problem: &'a Problem, how: &Labelling) -> Result<Vec<Traced<'a>>> {
-    if problem.answer.is_none() {
-        return Err(Error::data(
-            "the row has no `answer`: nobody can say which continuation is right",
-        )
-        .hint("give every row its right `answer`; `duel generate` keeps it beside the responses"));
-    }
-    if problem.solutions.is_empty() {
-        return Err(
-            Error::data("the row has no solution whose steps could be labelled")
-                .hint("draw some first: `duel generate --prompts FILE --out drawn.jsonl -k 15`"),
-        );
-    }
-    let one = |(i, solution): (usize, &Solution)| -> Result<Option<Traced<'a>>> {
-        let Solution::Whole(text, _) = solution else {
-            return Err(
-                Error::data("the solution is in steps already, with their labels")
-                    .hint("give rows with whole `responses`"),
-            );
-        };
+/// The solutions of a problem, in steps, and how many say nothing: those have no step.
+fn traced<'a>(problem: &'a Problem, how: &Labelling) -> Result<(Vec<Traced<'a>>, usize)> {
+    let mut found = Vec::new();
+    let mut empty = 0;
+    for (i, text) in problem.answered()?.into_iter().enumerate() {
         let completions = steps(text, &how.separator);
-        // A response that says nothing has no step.
-        Ok((!completions.is_empty()).then(|| Traced {
+        if completions.is_empty() {
+            empty += 1;
+            continue;
+        }
+        found.push(Traced {
             row: StepRow {
                 id: format!("{}#{}", problem.id, i + 1),
                 prompt: (&problem.prompt).into(),
@@ -148,14 +151,9 @@ fn traced<'a>(problem: &'a Problem, how: &Labelling) -> Result<Vec<Traced<'a>>> 
             },
             problem,
             right: problem.is_right(text) == Some(true),
-        }))
-    };
-    let found = problem.solutions.iter().enumerate().map(one);
-    Ok(found
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .flatten()
-        .collect())
+        });
+    }
+    Ok((found, empty))
 }
 
 impl Traced<'_> {

@@ -1,25 +1,29 @@
 //! Process and outcome reward models: a model learns to say whether a solution, or each of its steps, is right.
 //!
+//! - `known`: what the rows say, and what they have to
 //! - [`solutions`]: problems as examples
 //! - `measure`: how often it is right on held-out ones, beside baselines
 //! - [`label`]: labels of steps by drawing how they go on
 
+mod known;
 pub mod label;
 mod measure;
 mod solutions;
 
+pub use known::{check, loader};
 pub use solutions::solutions;
 
 use super::context::{Context, Policy};
 use super::examples;
 use super::training::{Training, trained};
 use crate::data::{Key, Problem};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::files::hub;
 use crate::objective::{Objective, OutcomeReward, Verdict};
 use crate::recipe::{Verifier, VerifierKind};
 use crate::run::stage_key;
 use crate::text::Marks;
+use known::{Known, told};
 use measure::measure;
 
 /// Trains the recipe's verifier and measures it.
@@ -31,7 +35,7 @@ pub fn verifier(cx: &mut Context, start: &Policy) -> Result<Option<Policy>> {
         return Ok(None);
     };
     let base = base(cx, start, &table)?;
-    examples::readable(cx, examples::problems, &table.data, table.eval.as_ref())?;
+    examples::readable(cx, loader(&table), &table.data, table.eval.as_ref())?;
     let seed = table.seed.unwrap_or(cx.recipe.seed);
     let mut inputs = vec![
         base.digest,
@@ -52,6 +56,9 @@ pub fn verifier(cx: &mut Context, start: &Policy) -> Result<Option<Policy>> {
             _ => model,
         };
         let [rows, eval] = rows(cx, &table)?;
+        for warning in Known::of(&rows, &table)?.warnings() {
+            tracing::warn!("verifier: {warning}");
+        }
         let limits = solutions::limits(&table, &model.decoder.spec, &model.chat);
         let prepared = solutions(&rows, &model.chat, &limits, &table)?;
         let prepared = prepared.not_empty("solution", table.max_length)?;
@@ -101,25 +108,8 @@ fn base(cx: &Context, start: &Policy, table: &Verifier) -> Result<Policy> {
 
 /// Problems to learn from and problems to evaluate on.
 fn rows(cx: &Context, table: &Verifier) -> Result<[Vec<Problem>; 2]> {
-    let load = examples::problems;
+    let load = loader(table);
     let both = examples::read(cx, "verifier", load, &table.data, table.eval.as_ref())?;
-    let blank = |problem: &&Problem| problem.prompt.is_blank();
-    // What is not told from its first step is split by both: other solutions of it may stand on the other side.
-    let untold = both[1].iter().filter(blank).count();
-    if untold > 0 && table.eval.is_none() {
-        return Err(Error::data(format!(
-            "{untold} of the held-out rows do not tell the problem from its first step, so other solutions of theirs would be \
-             learnt from"
-        ))
-        .hint("give rows a `prompt`, or let the first step begin with `Step 1:`; or name rows to evaluate on in [verifier.eval] and \
-               leave held_out at 0"));
-    }
-    if let (VerifierKind::Scalar, Some(row)) = (table.kind, both.iter().flatten().find(blank)) {
-        return Err(
-            Error::data("a scalar model reads the problem apart from its solution")
-                .at(&row.origin)
-                .hint("give rows a `prompt`, or let the first step begin with `Step 1:`"),
-        );
-    }
+    told(&both, table)?;
     Ok(both)
 }

@@ -1,12 +1,13 @@
 //! Problems with solutions as examples of a verifier.
 
 use super::super::examples::{Kept, Prepared};
+use super::known::Known;
 use crate::data::{Problem, Solution};
 use crate::error::{Error, Result};
 use crate::model::DecoderSpec;
 use crate::objective::Example;
 use crate::recipe::{Overlong, Verifier, VerifierKind};
-use crate::text::{Chat, Fit, Limits, Marks, Prompt};
+use crate::text::{Chat, Fit, Limits, Marks, Prompt, lacks_template};
 use crate::trie::Sequence;
 use rayon::prelude::*;
 
@@ -39,13 +40,6 @@ pub fn solutions(
                 // A solution that nobody labelled teaches nothing, and says nothing false either.
                 continue;
             }
-            let wrong = |label: &f32| !(0.0..=1.0).contains(label);
-            if let Some(label) = labelled.iter().filter_map(|(_, l)| *l).find(wrong) {
-                return Err(
-                    Error::data(format!("the label {label} is not between 0 and 1"))
-                        .hint("a label is the probability that the step or solution is right"),
-                );
-            }
             let id = match problem.solutions.len() {
                 1 => problem.id.clone(),
                 _ => format!("{}#{}", problem.id, i + 1),
@@ -70,23 +64,30 @@ pub fn solutions(
         .flatten()
         .collect();
     if rows.is_empty() && !problems.is_empty() {
-        return Err(Error::data("no solution has a label").hint(
-            "rows need `labels`, one for each step or solution, or the right `answer`; `duel steps` draws labels of steps",
-        ));
+        Known::of(problems, table)?.some()?;
     }
-    Ok(Prepared::gather(rows))
+    // Marks are asked for by the template alone; a scalar model reads text as it stands, as every reward model does.
+    let plain = problems.iter().map(|problem| problem.prompt.plain());
+    Ok(Prepared {
+        lacks_template: table.kind == VerifierKind::Scalar && lacks_template(chat, plain)?,
+        ..Prepared::gather(rows)
+    })
 }
 
 /// The solution in steps for a process model, as a whole for the others.
-fn labelled(problem: &Problem, solution: &Solution, table: &Verifier) -> Result<Labelled> {
-    Ok(match (solution, table.kind) {
+///
+/// # Errors
+/// A label that is no probability, or one of the whole where those of steps are wanted.
+pub(super) fn labelled(
+    problem: &Problem,
+    solution: &Solution,
+    table: &Verifier,
+) -> Result<Labelled> {
+    if table.kind == VerifierKind::Process {
+        problem.stepped()?;
+    }
+    let found = match (solution, table.kind) {
         (Solution::Steps(steps), VerifierKind::Process) => steps.clone(),
-        (Solution::Whole(..), VerifierKind::Process) => {
-            return Err(Error::data(
-                "the label is of the whole solution, and a process model learns from labels of its steps",
-            )
-            .hint("draw those with `duel steps`, or set `verifier.kind = \"outcome\"`"));
-        }
         (Solution::Whole(text, label), _) => {
             let right = || Some(f32::from(u8::from(problem.is_right(text)?)));
             vec![(text.trim().to_owned(), label.or_else(right))]
@@ -99,7 +100,16 @@ fn labelled(problem: &Problem, solution: &Solution, table: &Verifier) -> Result<
                 steps.last().and_then(|(_, label)| *label),
             )]
         }
-    })
+    };
+    // A gold judge's rewards may be any numbers.
+    let wrong = |label: &f32| !(0.0..=1.0).contains(label);
+    match found.iter().filter_map(|(_, label)| *label).find(wrong) {
+        None => Ok(found),
+        Some(label) => Err(
+            Error::data(format!("the label {label} is not between 0 and 1"))
+                .hint("a label is the probability that the step or solution is right"),
+        ),
+    }
 }
 
 fn example(

@@ -1,6 +1,6 @@
-//! Of the tables that train models which judge.
+//! Of the tables that train models which judge, and of those that say who judges.
 
-use super::super::Recipe;
+use super::super::{Eval, Judge, MultiObjective, PairwiseJudge, Recipe, VerifierJudge};
 use super::Check;
 
 impl Check<'_> {
@@ -62,4 +62,112 @@ impl Check<'_> {
             }
         }
     }
+
+    /// Who ranks the rounds' responses.
+    pub(super) fn loop_judge(&mut self, recipe: &Recipe, judge: &Judge) {
+        let own = judge
+            .reward
+            .as_ref()
+            .and_then(|table| table.model_name_or_path.as_ref());
+        let mut nobody = |key: &str, model: &str, hint: &str| {
+            let fact = format!("nobody ranks the responses: there is no {model}");
+            self.complain(key, fact, hint);
+        };
+        match judge.named()[..] {
+            [one, other, ..] => {
+                let fact =
+                    format!("two judges: `[online.judge.{one}]` and `[online.judge.{other}]`");
+                let hint = "keep the one that ranks the responses; `[eval]` may have several";
+                self.complain("online.judge", fact, hint);
+            }
+            ["reward"] | [] if own.is_none() && !trains_reward(recipe) => nobody(
+                "online.judge",
+                "reward model",
+                "add a `[reward]` table, or name one with `online.judge.reward.model_name_or_path`",
+            ),
+            ["pairwise"] if !compares(recipe) && !names_pairwise(judge.pairwise.as_ref()) => {
+                nobody(
+                    "online.judge.pairwise",
+                    "pairwise model",
+                    "add a `[pairwise]` or a `[multi_objective.tree]` table, or name one with `online.judge.pairwise.model_name_or_path`",
+                )
+            }
+            ["verifier"]
+                if recipe.verifier.is_none() && !names_verifier(judge.verifier.as_ref()) =>
+            {
+                nobody(
+                    "online.judge.verifier",
+                    "verifier",
+                    "add a `[verifier]` table, or name one with `online.judge.verifier.model_name_or_path`",
+                )
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn eval(&mut self, recipe: &Recipe, eval: &Eval) {
+        self.data("eval.prompts", &eval.prompts);
+        self.judges(
+            "eval",
+            eval.rule.as_ref(),
+            eval.command.as_ref(),
+            eval.remote.as_ref(),
+        );
+        self.sampling("eval", &eval.generate, eval.max_length);
+        let trained =
+            trains_reward(recipe) || recipe.pairwise.is_some() || recipe.verifier.is_some();
+        let looped = recipe.online.as_ref();
+        let looped = looped.is_some_and(|online| online.judge.names_a_model());
+        if !trained && !looped && !eval.names_a_judge() {
+            self.complain(
+                "eval",
+                "`[eval]` has no judge: the run trains no reward model",
+                "add `[eval.reward]` with a `model_name_or_path`, or a `[reward]` table",
+            );
+        }
+        let reward = eval.reward.as_ref();
+        let unnamed = [
+            (
+                "reward",
+                "reward models",
+                reward.is_some_and(|table| table.model_name_or_path.is_none()),
+            ),
+            (
+                "pairwise",
+                "pairwise model",
+                eval.pairwise.is_some() && !names_pairwise(eval.pairwise.as_ref()),
+            ),
+            (
+                "verifier",
+                "verifier",
+                eval.verifier.is_some() && !names_verifier(eval.verifier.as_ref()),
+            ),
+        ];
+        for (table, own, _) in unnamed.into_iter().filter(|(.., unnamed)| *unnamed) {
+            let verb = if table == "reward" { "judge" } else { "judges" };
+            self.complain(
+                &format!("eval.{table}"),
+                format!("`[eval.{table}]` names no model"),
+                format!("set its `model_name_or_path`; the {own} of this run {verb} without it"),
+            );
+        }
+    }
+}
+
+/// Whether the run trains a model that compares two responses.
+fn compares(recipe: &Recipe) -> bool {
+    let has_tree = |table: &MultiObjective| table.tree.is_some();
+    recipe.pairwise.is_some() || recipe.multi_objective.as_ref().is_some_and(has_tree)
+}
+
+fn names_pairwise(judge: Option<&PairwiseJudge>) -> bool {
+    judge.is_some_and(|judge| judge.model_name_or_path.is_some())
+}
+
+fn names_verifier(judge: Option<&VerifierJudge>) -> bool {
+    judge.is_some_and(|judge| judge.model_name_or_path.is_some())
+}
+
+fn trains_reward(recipe: &Recipe) -> bool {
+    recipe.reward.is_some() || recipe.multi_objective.is_some()
 }

@@ -85,3 +85,27 @@ fn the_binarys_copy_is_the_same_recipe() {
         assert_eq!(embedded.recipe, disk.recipe, "{}", shipped.name());
     }
 }
+
+/// D13: the released loop differs from its paper in silence. The recipe of the paper is the paper's, and every value of a recipe is
+/// printed with where it came from (`duel recipe show`).
+#[test]
+fn d13_the_recipe_of_the_paper_differs_from_the_released_code_where_the_paper_does() {
+    let loaded = Recipe::open("llama3-8b/online", &[]).expect("a shipped recipe");
+    let online = loaded.recipe.online.as_ref().expect("a loop");
+    assert_eq!(online.reference, Reference::Sft);
+    assert_eq!(online.history, History::Cumulative);
+    assert_eq!(online.loss.label_smoothing, 0.0);
+    assert_eq!(online.train.warmup_ratio, 0.03);
+    assert_eq!(online.generate.temperature, [1.0, 0.7]);
+    for key in [
+        "reference",
+        "history",
+        "train.warmup_ratio",
+        "generate.temperature",
+    ] {
+        assert!(
+            loaded.origins.contains_key(&format!("online.{key}")),
+            "{key}"
+        );
+    }
+}

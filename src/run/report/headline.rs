@@ -67,6 +67,16 @@ fn result(facts: &Facts) -> String {
             percent(held_out.length_only.accuracy)
         );
     }
+    if let Some(held_out) = &facts.verdicts {
+        let auc = held_out.auc.map(|auc| format!("; AUC {auc:.3}"));
+        return format!(
+            "Of {} the verifier is right about <b>{}</b>; always the same answer is right about {}{}.",
+            count(held_out.labels, "held-out label"),
+            percent(held_out.accuracy),
+            percent(held_out.majority),
+            auc.unwrap_or_default()
+        );
+    }
     let held_out =
         |r: &Record| value(r, "eval_accuracy").or_else(|| value(r, "eval_rewards/accuracies"));
     let records = &facts.history.records;

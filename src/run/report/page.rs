@@ -19,6 +19,7 @@ pub(super) fn page(facts: &Facts) -> String {
         side_by_side(facts),
         reward(facts),
         attributes(facts),
+        verifier(facts),
         training(facts),
         distributions(&facts.scores),
         stages(facts),
@@ -118,6 +119,11 @@ fn attributes(facts: &Facts) -> Option<Section> {
     let found = facts.objectives.as_ref()?;
     let html = objectives::objectives(found);
     Some(Section::new("attributes", "Attributes", html))
+}
+
+fn verifier(facts: &Facts) -> Option<Section> {
+    let html = accuracy::verdicts(facts.verdicts.as_ref()?);
+    Some(Section::new("verifier", "Verifier", html))
 }
 
 fn side_by_side(facts: &Facts) -> Option<Section> {

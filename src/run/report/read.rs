@@ -2,6 +2,7 @@
 
 use super::objectives::Objectives;
 use crate::error::{Error, Result};
+use crate::run::accuracy::{RANKING_STAGES, VERIFIER_STAGE};
 use crate::run::info::RunInfo;
 use crate::run::journal::read_rows;
 use crate::run::layout::Layout;
@@ -26,6 +27,8 @@ pub(super) struct Facts {
     pub accuracies: Vec<(&'static str, HeldOut)>,
     /// What the attributes of a multi-objective model come to.
     pub objectives: Option<Objectives>,
+    /// The verifier on held-out labels.
+    pub verdicts: Option<Verdicts>,
     pub scores: Vec<Scores>,
     pub samples: Vec<Sample>,
     /// The round the samples are from; none for a run without rounds.
@@ -67,8 +70,23 @@ pub(super) struct Share {
     pub ties: usize,
 }
 
-/// The stages that train reward models.
-const REWARD_STAGES: [&str; 4] = ["reward", "reward-second", "multi-objective", "pairwise"];
+/// The part of a verifier's `-eval.json` that the page needs: shares of labels, 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub(super) struct Verdicts {
+    #[serde(default)]
+    pub confidence: Option<f64>,
+    pub accuracy: f64,
+    pub low: f64,
+    pub high: f64,
+    /// Of always saying what is said of most.
+    pub majority: f64,
+    /// None where all labels are the same.
+    pub auc: Option<f64>,
+    pub labels: usize,
+    pub positive: usize,
+    /// Labels between 0 and 1, which are not counted.
+    pub undecided: usize,
+}
 
 /// All responses of a round.
 pub(super) struct Scores {
@@ -141,7 +159,7 @@ impl Facts {
         if samples.is_empty() {
             samples = notes.take(read_rows(&layout.samples()));
         }
-        for stage in REWARD_STAGES {
+        for stage in RANKING_STAGES {
             if !stale.contains(format!("{stage}-eval").as_str()) {
                 // `null` where there were no held-out pairs.
                 let held_out: Option<Option<HeldOut>> =
@@ -154,6 +172,12 @@ impl Facts {
             true => None,
             false => notes.take(read_json(&layout.accuracy("multi-objective"))),
         };
+        let mut verdicts = None;
+        if !stale.contains(format!("{VERIFIER_STAGE}-eval").as_str()) {
+            let held_out: Option<Option<Verdicts>> =
+                notes.take(read_json(&layout.accuracy(VERIFIER_STAGE)));
+            verdicts = held_out.flatten();
+        }
         let recipe = layout.recipe();
         let recipe = fs::read_to_string(&recipe).map_err(|e| Error::io(&recipe, "read", e));
         Ok(Self {
@@ -165,6 +189,7 @@ impl Facts {
             evaluations,
             accuracies,
             objectives: objectives.flatten().map(|of| of.objectives),
+            verdicts,
             scores,
             samples,
             samples_round,

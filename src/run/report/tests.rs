@@ -543,3 +543,27 @@ fn shares_near_nought_have_an_axis_that_can_be_read() {
         .collect();
     assert_eq!(labels, ["0%", "50%", "100%"]);
 }
+
+#[test]
+fn a_verifiers_run_says_how_often_it_is_right_beside_always_the_same_answer() {
+    let (_dir, path) = folder();
+    let run = RunDir::create(&path, RECIPE).unwrap();
+    stage(&run, "verifier-eval", |run| {
+        let report = serde_json::json!({
+            "confidence": 0.9, "accuracy": 0.8125, "low": 0.7, "high": 0.9, "majority": 0.75, "auc": 0.871,
+            "labels": 64, "positive": 48, "undecided": 1,
+        });
+        write_json(&run.layout().accuracy("verifier"), &report);
+    });
+    let html = page(&path);
+    assert_well_formed(&html);
+    for part in [
+        "Of 64 held-out labels the verifier is right about <b>81.2\u{202f}%</b>; always the same answer is right about \
+         75.0\u{202f}%; AUC 0.871.",
+        "<th>verifier</th><td>81.2\u{202f}%</td><td>70.0\u{202f}% to 90.0\u{202f}%</td><td>64</td><td>48</td>",
+        "<th>90 % interval</th>",
+        "1 label is between 0 and 1 and not counted.",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+}

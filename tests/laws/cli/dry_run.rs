@@ -103,6 +103,19 @@ fn a_model_of_which_nothing_is_known_fails_after_all_else_was_said() {
     let said = duel_online(&folder, &format!("http://{nobody}"), &asked);
     assert_eq!(said.code, 1, "{}", said.err);
     assert!(said.err.contains("cannot reach http://"), "{}", said.err);
+    // Of two models the long reason is said once, and not again where the command ends.
+    let judges = "name = \"r\"\nmodel.model_name_or_path = \"quickstart\"\n\
+                  reward = { data.files = \"pairs.jsonl\", model_name_or_path = \"nobody/one\" }\n\
+                  pairwise = { data.files = \"pairs.jsonl\", model_name_or_path = \"nobody/two\" }\n";
+    std::fs::write(folder.path().join("r.toml"), judges).unwrap();
+    let both = ["run", "r.toml", "--dry-run"];
+    let said = duel_online(&folder, &format!("http://{nobody}"), &both);
+    let all = format!("{}{}", said.out, said.err);
+    assert_eq!(all.matches("for nobody/").count(), 1, "{all}");
+    assert!(
+        all.contains("pairwise: the model's config: cannot reach http://"),
+        "{all}"
+    );
     let said = duel_online(
         &folder,
         &hub.endpoint,

@@ -84,6 +84,40 @@ fn d7_rewardbench_names_what_is_missing_unknown_and_of_another_number() {
 }
 
 #[test]
+fn files_of_rewardbench_count_once_and_a_limit_is_one_of_each() {
+    let prior = rewardbench()
+        .replace("is rain", "is fog")
+        .replace("llmbar-natural", "summarize");
+    let folder = folder(&[("bench.jsonl", &rewardbench()), ("prior.jsonl", &prior)]);
+    let bench = |more: &[&str]| {
+        let words = [
+            "eval",
+            "--pairwise",
+            "quickstart",
+            "--json",
+            "--rewardbench",
+        ];
+        duel(&folder, &[&words[..], more].concat())
+    };
+    let said = bench(&["bench.jsonl", "prior.jsonl", "--limit", "2"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let subsets = &said.json()[0]["accuracy"]["subsets"];
+    let pairs = |name: &str| subsets[name]["pairs"].as_u64();
+    assert_eq!(
+        [
+            pairs("mt-bench-hard"),
+            pairs("llmbar-natural"),
+            pairs("summarize")
+        ],
+        [Some(2), Some(1), Some(1)],
+        "{subsets}"
+    );
+    let twice = bench(&["bench.jsonl", "./bench.jsonl"]);
+    assert_eq!(twice.code, 2, "{}", twice.out);
+    assert!(twice.err.contains("named twice"), "{}", twice.err);
+}
+
+#[test]
 fn a_judge_against_itself_is_ahead_by_nothing() {
     let folder = folder(&[("pairs.jsonl", PAIRS)]);
     let words = [
@@ -182,7 +216,8 @@ fn answers_of_a_file_are_marked_by_their_ids() {
 #[test]
 fn an_exam_of_answers_is_written_by_the_model() {
     let row = "{\"question\": \"How many legs have two cats?\", \"answer\": \"2*4=8\\n#### 8\"}\n";
-    let folder = folder(&[("gsm8k.jsonl", row)]);
+    let other = row.replace("two cats", "four hens");
+    let folder = folder(&[("gsm8k.jsonl", row), ("shots.jsonl", &other)]);
     let words = [
         "exam",
         "gsm8k",
@@ -195,7 +230,7 @@ fn an_exam_of_answers_is_written_by_the_model() {
         "--shots",
         "1",
         "--shots-from",
-        "gsm8k.jsonl",
+        "shots.jsonl",
         "--max-new-tokens",
         "8",
         "--json",
@@ -206,4 +241,16 @@ fn an_exam_of_answers_is_written_by_the_model() {
         (&json!(1), &json!(1))
     );
     assert_eq!(found["scores"].as_object().unwrap().len(), 2);
+    // Nothing is answered, and why is said all the same.
+    let none = duel(
+        &folder,
+        &[&words[..], &["--max-length", "9", "--max-new-tokens", "8"]].concat(),
+    );
+    assert_eq!(none.code, 1, "{}", none.out);
+    assert!(
+        none.err
+            .contains("left out: no room for an answer of 8 tokens: 1"),
+        "{}",
+        none.err
+    );
 }

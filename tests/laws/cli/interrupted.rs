@@ -7,6 +7,7 @@ use serde_json::json;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
 
 const FIRST: &str = "stopping after this step; press ^C again to stop at once\n";
 
@@ -125,5 +126,37 @@ fn a_command_without_a_journal_does_not_promise_to_continue() {
     assert_eq!((said.code, said.out.as_str()), (130, ""), "{}", said.err);
     let wanted = "error: stopped before the end; this command keeps nothing\n\n\
                   hint: run the same command again: it begins anew\n";
+    assert!(said.err.ends_with(wanted), "{}", said.err);
+}
+
+/// One batch of it takes longer than anybody waits.
+#[test]
+fn what_keeps_nothing_ends_at_the_first_interrupt() {
+    let words = "Tell me why the sky is blue. ".repeat(40);
+    let row = json!({"question": words, "answer": "#### 3"});
+    let rows = format!("{row}\n").repeat(600);
+    let folder = folder(&[("gsm8k.jsonl", &rows)]);
+    let arguments = [
+        "exam",
+        "gsm8k",
+        "--model",
+        "quickstart",
+        "--data",
+        "gsm8k.jsonl",
+        "--max-new-tokens",
+        "64",
+        "--max-tokens-per-batch",
+        "40000",
+    ];
+    let (child, mut err) = spawn(folder.path(), &arguments);
+    let mut report = String::new();
+    err.read_line(&mut report).unwrap();
+    let pressed = Instant::now();
+    press(&child);
+    let said = end(child, err);
+    assert!(pressed.elapsed() < Duration::from_secs(2), "{}", said.err);
+    let wanted = "error: stopped before the end; this command keeps nothing\n\n\
+                  hint: run the same command again: it begins anew\n";
+    assert_eq!(said.code, 130);
     assert!(said.err.ends_with(wanted), "{}", said.err);
 }

@@ -113,7 +113,7 @@ fn kill_at(folder: &Path, file: &str) {
 }
 
 #[test]
-fn a_killed_run_ends_with_the_same_bits() {
+fn d27_a_killed_run_goes_on_with_the_same_command_and_ends_with_the_same_bits() {
     let whole = undisturbed();
     let torn = folder(&[("recipe.toml", RECIPE)]);
     for moment in [

@@ -94,6 +94,17 @@ fn each_kind_is_trained_measured_and_picks_of_n() {
             .flat_map(|row| row["steps"].as_array().cloned().unwrap_or_default())
             .map(|steps| steps.as_array().unwrap().len())
             .collect();
+        if kind == "scalar" {
+            let wrong = duel(
+                &folder,
+                &["judge", "--process", model, "--data", "answers.jsonl"],
+            );
+            assert!(
+                wrong.err.contains("has a score head") && wrong.err.contains("`--model`"),
+                "{}",
+                wrong.err
+            );
+        }
         let wanted: &[usize] = match kind {
             "process" => &[3, 2, 2, 3],
             "outcome" => &[1; 4],

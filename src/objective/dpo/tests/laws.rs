@@ -265,8 +265,9 @@ fn accumulation_does_not_change_a_loss() {
     }
 }
 
+/// D11: in the released code reference log-probs that were computed before are read only where `rpo_alpha` is set, too.
 #[test]
-fn a_reference_free_loss_does_not_read_the_reference() {
+fn d11_every_loss_reads_the_reference_it_is_given_unless_it_is_free_of_one() {
     let pairs = oracle_pairs();
     let mut other = pairs.clone();
     other.ref_chosen = vec![-1.0; 8];
