@@ -169,7 +169,7 @@ impl Command {
                 | Online(_)
                 | Generate(_)
                 | Steps(_)
-        )
+        ) || matches!(self, Self::Exam(exam) if exam.continues())
     }
 
     /// What ^C stops.

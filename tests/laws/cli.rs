@@ -3,6 +3,8 @@
 
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/chat_benchmarks.rs"]
+mod chat_benchmarks;
 #[path = "cli/data.rs"]
 mod data;
 #[path = "cli/dry_run.rs"]
