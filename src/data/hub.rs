@@ -175,30 +175,42 @@ fn unreachable(error: &HFError) -> bool {
     }
 }
 
+/// The status with which the hub refused to list or to give, where it did.
+fn refused(error: &HFError) -> Option<u16> {
+    match error {
+        HFError::AuthRequired { .. } => Some(401),
+        HFError::Forbidden { .. } => Some(403),
+        HFError::RepoNotFound { .. } => Some(404),
+        HFError::Http { context } => Some(context.status.as_u16()),
+        _ => None,
+    }
+}
+
 fn explain(error: &HFError, id: &Id, endpoint: &str) -> Error {
     let name = id.display();
-    match error {
-        HFError::AuthRequired { .. } | HFError::Forbidden { .. } => Error::user(format!(
-            "{endpoint} does not let you read the data set {name}"
+    match (error, refused(error)) {
+        // Of a set that is not there the hub says the same to whoever has no token.
+        (_, Some(401 | 403)) => Error::user(format!(
+            "{endpoint} has no data set {name}, or does not let you read it"
         ))
-        .hint("accept the set's terms on its page and set HF_TOKEN"),
-        HFError::RepoNotFound { .. } => Error::user(format!(
-            "there is no file {name}, and {endpoint} knows no data set of that name"
-        ))
-        .hint("check the spelling; a private set needs HF_TOKEN"),
-        HFError::RevisionNotFound { revision, .. } => {
+        .hint("check the spelling; of a gated set accept the terms on its page, and set HF_TOKEN"),
+        (HFError::RevisionNotFound { revision, .. }, _) => {
             Error::user(format!("the data set {name} has no revision `{revision}`"))
                 .hint("give a branch, tag or commit")
         }
-        HFError::Io(error) => Error::internal(format!(
+        (_, Some(404)) => Error::user(format!(
+            "there is no file {name}, and {endpoint} knows no data set of that name"
+        ))
+        .hint("check the spelling, and the revision behind the @; a private set needs HF_TOKEN"),
+        (HFError::Io(error), _) => Error::internal(format!(
             "cannot store the data set {name} in the cache: {error}"
         ))
         .hint("free some disk space, or set HF_HOME to another disk"),
-        error if unreachable(error) => Error::internal(format!(
+        (error, _) if unreachable(error) => Error::internal(format!(
             "cannot reach {endpoint} for the data set {name}: {error}"
         ))
         .hint("give a file, set HF_HUB_OFFLINE=1 to use the cache, or HF_ENDPOINT for a mirror"),
-        error => Error::internal(format!("cannot download the data set {name}: {error}"))
+        (error, _) => Error::internal(format!("cannot download the data set {name}: {error}"))
             .hint("try again later"),
     }
 }
