@@ -6,15 +6,20 @@ use crate::run::write_atomic;
 use std::path::{Path, PathBuf};
 
 /// Notes beside `out` what makes it, and refuses to go on with a file of another call: rows are known by their ids alone.
-/// `read` is the file that the command reads, by the flag `flag`; `key` stands for all that decides what is written.
+/// Both files come with the flags that name them; `key` stands for all that decides what is written.
 ///
 /// # Errors
 /// A file of another call or another program, or a note that cannot be written.
-pub fn claim(out: &Path, (flag, read): (&str, &Path), key: &str, command: &str) -> Result<()> {
+pub fn claim(
+    (own, out): (&str, &Path),
+    (flag, read): (&str, &Path),
+    key: &str,
+    command: &str,
+) -> Result<()> {
     if output::is_same(out, read) {
         return Err(
             Error::user(format!("{} is the file that {flag} reads", out.display()))
-                .hint("name another file with `--out`"),
+                .hint(format!("name another file with `{own}`")),
         );
     }
     let note = note(out);
@@ -23,7 +28,7 @@ pub fn claim(out: &Path, (flag, read): (&str, &Path), key: &str, command: &str) 
             "{} is there already, and `{command}` did not write it",
             out.display()
         );
-        return Err(Error::user(fact).hint("name another file with `--out`"));
+        return Err(Error::user(fact).hint(format!("name another file with `{own}`")));
     }
     let known = std::fs::read_to_string(&note).unwrap_or_default();
     if out.exists() && known.trim() != key {
@@ -32,7 +37,7 @@ pub fn claim(out: &Path, (flag, read): (&str, &Path), key: &str, command: &str) 
             out.display()
         ))
         .hint(format!(
-            "give another --out, or remove {} first",
+            "give another {own}, or remove {} first",
             out.display()
         )));
     }

@@ -1,6 +1,6 @@
 //! `duel eval`: how often a judge ranks held-out pairs right.
 
-use super::reading::{Reading, file};
+use super::reading::{Reading, file, located};
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, Preference, load_preferences};
 use crate::error::{Error, Result};
@@ -28,10 +28,11 @@ pub struct Eval {
     /// A pairwise preference model instead, asked in both orders
     #[arg(long, value_name = "MODEL", conflicts_with = "model")]
     pairwise: Option<String>,
-    /// Pairs that it was not trained on
+    /// Pairs that it was not trained on: a file, or a data set of the hub
     #[arg(long, value_parser = file, required_unless_present = "rewardbench")]
     data: Option<PathBuf>,
-    /// RewardBench's rows instead (and, for the prior sets, those of preference-test-sets): pairs that name their `subset`
+    /// RewardBench's rows instead (and, for the prior sets, those of preference-test-sets): pairs that name their `subset`, in
+    /// files or in a data set of the hub, such as allenai/reward-bench
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "data")]
     rewardbench: Vec<PathBuf>,
     /// A second judge of either kind on the same pairs: who is right more often, with McNemar's exact test
@@ -109,14 +110,14 @@ impl Eval {
             ..self.reading.options()
         };
         let files = match &self.data {
-            Some(data) => std::slice::from_ref(data),
+            Some(data) => located(std::slice::from_ref(data), &["test", "validation", "eval"])?,
             None => {
                 // RewardBench's prompts are users' turns, written as text.
                 options.text_as_chat = true;
-                &self.rewardbench
+                located(&self.rewardbench, &["filtered"])?
             }
         };
-        refuse_twice(files)?;
+        refuse_twice(&files)?;
         let mut rows = Vec::new();
         // Each file for itself: a limit that the first one reached would leave nothing of the prior sets.
         for (number, file) in files.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! `duel exam`: fixed questions with known right answers.
 
-use super::reading::{Reading, file};
+use super::reading::{Reading, file, located};
 use super::{Global, numbers, output, setup};
 use crate::data::{Fields, LoadOptions, Report, Shaped, load_prompts};
 use crate::error::{Error, Result};
@@ -14,10 +14,20 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Put an exam to a model: multiple choice by log-likelihood, or answers that a checker reads
+mod judged;
+
+use judged::Judged;
+
+/// Which split of a data set of the hub has the questions, the likelier one first.
+const SPLITS: &[&str] = &["test", "validation", "eval"];
+
+/// And which has the examples.
+const SHOT_SPLITS: &[&str] = &["dev", "train", "validation"];
+
+/// Put an exam to a model: multiple choice by log-likelihood, answers that a checker reads, or chat that a judge reads
 ///
-/// Questions are put and marked as lm-evaluation-harness puts and marks them. Rows are those of the published files, as
-/// jsonl or parquet.
+/// Questions are put and marked as lm-evaluation-harness puts and marks them; the chat benchmarks alpaca_eval, arena_hard and
+/// mt_bench as their authors do, by a judge of yours. Rows are those of the published files, as jsonl or parquet.
 ///
 /// Example: duel exam hellaswag --model M --data validation.jsonl --limit 200
 #[derive(Debug, Args)]
@@ -28,7 +38,7 @@ pub struct Exam {
     /// The model
     #[arg(long, required_unless_present = "responses")]
     model: Option<String>,
-    /// The questions
+    /// The questions: a file, or a data set of the hub
     #[arg(long, value_parser = file)]
     data: PathBuf,
     /// Answers that are there already, rows of `duel generate --out`: a question's by its id
@@ -60,6 +70,8 @@ pub struct Exam {
     /// Replace the file that `--out` names
     #[arg(long, requires = "out")]
     force: bool,
+    #[command(flatten)]
+    judged: Judged,
 }
 
 /// What was answered, and what was left out for which reason.
@@ -72,10 +84,15 @@ impl Exam {
             output::check_free(out, &self.data, self.force)?;
         }
         let kind = EXAMS.iter().find(|(name, _)| *name == self.exam);
-        let (done, left_out) = match kind.map(|(_, kind)| *kind) {
-            Some(Kind::Choices(exam)) => self.by_likelihood(exam, global)?,
-            Some(Kind::Answers(exam)) => self.by_answers(exam, global)?,
-            None => return Err(Error::internal("clap let an unknown exam pass")),
+        let (done, left_out) = match (kind.map(|(_, kind)| *kind), self.judged.named()) {
+            (Some(Kind::Judged(benchmark)), _) => return self.by_judge(benchmark, global),
+            (_, Some(flag)) => {
+                let fact = format!("{flag} is for a judge, and nobody judges {}", self.exam);
+                return Err(Error::user(fact).hint(format!("leave {flag} away")));
+            }
+            (Some(Kind::Choices(exam)), _) => self.by_likelihood(exam, global)?,
+            (Some(Kind::Answers(exam)), _) => self.by_answers(exam, global)?,
+            (None, _) => return Err(Error::internal("clap let an unknown exam pass")),
         };
         tell_of_left_out(&left_out);
         let marked: Vec<Marked> = done.iter().map(|done| done.marked.clone()).collect();
@@ -90,11 +107,25 @@ impl Exam {
         }
     }
 
+    /// Whether the same command goes on where it was stopped.
+    pub fn continues(&self) -> bool {
+        self.judged.continues()
+    }
+
+    fn longest(&self) -> usize {
+        self.max_length.unwrap_or(usize::MAX)
+    }
+
+    /// The files of the questions.
+    fn data(&self) -> Result<Vec<PathBuf>> {
+        located(std::slice::from_ref(&self.data), SPLITS)
+    }
+
     fn setting(&self) -> Setting {
         Setting {
             shots: self.shots,
             chat: self.reading.text_as_chat,
-            max_length: self.max_length.unwrap_or(usize::MAX),
+            max_length: self.longest(),
             max_tokens_per_batch: self.max_tokens_per_batch,
         }
     }
@@ -114,7 +145,10 @@ impl Exam {
                 let fact = format!("{} has its own examples or takes none", self.exam);
                 Err(Error::user(fact).hint("leave --shots away"))
             }
-            (Some(file), _) => Ok(Some((vec![file.clone()], self.reading.options()))),
+            (Some(file), _) => {
+                let files = located(std::slice::from_ref(file), SHOT_SPLITS)?;
+                Ok(Some((files, self.reading.options())))
+            }
         }
     }
 
@@ -127,7 +161,7 @@ impl Exam {
             );
             return Err(Error::user(fact).hint("give --model MODEL"));
         }
-        let (asked, report) = questions(std::slice::from_ref(&self.data), &self.options(), read)?;
+        let (asked, report) = questions(&self.data()?, &self.options(), read)?;
         output::report(&report);
         let shown = match self.shown(exam.takes_shots())? {
             Some((files, options)) => questions(&files, &options, read)?.0,
@@ -143,7 +177,7 @@ impl Exam {
             Some(reason) => Ok(Shaped::Dropped(reason)),
             None => exam.asked(row).map(Shaped::Row),
         };
-        let (asked, report) = questions(std::slice::from_ref(&self.data), &self.options(), read)?;
+        let (asked, report) = questions(&self.data()?, &self.options(), read)?;
         output::report(&report);
         let (done, left_out) = match &self.responses {
             Some(file) => self.given(file, &asked)?,

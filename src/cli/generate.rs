@@ -114,7 +114,7 @@ impl Generate {
         let facts = (self.seed, hash_of(how).to_string(), asked);
         let key = stage_key(&facts, &[model.digest])?.to_string();
         claim(
-            &self.out,
+            ("--out", &self.out),
             ("--prompts", &self.prompts),
             &key,
             "duel generate",

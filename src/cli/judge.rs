@@ -201,12 +201,7 @@ impl Judge {
     /// A judge that is no part of duel.
     fn elsewhere(&self) -> Result<Box<dyn Rank>> {
         let table = match (&self.command, &self.remote) {
-            (Some(program), _) => {
-                let program: Vec<&str> = program.split_whitespace().collect();
-                let table = serde_json::from_value(json!({"program": program}));
-                let table = table.map_err(|error| Error::internal(error.to_string()))?;
-                return Ok(Box::new(judges::command(&table)));
-            }
+            (Some(program), _) => return Ok(Box::new(judges::program(program)?)),
             (None, remote) => json!({
                 "base_url": remote,
                 "model": self.remote_model,

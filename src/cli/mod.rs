@@ -170,6 +170,7 @@ impl Command {
                 | Generate(_)
                 | Steps(_)
         ) || matches!(self, Self::Judge(judge) if judge.asks_an_endpoint())
+            || matches!(self, Self::Exam(exam) if exam.continues())
     }
 
     /// What ^C stops.

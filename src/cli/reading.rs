@@ -1,6 +1,6 @@
 //! How a command reads the rows of a file.
 
-use crate::data::LoadOptions;
+use crate::data::{LoadOptions, hub};
 use crate::error::Result;
 use crate::pipeline::embedded;
 use clap::Args;
@@ -47,4 +47,16 @@ pub fn file(name: &str) -> Result<PathBuf> {
         Some(sample) => embedded::data(sample),
         None => Ok(name.into()),
     }
+}
+
+/// The files that names stand for, of data sets of the hub those of a split: see [`hub::located`].
+///
+/// # Errors
+/// A data set that cannot be had.
+pub fn located(names: &[PathBuf], splits: &[&str]) -> Result<Vec<PathBuf>> {
+    let files: Result<Vec<Vec<PathBuf>>> = names
+        .iter()
+        .map(|name| hub::located(name, splits))
+        .collect();
+    Ok(files?.concat())
 }

@@ -161,6 +161,11 @@ impl Steps {
         let how = hash_of(&how).to_string();
         let facts = (self.seed, self.soft, &self.separator, how, asked);
         let key = stage_key(&facts, &[model.digest])?.to_string();
-        claim(&self.out, ("--data", &self.data), &key, "duel steps")
+        claim(
+            ("--out", &self.out),
+            ("--data", &self.data),
+            &key,
+            "duel steps",
+        )
     }
 }

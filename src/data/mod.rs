@@ -2,6 +2,7 @@
 
 pub mod catalog;
 mod fields;
+pub mod hub;
 mod jsonl;
 pub mod key;
 mod load;

@@ -1,6 +1,7 @@
 //! Tests of loading: every shape of row, and every way in which a row can be wrong.
 
 mod asked;
+mod hub;
 mod lines;
 mod noted;
 

@@ -5,6 +5,7 @@ pub mod best_of;
 pub mod bias;
 pub mod classified;
 pub mod exam;
+pub mod judged;
 pub mod length_controlled;
 pub mod rewardbench;
 pub mod statistics;

@@ -23,7 +23,7 @@ pub use command::CommandJudge;
 pub use judge::{Group, Judge, RewardJudge, RuleJudge};
 pub use pairs::{Chosen, Dropped, PairCounts, PairRule};
 pub use pairwise::{BothOrders, PairwiseModel, Places};
-pub use remote::{RemoteGrades, RemotePairs};
+pub use remote::{Examiner, RemoteGrades, RemotePairs};
 pub use rules::{Opinion, Rule};
 pub use scored::Scored;
 pub use tournament::{Compare, Match, Tournament};

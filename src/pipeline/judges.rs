@@ -7,8 +7,8 @@ use super::responses::GroupRow;
 use crate::data::PromptRow;
 use crate::error::{Error, Result};
 use crate::judge::{
-    CommandJudge, Compare, Group, Judge, RemoteGrades, RemotePairs, RewardJudge, Rule, RuleJudge,
-    Tournament, Verifier, Versus, comparing_model,
+    CommandJudge, Compare, Examiner, Group, Judge, RemoteGrades, RemotePairs, RewardJudge, Rule,
+    RuleJudge, Tournament, Verifier, Versus, comparing_model,
 };
 use crate::model::{Model, files::hub};
 use crate::recipe::{self, Ask, Overlong, Rounds, VerifierKind};
@@ -341,18 +341,23 @@ pub fn command(table: &recipe::CommandJudge) -> CommandJudge {
     }
 }
 
+/// The same by one text, in which blanks divide the program and its arguments.
+///
+/// # Errors
+/// None that a text could cause.
+pub fn program(text: &str) -> Result<CommandJudge> {
+    let program: Vec<&str> = text.split_whitespace().collect();
+    let table = serde_json::from_value(serde_json::json!({"program": program}));
+    let table = table.map_err(|error| Error::internal(error.to_string()))?;
+    Ok(command(&table))
+}
+
 /// A model behind an endpoint as the judge.
 ///
 /// # Errors
 /// A key that is not in the environment, a template that is none.
 pub fn remote(table: &recipe::RemoteJudge) -> Result<Box<dyn Judge>> {
-    if let Some(fault) = table.fault() {
-        return Err(Error::user(format!(
-            "{:?} is no address to ask: {fault}",
-            table.base_url
-        ))
-        .hint("write it as http://localhost:8000/v1"));
-    }
+    check_address(table)?;
     Ok(match table.ask {
         Ask::Grades => Box::new(RemoteGrades::new(table)?),
         Ask::Pairs => Box::new(Tournament {
@@ -360,6 +365,26 @@ pub fn remote(table: &recipe::RemoteJudge) -> Result<Box<dyn Judge>> {
             rounds: table.rounds,
         }),
     })
+}
+
+/// The same for whatever a benchmark asks.
+///
+/// # Errors
+/// An address that is none, a key that is not in the environment.
+pub fn examiner(table: &recipe::RemoteJudge) -> Result<Examiner> {
+    check_address(table)?;
+    Examiner::new(table)
+}
+
+fn check_address(table: &recipe::RemoteJudge) -> Result<()> {
+    match table.fault() {
+        None => Ok(()),
+        Some(fault) => Err(Error::user(format!(
+            "{:?} is no address to ask: {fault}",
+            table.base_url
+        ))
+        .hint("write it as http://localhost:8000/v1")),
+    }
 }
 
 /// Parses every rule and template of a recipe and looks for the keys of judges elsewhere, so that a mistake is found

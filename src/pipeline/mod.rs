@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod exam;
 pub mod examples;
 pub mod explore;
+pub mod judged;
 pub mod judges;
 pub mod jury;
 pub mod multi_objective;

@@ -5,6 +5,8 @@
 mod bench;
 #[path = "cli/best_of.rs"]
 mod best_of;
+#[path = "cli/chat_benchmarks.rs"]
+mod chat_benchmarks;
 #[path = "cli/data.rs"]
 mod data;
 #[path = "cli/dry_run.rs"]

@@ -113,14 +113,23 @@ fn scores(marked: &[&Marked], confidence: f64) -> BTreeMap<String, Score> {
 
 impl Score {
     /// Of at least one mark.
-    fn of(marks: &[Mark], confidence: f64) -> Self {
+    pub fn of(marks: &[Mark], confidence: f64) -> Self {
+        let yes_or_no = |mark: &Mark| mark.of == 1 && (mark.sum == 0.0 || mark.sum == 1.0);
+        if !marks.iter().all(yes_or_no) {
+            return Self::drawn_again(marks, confidence);
+        }
+        let sum: f64 = marks.iter().map(|mark| mark.sum).sum();
+        Self::with(marks, wilson(sum, marks.len(), confidence))
+    }
+
+    /// The same with the bootstrap's interval in any case: for grades, among which a 1 is no share.
+    pub fn drawn_again(marks: &[Mark], confidence: f64) -> Self {
+        Self::with(marks, drawn_again(marks, confidence))
+    }
+
+    fn with(marks: &[Mark], Interval { low, high }: Interval) -> Self {
         let count: usize = marks.iter().map(|mark| mark.of).sum();
         let sum: f64 = marks.iter().map(|mark| mark.sum).sum();
-        let yes_or_no = |mark: &Mark| mark.of == 1 && (mark.sum == 0.0 || mark.sum == 1.0);
-        let Interval { low, high } = match marks.iter().all(yes_or_no) {
-            true => wilson(sum, count, confidence),
-            false => drawn_again(marks, confidence),
-        };
         Self {
             mean: sum / count.max(1) as f64,
             low,

@@ -1,9 +1,10 @@
 //! Exams: fixed questions with known right answers, put and marked as lm-evaluation-harness puts and marks them.
 //!
-//! An exam is one file here and one line in [`EXAMS`]. Two kinds:
+//! An exam is one file here and one line in [`EXAMS`]. Three kinds:
 //!
 //! - [`choice`]: the model does not speak; the likeliest of the given choices is its answer
 //! - [`answer`]: the model writes, and a checker reads what it wrote
+//! - [`judged`](super::judged): the model writes, and a judge reads what it wrote
 
 pub mod answer;
 mod arc;
@@ -20,6 +21,8 @@ pub use answer::{Answers, Asked};
 pub use choice::{Choices, Metric, Question};
 pub use mark::{ExamReport, Mark, Marked, Score};
 
+use super::judged::{AlpacaEval, ArenaHard, Benchmark, MtBench};
+
 /// How an exam is put.
 #[derive(Clone, Copy)]
 pub enum Exam {
@@ -27,10 +30,12 @@ pub enum Exam {
     Choices(&'static dyn Choices),
     /// By what the model writes.
     Answers(&'static dyn Answers),
+    /// By what a judge says of what the model writes.
+    Judged(&'static dyn Benchmark),
 }
 
 /// Every exam with its name.
-pub const EXAMS: [(&str, Exam); 8] = [
+pub const EXAMS: [(&str, Exam); 11] = [
     ("hellaswag", Exam::Choices(&hellaswag::HellaSwag)),
     ("arc", Exam::Choices(&arc::Arc)),
     ("mmlu", Exam::Choices(&mmlu::Mmlu)),
@@ -39,6 +44,9 @@ pub const EXAMS: [(&str, Exam); 8] = [
     ("gsm8k", Exam::Answers(&gsm8k::Gsm8k)),
     ("math", Exam::Answers(&math::Math)),
     ("ifeval", Exam::Answers(&ifeval::IfEval)),
+    ("alpaca_eval", Exam::Judged(&AlpacaEval)),
+    ("arena_hard", Exam::Judged(&ArenaHard)),
+    ("mt_bench", Exam::Judged(&MtBench)),
 ];
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 //! a rubric (Zheng et al. 2023, "Judging LLM-as-a-Judge", sections 3.1 and 3.4).
 
 mod endpoint;
+mod examiner;
 mod replies;
 #[cfg(test)]
 mod tests;
 
 pub use endpoint::Endpoint;
+pub use examiner::Examiner;
 
 use super::judge::{Group, Judge, Scores};
 use super::tournament::{Compare, Match};

@@ -238,6 +238,35 @@ fn an_endpoint_most_of_whose_replies_say_nothing_ends_the_judging() {
 }
 
 #[test]
+fn an_examiner_asks_what_it_is_given_and_each_question_once() {
+    let server = Server::start(|_, question| match question {
+        q if q.contains("silent") => says("Hm."),
+        _ => says("[[7]]"),
+    });
+    let examiner = || {
+        let examiner = Examiner::new(&server.table()).unwrap();
+        examiner.keeping_in(server.cache.path())
+    };
+    let marked = |reply: &str| reply.contains("[[");
+    let questions = ["one", "silent", "two"].map(String::from);
+    let ask = || examiner().replies(&questions, marked, "mark").unwrap();
+    assert_eq!(ask(), ["[[7]]", "Hm.", "[[7]]"]);
+    assert_eq!(ask(), ["[[7]]", "Hm.", "[[7]]"]);
+    assert_eq!(
+        server.asked(),
+        4,
+        "what said nothing is asked again, the rest is known"
+    );
+    let silent = ["silent", "silent 2", "silent 3", "silent 4"].map(String::from);
+    let error = examiner().replies(&silent, marked, "mark").unwrap_err();
+    assert!(
+        error.message.contains("4 of 4 replies have no mark"),
+        "{error}"
+    );
+    assert!(error.to_string().contains("--reply-tokens"), "{error}");
+}
+
+#[test]
 fn what_fails_in_passing_is_asked_again_and_what_is_refused_is_not() {
     let server = Server::start(|number, _| match number {
         1 => Reply::Status("429 Too Many Requests", "retry-after: 0\r\n", "slow down"),

@@ -1,10 +1,13 @@
-//! A hub on this machine that holds configs and nothing else: what a dry run may ask for. The configs under
+//! A hub on this machine that holds configs, which is what a dry run may ask for, and files of data sets. The configs under
 //! tests/golden/hub are those that their publishers have there.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+
+/// A path in a data set, and what is there.
+type File = (String, String);
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -21,14 +24,21 @@ pub fn config(owner: &str, name: &str) -> PathBuf {
 
 impl Hub {
     pub fn start() -> Self {
+        Self::with_rows(&[])
+    }
+
+    /// A hub in which each data set has these files, by their paths.
+    pub fn with_rows(files: &[(&str, &str)]) -> Self {
+        let owned = |(path, text): &(&str, &str)| ((*path).to_owned(), (*text).to_owned());
+        let files: Arc<Vec<File>> = Arc::new(files.iter().map(owned).collect());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let log = Arc::clone(&log);
-                std::thread::spawn(move || answer(stream.unwrap(), &log));
+                let (log, files) = (Arc::clone(&log), Arc::clone(&files));
+                std::thread::spawn(move || answer(stream.unwrap(), &files, &log));
             }
         });
         Self { endpoint, asked }
@@ -40,15 +50,29 @@ impl Hub {
     }
 }
 
-fn answer(mut stream: TcpStream, log: &Mutex<Vec<String>>) {
+/// The files of a data set as the hub lists them.
+fn tree(files: &[File]) -> String {
+    let entry = |(path, text): &File| serde_json::json!({"type": "file", "oid": path, "size": text.len(), "path": path});
+    serde_json::Value::from_iter(files.iter().map(entry)).to_string()
+}
+
+fn answer(mut stream: TcpStream, files: &[File], log: &Mutex<Vec<String>>) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let request = lines.next().unwrap().unwrap();
     while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
     let mut words = request.split(' ');
     let (method, target) = (words.next().unwrap(), words.next().unwrap());
     log.lock().unwrap().push(target.to_owned());
-    let parts: Vec<&str> = target.trim_start_matches('/').split('/').collect();
-    let body = match parts[..] {
+    let path = target.split('?').next().unwrap();
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let body = match &parts[..] {
+        ["api", "datasets", _, _, "tree", _] => Ok(tree(files)),
+        ["datasets", _, _, "resolve", _, file @ ..] => {
+            let found = files.iter().find(|(path, _)| *path == file.join("/"));
+            found
+                .map(|(_, text)| text.clone())
+                .ok_or(std::io::ErrorKind::NotFound.into())
+        }
         [owner, name, "resolve", _, "config.json"] => std::fs::read_to_string(config(owner, name)),
         _ => Err(std::io::ErrorKind::NotFound.into()),
     };

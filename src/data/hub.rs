@@ -1,0 +1,216 @@
+//! Data sets of the Hugging Face hub as files of rows.
+//!
+//! A set is named `owner/name`, `owner/name@revision`, by its name in the catalogue, or as other programs write it,
+//! `hf://datasets/owner/name@revision/path`, where the path is a file, a folder, or has a `*`. Its files come through the hub's
+//! cache in its standard layout: what is there works offline. `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN` and
+//! `HF_HUB_OFFLINE` mean what they mean everywhere.
+
+mod choice;
+
+use crate::error::{Error, Result};
+use choice::{Id, choose, has_rows, parse};
+use hf_hub::repository::{RepoTreeEntry, RepoTypeDataset};
+use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync};
+use std::path::{Path, PathBuf};
+
+/// The files that `name` stands for: a path as it stands, a data set of the hub as the files of one of its splits, the first of
+/// `splits` that it has.
+///
+/// # Errors
+/// An unknown or gated set, no network and nothing in the cache, a set of several splits none of which is asked for.
+pub fn located(name: &Path, splits: &[&str]) -> Result<Vec<PathBuf>> {
+    let switch = std::env::var("HF_HUB_OFFLINE").unwrap_or_default();
+    let hub = DataHub {
+        offline: ["1", "on", "yes", "true"]
+            .iter()
+            .any(|on| switch.eq_ignore_ascii_case(on)),
+        ..DataHub::default()
+    };
+    hub.located(name, splits)
+}
+
+/// Where data sets come from; what is `None` comes from the environment.
+#[derive(Default)]
+pub(super) struct DataHub {
+    pub endpoint: Option<String>,
+    pub cache: Option<PathBuf>,
+    pub offline: bool,
+    /// Attempts after the first failure; `None` leaves the client's own number.
+    pub retries: Option<usize>,
+}
+
+impl DataHub {
+    pub(super) fn located(&self, name: &Path, splits: &[&str]) -> Result<Vec<PathBuf>> {
+        let text = name.to_string_lossy();
+        let Some(id) = (if name.exists() { None } else { parse(&text)? }) else {
+            return Ok(vec![name.to_owned()]);
+        };
+        let client = self.client()?;
+        let (endpoint, cache) = (client.endpoint().to_owned(), client.cache_dir().to_owned());
+        let blocking = HFClientSync::from_inner(client)
+            .map_err(|error| Error::internal(format!("cannot start the hub client: {error}")))?;
+        let set = blocking.dataset(&id.owner, &id.name);
+        if !self.offline {
+            match self.fetched(&set, &id, splits) {
+                Ok(found) => return found,
+                Err(error) if !unreachable(&error) => return Err(explain(&error, &id, &endpoint)),
+                Err(error) => match self.cached(&set, &id, splits) {
+                    Some(found) => {
+                        tracing::warn!(
+                            "cannot reach {endpoint}: using the cached {}",
+                            id.display()
+                        );
+                        return found;
+                    }
+                    None => return Err(explain(&error, &id, &endpoint)),
+                },
+            }
+        }
+        self.cached(&set, &id, splits).unwrap_or_else(|| {
+            Err(Error::user(format!(
+                "the data set {} is not in the cache {}, and duel is offline",
+                id.display(),
+                cache.display()
+            ))
+            .hint("unset HF_HUB_OFFLINE once to download it, or give a file"))
+        })
+    }
+
+    /// Downloads what is missing. The inner result is about the set's files, the outer one about the way to them.
+    fn fetched(
+        &self,
+        set: &HFRepositorySync<RepoTypeDataset>,
+        id: &Id,
+        splits: &[&str],
+    ) -> Result<Result<Vec<PathBuf>>, HFError> {
+        let tree = set
+            .list_tree()
+            .maybe_revision(id.revision.clone())
+            .recursive(true)
+            .send()?;
+        let files: Vec<String> = tree
+            .into_iter()
+            .filter_map(|entry| match entry {
+                RepoTreeEntry::File { path, .. } => Some(path),
+                RepoTreeEntry::Directory { .. } => None,
+            })
+            .collect();
+        let chosen = match choose(&files, id, splits) {
+            Ok(chosen) => chosen,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut found = Vec::with_capacity(chosen.len());
+        for file in chosen {
+            let path = set
+                .download_file()
+                .filename(file)
+                .maybe_revision(id.revision.clone())
+                .send()?;
+            found.push(path);
+        }
+        Ok(Ok(found))
+    }
+
+    /// The same out of the cache, as far as it goes; nothing where it has no file of rows of the set.
+    fn cached(
+        &self,
+        set: &HFRepositorySync<RepoTypeDataset>,
+        id: &Id,
+        splits: &[&str],
+    ) -> Option<Result<Vec<PathBuf>>> {
+        let folder = set
+            .snapshot_download()
+            .maybe_revision(id.revision.clone())
+            .local_files_only(true)
+            .send()
+            .ok()?;
+        let mut files = Vec::new();
+        below(&folder, "", &mut files);
+        if !files.iter().any(|file| has_rows(file)) {
+            return None;
+        }
+        let chosen = choose(&files, id, splits);
+        Some(chosen.map(|chosen| chosen.into_iter().map(|file| folder.join(file)).collect()))
+    }
+
+    fn client(&self) -> Result<HFClient> {
+        let mut builder = HFClient::builder();
+        if let Some(endpoint) = &self.endpoint {
+            builder = builder.endpoint(endpoint);
+        }
+        if let Some(cache) = &self.cache {
+            builder = builder.cache_dir(cache);
+        }
+        if let Some(retries) = self.retries {
+            builder = builder.retry_max_attempts(retries);
+        }
+        builder.build().map_err(|error| {
+            Error::user(format!("cannot set up the hub client: {error}"))
+                .hint("check HF_ENDPOINT and HF_TOKEN")
+        })
+    }
+}
+
+/// The files below a folder, by their paths in it.
+fn below(folder: &Path, within: &str, files: &mut Vec<String>) {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = format!("{within}{}", entry.file_name().to_string_lossy());
+        // The cache's files are links: what they lead to counts.
+        match entry.path().is_dir() {
+            true => below(&entry.path(), &format!("{name}/"), files),
+            false => files.push(name),
+        }
+    }
+}
+
+/// No answer at all, or none but the server's own trouble.
+fn unreachable(error: &HFError) -> bool {
+    match error {
+        HFError::Request { .. } => true,
+        HFError::Http { context } => context.status.is_server_error(),
+        _ => false,
+    }
+}
+
+/// The status with which the hub refused to list or to give, where it did.
+fn refused(error: &HFError) -> Option<u16> {
+    match error {
+        HFError::AuthRequired { .. } => Some(401),
+        HFError::Forbidden { .. } => Some(403),
+        HFError::RepoNotFound { .. } => Some(404),
+        HFError::Http { context } => Some(context.status.as_u16()),
+        _ => None,
+    }
+}
+
+fn explain(error: &HFError, id: &Id, endpoint: &str) -> Error {
+    let name = id.display();
+    match (error, refused(error)) {
+        // Of a set that is not there the hub says the same to whoever has no token.
+        (_, Some(401 | 403)) => Error::user(format!(
+            "{endpoint} has no data set {name}, or does not let you read it"
+        ))
+        .hint("check the spelling; of a gated set accept the terms on its page, and set HF_TOKEN"),
+        (HFError::RevisionNotFound { revision, .. }, _) => {
+            Error::user(format!("the data set {name} has no revision `{revision}`"))
+                .hint("give a branch, tag or commit")
+        }
+        (_, Some(404)) => Error::user(format!(
+            "there is no file {name}, and {endpoint} knows no data set of that name"
+        ))
+        .hint("check the spelling, and the revision behind the @; a private set needs HF_TOKEN"),
+        (HFError::Io(error), _) => Error::internal(format!(
+            "cannot store the data set {name} in the cache: {error}"
+        ))
+        .hint("free some disk space, or set HF_HOME to another disk"),
+        (error, _) if unreachable(error) => Error::internal(format!(
+            "cannot reach {endpoint} for the data set {name}: {error}"
+        ))
+        .hint("give a file, set HF_HUB_OFFLINE=1 to use the cache, or HF_ENDPOINT for a mirror"),
+        (error, _) => Error::internal(format!("cannot download the data set {name}: {error}"))
+            .hint("try again later"),
+    }
+}

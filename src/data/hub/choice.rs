@@ -1,0 +1,292 @@
+//! Which data set a name stands for, and which of its files.
+
+use crate::data::Catalog;
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+
+/// What the long form of a name begins with.
+const SCHEME: &str = "hf://datasets/";
+
+/// Files beside the rows that end as files of rows do.
+const NO_ROWS: [&str; 3] = ["dataset_infos.json", "dataset_dict.json", "state.json"];
+
+/// A set's name, taken apart.
+#[derive(Debug, PartialEq)]
+pub(super) struct Id {
+    pub owner: String,
+    pub name: String,
+    pub revision: Option<String>,
+    /// A file, a folder, or a pattern with `*`.
+    path: Option<String>,
+}
+
+impl Id {
+    pub fn display(&self) -> String {
+        let at = self
+            .revision
+            .as_ref()
+            .map(|revision| format!("@{revision}"));
+        format!("{}/{}{}", self.owner, self.name, at.unwrap_or_default())
+    }
+}
+
+/// The parts of a name that stands for a data set; none of one that can only be a path.
+pub(super) fn parse(text: &str) -> Result<Option<Id>> {
+    let catalog = Catalog::built_in();
+    let hub = catalog.find(text).ok().map(|(_, set)| set.hub.as_str());
+    let long = text.strip_prefix(SCHEME);
+    let is_path =
+        || text.starts_with(['.', '/', '~']) || text.matches('/').count() != 1 || has_rows(text);
+    let Some(id) = long.or(hub).or((!is_path()).then_some(text)) else {
+        return match text.strip_prefix("hf://") {
+            None => Ok(None),
+            Some(rest) => Err(Error::user(format!("{text} names no data set"))
+                .hint(format!("write it as {SCHEME}{rest}"))),
+        };
+    };
+    let mut parts = id.splitn(3, '/');
+    let (owner, rest, path) = (parts.next(), parts.next(), parts.next());
+    let (name, revision) = match rest.unwrap_or_default().split_once('@') {
+        Some((name, revision)) => (name, Some(revision.to_owned())),
+        None => (rest.unwrap_or_default(), None),
+    };
+    let plain = |part: &str| {
+        let known = |sign: char| sign.is_ascii_alphanumeric() || "-_.".contains(sign);
+        !part.is_empty() && part.chars().all(known)
+    };
+    match owner.filter(|owner| plain(owner) && plain(name)) {
+        Some(owner) => Ok(Some(Id {
+            owner: owner.to_owned(),
+            name: name.to_owned(),
+            revision,
+            path: path.map(|path| path.trim_matches('/').to_owned()).filter(|path| !path.is_empty()),
+        })),
+        None if long.is_some() => Err(Error::user(format!("{text} names no data set"))
+            .hint(format!("write it as {SCHEME}owner/name, {SCHEME}owner/name/file.parquet or {SCHEME}owner/name@revision"))),
+        None => Ok(None),
+    }
+}
+
+/// Whether a file of that name holds rows.
+pub(super) fn has_rows(file: &str) -> bool {
+    let name = file.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let lines = name.strip_suffix(".gz").unwrap_or(&name);
+    let kinds = [".jsonl", ".ndjson", ".json"];
+    let kind = kinds.iter().any(|kind| lines.ends_with(kind)) || name.ends_with(".parquet");
+    kind && !NO_ROWS.contains(&name.as_str())
+}
+
+/// The files that a name asks for, of those that a set has.
+pub(super) fn choose(files: &[String], id: &Id, splits: &[&str]) -> Result<Vec<String>> {
+    let path = id.path.as_deref();
+    if let Some(path) = path.filter(|path| files.iter().any(|file| file == path)) {
+        return Ok(vec![path.to_owned()]);
+    }
+    let asked = |file: &&String| match path {
+        None => true,
+        Some(path) if path.contains('*') => matches(path, file),
+        Some(folder) => file
+            .strip_prefix(folder)
+            .is_some_and(|rest| rest.starts_with('/')),
+    };
+    let mut found: Vec<String> = files
+        .iter()
+        .filter(|file| has_rows(file))
+        .filter(asked)
+        .cloned()
+        .collect();
+    found.sort();
+    if found.is_empty() {
+        let within = path.map_or(String::new(), |path| format!(" at `{path}`"));
+        return Err(Error::user(format!("{} has no file of rows{within}", id.display()))
+            .hint("duel reads .jsonl, .ndjson, .json and .parquet; look at the set's page for the files' names"));
+    }
+    if path.is_some_and(|path| path.contains('*')) {
+        return Ok(found);
+    }
+    let mut by_split: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in found {
+        by_split
+            .entry(split_of(&file).to_owned())
+            .or_default()
+            .push(file);
+    }
+    let mut left: Vec<&String> = by_split.keys().collect();
+    if let Some(wanted) = splits
+        .iter()
+        .find(|wanted| left.iter().any(|split| is_of(split, wanted)))
+    {
+        left.retain(|split| is_of(split, wanted));
+    }
+    match left[..] {
+        [only] => Ok(by_split[only].clone()),
+        _ => Err(several(id, &left)),
+    }
+}
+
+/// A file's path without the number of its shard and its ending: `data/test` of `data/test-00000-of-00002.parquet`.
+fn split_of(file: &str) -> &str {
+    let from = file.rfind('/').map_or(0, |at| at + 1);
+    let name = &file[from..];
+    let end = name.find("-0").filter(|at| name[*at..].contains("-of-"));
+    let end = end.or(name.find('.')).unwrap_or(name.len());
+    &file[..from + end]
+}
+
+/// Whether some word of a path is the split's name.
+fn is_of(path: &str, split: &str) -> bool {
+    path.split(|sign: char| !sign.is_ascii_alphanumeric())
+        .any(|word| word == split)
+}
+
+/// Parts that an error names.
+const NAMED: usize = 12;
+
+fn several(id: &Id, splits: &[&String]) -> Error {
+    let mut named: Vec<&str> = splits
+        .iter()
+        .take(NAMED)
+        .map(|split| split.as_str())
+        .collect();
+    if splits.len() > NAMED {
+        named.push("...");
+    }
+    let first = named.first().copied().unwrap_or_default();
+    Error::user(format!(
+        "{} has several parts: {}",
+        id.display(),
+        named.join(", ")
+    ))
+    .hint(format!(
+        "name one, for example {SCHEME}{}/{first}*",
+        id.display()
+    ))
+}
+
+/// Whether a name fits a pattern, in which `*` stands for any text.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else {
+        return rest.is_empty();
+    };
+    for part in middle {
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn id(text: &str) -> Id {
+        parse(text).expect("a name").expect("of a data set")
+    }
+
+    #[test]
+    fn a_name_is_a_path_unless_it_can_only_be_a_set() {
+        for path in [
+            "pairs.jsonl",
+            "data/pairs.jsonl",
+            "./a/b",
+            "/a/b",
+            "a/b/c",
+            "data/x.jsonl.gz",
+        ] {
+            assert_eq!(parse(path).expect("a path"), None, "{path}");
+        }
+        let of = |text: &str| {
+            let id = id(text);
+            [Some(id.owner), Some(id.name), id.revision, id.path].map(Option::unwrap_or_default)
+        };
+        assert_eq!(of("me/rows"), ["me", "rows", "", ""]);
+        assert_eq!(of("me/rows@v2"), ["me", "rows", "v2", ""]);
+        assert_eq!(of("reward-bench"), ["allenai", "reward-bench", "", ""]);
+        assert_eq!(
+            of("hf://datasets/me/rows@v2/data/a.jsonl"),
+            ["me", "rows", "v2", "data/a.jsonl"]
+        );
+        for wrong in ["hf://datasets/me", "hf://me/rows"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn of_several_splits_the_wanted_one_is_taken_with_all_its_shards() {
+        let set = files(&[
+            "README.md",
+            "dataset_infos.json",
+            "data/filtered-00000-of-00001.parquet",
+            "data/raw-00001-of-00002.parquet",
+            "data/raw-00000-of-00002.parquet",
+        ]);
+        let chosen = |text: &str, splits: &[&str]| choose(&set, &id(text), splits);
+        let filtered = chosen("me/rows", &["filtered"]).expect("one split");
+        assert_eq!(filtered, ["data/filtered-00000-of-00001.parquet"]);
+        let raw = [
+            "data/raw-00000-of-00002.parquet",
+            "data/raw-00001-of-00002.parquet",
+        ];
+        assert_eq!(
+            chosen("hf://datasets/me/rows/data/raw*", &[]).expect("a pattern"),
+            raw
+        );
+        assert_eq!(
+            chosen("me/rows", &["test", "raw"]).expect("the second"),
+            raw
+        );
+        let error = chosen("me/rows", &["test"]).expect_err("neither");
+        assert_eq!(
+            error.message,
+            "me/rows has several parts: data/filtered, data/raw"
+        );
+        assert_eq!(
+            error.hint.as_deref(),
+            Some("name one, for example hf://datasets/me/rows/data/filtered*")
+        );
+        let error = chosen("hf://datasets/me/rows/other", &[]).expect_err("no such folder");
+        assert!(
+            error.message.contains("no file of rows at `other`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn subsets_are_folders_that_can_be_named() {
+        let set = files(&[
+            "all/test-00000-of-00001.parquet",
+            "law/test-00000-of-00001.parquet",
+            "all/dev-00000-of-00001.parquet",
+        ]);
+        assert!(choose(&set, &id("me/rows"), &["test"]).is_err());
+        let found = choose(&set, &id("hf://datasets/me/rows/all"), &["test"]).expect("one");
+        assert_eq!(found, ["all/test-00000-of-00001.parquet"]);
+        let one =
+            choose(&files(&["question.jsonl"]), &id("me/rows"), &["test"]).expect("the only one");
+        assert_eq!(one, ["question.jsonl"]);
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, name, fits) in [
+            ("data/*", "data/a.jsonl", true),
+            ("data/*.parquet", "data/a.jsonl", false),
+            ("*a*b*", "xaxbx", true),
+            ("*a*b", "xbxa", false),
+            ("ab*ba", "aba", false),
+        ] {
+            assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
+        }
+    }
+}
