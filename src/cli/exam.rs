@@ -5,6 +5,7 @@ use super::{Global, numbers, output, setup};
 use crate::data::{Fields, LoadOptions, Report, Shaped, load_prompts};
 use crate::error::{Error, Result};
 use crate::eval::exam::{Answers, Asked, Choices, EXAMS, Exam as Kind, ExamReport, Marked, Score};
+use crate::eval::sandbox;
 use crate::eval::statistics::CONFIDENCE;
 use crate::pipeline::exam::{Done, Setting, answers, choices, given, questions};
 use crate::run::{interval_name, write_rows};
@@ -67,6 +68,9 @@ pub struct Exam {
     limit: Option<usize>,
     #[command(flatten)]
     reading: Reading,
+    /// Run what the model writes, which is how humaneval is marked: in a sandbox that the guide describes
+    #[arg(long)]
+    run_code: bool,
     /// Replace the file that `--out` names
     #[arg(long, requires = "out")]
     force: bool,
@@ -172,7 +176,29 @@ impl Exam {
         Ok((done, with_unread(left_out, &report)))
     }
 
+    /// Says why answers that are code cannot be marked, before any is drawn.
+    fn check_code(&self) -> Result<()> {
+        sandbox::check()?;
+        if !self.run_code {
+            let fact = format!("to mark {} is to run code that the model wrote", self.exam);
+            return Err(
+                Error::user(fact).hint("read in docs/guide.md what holds it, then give --run-code")
+            );
+        }
+        match self.reading.text_as_chat {
+            true => Err(Error::user(format!(
+                "{} is code to be continued as it stands",
+                self.exam
+            ))
+            .hint("leave --text-as-chat away")),
+            false => Ok(()),
+        }
+    }
+
     fn by_answers(&self, exam: &dyn Answers, global: &Global) -> Result<Answered> {
+        if exam.runs_code() {
+            self.check_code()?;
+        }
         let read = |row: &Fields<'_>| match exam.unusable(row) {
             Some(reason) => Ok(Shaped::Dropped(reason)),
             None => exam.asked(row).map(Shaped::Row),

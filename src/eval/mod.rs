@@ -8,6 +8,7 @@ pub mod exam;
 pub mod judged;
 pub mod length_controlled;
 pub mod rewardbench;
+pub mod sandbox;
 pub mod statistics;
 pub mod two_judges;
 pub mod winrate;

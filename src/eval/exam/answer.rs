@@ -38,6 +38,11 @@ pub trait Answers: Sync {
         None
     }
 
+    /// Whether to mark an answer is to run it.
+    fn runs_code(&self) -> bool {
+        false
+    }
+
     /// Whether examples can stand before a question.
     fn takes_shots(&self) -> bool {
         true

@@ -11,6 +11,7 @@ mod arc;
 pub mod choice;
 mod gsm8k;
 mod hellaswag;
+mod humaneval;
 mod ifeval;
 pub mod mark;
 mod math;
@@ -35,7 +36,7 @@ pub enum Exam {
 }
 
 /// Every exam with its name.
-pub const EXAMS: [(&str, Exam); 11] = [
+pub const EXAMS: [(&str, Exam); 12] = [
     ("hellaswag", Exam::Choices(&hellaswag::HellaSwag)),
     ("arc", Exam::Choices(&arc::Arc)),
     ("mmlu", Exam::Choices(&mmlu::Mmlu)),
@@ -44,6 +45,7 @@ pub const EXAMS: [(&str, Exam); 11] = [
     ("gsm8k", Exam::Answers(&gsm8k::Gsm8k)),
     ("math", Exam::Answers(&math::Math)),
     ("ifeval", Exam::Answers(&ifeval::IfEval)),
+    ("humaneval", Exam::Answers(&humaneval::HumanEval)),
     ("alpaca_eval", Exam::Judged(&AlpacaEval)),
     ("arena_hard", Exam::Judged(&ArenaHard)),
     ("mt_bench", Exam::Judged(&MtBench)),

@@ -213,6 +213,51 @@ fn answers_of_a_file_are_marked_by_their_ids() {
     );
 }
 
+/// The function is one of our own; its answers are given, since the model inside the binary writes no Python.
+#[test]
+fn code_of_a_model_is_run_only_by_a_build_and_a_call_that_ask_for_it() {
+    let row = json!({"task_id": "own/0", "id": "a", "entry_point": "half", "prompt": "def half(x):\n    \"\"\" Half of x. \"\"\"\n",
+        "canonical_solution": "    return x / 2\n", "test": "def check(f):\n    assert f(4) == 2\n"});
+    let other = json!({"id": "b", "entry_point": row["entry_point"], "prompt": row["prompt"], "test": row["test"]});
+    let answer = |id: &str, text: &str| json!({"id": id, "prompt": "?", "responses": [text]});
+    let answers = [answer("a", "    return x / 2"), answer("b", "    return x")];
+    let lines = |rows: &[Value]| {
+        rows.iter()
+            .map(|row| format!("{row}\n"))
+            .collect::<String>()
+    };
+    let folder = folder(&[
+        ("code.jsonl", &lines(&[row, other])),
+        ("answers.jsonl", &lines(&answers)),
+    ]);
+    let words = [
+        "exam",
+        "humaneval",
+        "--data",
+        "code.jsonl",
+        "--responses",
+        "answers.jsonl",
+    ];
+    let asked = duel(&folder, &[&words[..], &["--run-code", "--json"]].concat());
+    if cfg!(not(feature = "code-execution")) {
+        assert_eq!(asked.code, 2, "{}", asked.err);
+        assert!(
+            asked
+                .err
+                .contains("cargo build --release --features code-execution"),
+            "{}",
+            asked.err
+        );
+    } else {
+        assert_eq!(asked.code, 0, "{}", asked.err);
+        let score = &asked.json()[0]["scores"]["pass@1"];
+        assert_eq!((&score["mean"], &score["count"]), (&json!(0.5), &json!(2)));
+        let unasked = duel(&folder, &words);
+        assert_eq!(unasked.code, 2, "{}", unasked.err);
+        assert!(unasked.err.contains("give --run-code"), "{}", unasked.err);
+    }
+}
+
 #[test]
 fn an_exam_of_answers_is_written_by_the_model() {
     let row = "{\"question\": \"How many legs have two cats?\", \"answer\": \"2*4=8\\n#### 8\"}\n";
