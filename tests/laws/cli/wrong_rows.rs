@@ -36,7 +36,7 @@ fn a_recipe_is_checked_for_labels_and_answers_that_its_rows_lack() {
             VERIFIER,
             "rows.jsonl:1: the label is of the whole solution",
         ),
-        (seven, VERIFIER, "`labels[0]` is 7"),
+        (seven, VERIFIER, "`labels[0]` is the number 7"),
         (ANSWERS, RULE, "rows.jsonl:2: the row has no `answer`"),
     ] {
         let said = checked(rows, recipe);
