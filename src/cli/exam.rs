@@ -213,7 +213,7 @@ impl Exam {
                     None => Vec::new(),
                 };
                 let model = setup::writer(self.model.as_deref().unwrap_or_default(), global)?;
-                if !self.reading.text_as_chat {
+                if !self.reading.text_as_chat && !exam.runs_code() {
                     let prompts = asked.iter().map(|(_, asked)| Some(asked.prompt.as_str()));
                     setup::warn_of_plain(&model.chat, prompts)?;
                 }

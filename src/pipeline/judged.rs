@@ -112,7 +112,7 @@ pub struct Verdicts {
 /// Who judges.
 pub enum By<'a> {
     /// A model behind an endpoint, which is asked as the benchmark asks.
-    Elsewhere(Examiner),
+    Elsewhere(Box<Examiner>),
     /// A judge of duel's.
     Here(Local<'a>),
 }

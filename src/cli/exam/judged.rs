@@ -133,7 +133,7 @@ impl Exam {
         };
         let (longest, budget) = (self.longest(), self.max_tokens_per_batch);
         let mut by = match (examiner, rule, &judge_model, &self.judged.command) {
-            (Some(examiner), ..) => By::Elsewhere(examiner),
+            (Some(examiner), ..) => By::Elsewhere(Box::new(examiner)),
             (_, Some(rule), ..) => By::Here(Local::of(RuleJudge(rule))),
             (.., Some(model), _) => By::Here(Local::model(model, longest, budget)?),
             (.., Some(program)) => By::Here(Local::of(judges::program(program)?)),
@@ -190,7 +190,8 @@ impl Exam {
                 limit: None,
                 ..self.options()
             };
-            let (answers, report) = GivenAnswers::load(benchmark, &[file.clone()], &options)?;
+            let (answers, report) =
+                GivenAnswers::load(benchmark, std::slice::from_ref(file), &options)?;
             output::report(&report);
             return judged::given(tasks, &answers);
         }

@@ -13,13 +13,16 @@ use crate::text::Prompt;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Says why a group cannot be read, if it cannot.
+type Unread<'a> = dyn Fn(&Group) -> Result<Option<&'static str>> + 'a;
+
 /// A judge of duel's, and what it can read.
 pub struct Local<'a> {
     judge: Box<dyn Judge + 'a>,
     /// It compares two answers and grades none.
     compares: bool,
     /// Why a group cannot be read, if it cannot.
-    unread: Box<dyn Fn(&Group) -> Result<Option<&'static str>> + 'a>,
+    unread: Box<Unread<'a>>,
 }
 
 impl<'a> Local<'a> {
