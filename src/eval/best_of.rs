@@ -201,7 +201,7 @@ mod tests {
     fn a_vote_over_many_answers_takes_time_in_their_number_alone() {
         let mut texts: Vec<String> = (0..20_000).map(|i| format!("The answer is {i}.")).collect();
         assert_eq!(majority(&texts), Some(0), "the first of equally many");
-        texts.push("So it is 14/2.".into());
+        texts.push("The answer is 14/2.".into());
         texts.push("The answer is $7$.".into());
         assert_eq!(majority(&texts), Some(7));
     }
