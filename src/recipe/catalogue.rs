@@ -20,7 +20,7 @@ macro_rules! shipped {
 }
 
 /// Every shipped file, those that others extend included.
-pub static SHIPPED: [Shipped; 44] = shipped![
+pub static SHIPPED: [Shipped; 51] = shipped![
     "recipes/quickstart/quickstart.toml",
     "recipes/quickstart/pretrain.toml",
     "recipes/smollm2-hh/base.toml",
@@ -65,6 +65,13 @@ pub static SHIPPED: [Shipped; 44] = shipped![
     "recipes/studies/arithmetic-reward.toml",
     "recipes/studies/objectives.toml",
     "recipes/studies/objectives-by-prompt.toml",
+    "recipes/studies/policy.toml",
+    "recipes/studies/policy-once.toml",
+    "recipes/studies/policy-offline.toml",
+    "recipes/studies/policy-concise.toml",
+    "recipes/studies/policy-previous.toml",
+    "recipes/studies/policy-odin.toml",
+    "recipes/studies/policy-longer.toml",
 ];
 
 impl Shipped {
