@@ -87,7 +87,8 @@ def measured(arm, seed):
     for row in lines(before if arm == "SFT" else run / end / "scores-1.jsonl"):
         gold = mean(row)
         of["gold"][row["id"]] = gold
-        of["won"][row["id"]] = 0.5 + 0.5 * ((gold > start[row["id"]]) - (gold < start[row["id"]]))
+        less = gold - start[row["id"]]
+        of["won"][row["id"]] = 0.5 + 0.5 * ((less > 1e-6) - (less < -1e-6))
         of["chars"][row["id"]] = statistics.fmean(len(text) for text in row["responses"])
     of["result"] = json.load(open(run / end / "result.json"))
     return of
