@@ -20,7 +20,7 @@ macro_rules! shipped {
 }
 
 /// Every shipped file, those that others extend included.
-pub static SHIPPED: [Shipped; 51] = shipped![
+pub static SHIPPED: [Shipped; 54] = shipped![
     "recipes/quickstart/quickstart.toml",
     "recipes/quickstart/pretrain.toml",
     "recipes/smollm2-hh/base.toml",
@@ -55,6 +55,7 @@ pub static SHIPPED: [Shipped; 51] = shipped![
     "recipes/studies/odin.toml",
     "recipes/studies/pairwise.toml",
     "recipes/studies/rrm.toml",
+    "recipes/studies/rrm-filtered.toml",
     "recipes/studies/labelled.toml",
     "recipes/studies/ssrm.toml",
     "recipes/studies/supervised.toml",
@@ -72,6 +73,8 @@ pub static SHIPPED: [Shipped; 51] = shipped![
     "recipes/studies/policy-previous.toml",
     "recipes/studies/policy-odin.toml",
     "recipes/studies/policy-longer.toml",
+    "recipes/studies/policy-tax.toml",
+    "recipes/studies/domains.toml",
 ];
 
 impl Shipped {
