@@ -104,4 +104,5 @@ def main():
         print("|", " | ".join([str(first["n"]), f"{first['kl']:.2f}", *fixed, *judges, f"{100 * first['best']['mean']:.1f}"]), "|")
 
 
-main()
+if __name__ == "__main__":
+    main()

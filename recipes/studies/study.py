@@ -1,4 +1,4 @@
-"""Runs the studies of judges and prints a table: study.py DUEL [SEEDS]
+"""Runs the studies of judges and prints a table: study.py DUEL [SEEDS] [NAMES]
 
 Each recipe beside this file is trained from several seeds, which also draw its held-out pairs. A share is that of all
 held-out pairs of all seeds, with Wilson's 95 % interval over them; after it stand the least and the most of one seed."""
@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-NAMES = ["bradley-terry", "odin", "pairwise", "rrm", "labelled", "ssrm", "supervised"]
+NAMES = ["bradley-terry", "odin", "pairwise", "rrm", "rrm-filtered", "labelled", "ssrm", "supervised"]
 
 
 def split():
@@ -54,7 +54,7 @@ def main():
     split()
     print("| judge | right | chosen longer | rejected longer | score and length | one order | other order turns over |")
     print("|---|---|---|---|---|---|---|")
-    for name in NAMES:
+    for name in sys.argv[3:] or NAMES:
         reports = []
         command = "reward" if name in ("bradley-terry", "odin") else "pairwise"
         for seed in seeds:

@@ -65,6 +65,7 @@ pub static SHIPPED: &[Shipped] = shipped![
     "recipes/studies/odin.toml",
     "recipes/studies/pairwise.toml",
     "recipes/studies/rrm.toml",
+    "recipes/studies/rrm-filtered.toml",
     "recipes/studies/labelled.toml",
     "recipes/studies/ssrm.toml",
     "recipes/studies/supervised.toml",
@@ -75,6 +76,15 @@ pub static SHIPPED: &[Shipped] = shipped![
     "recipes/studies/arithmetic-reward.toml",
     "recipes/studies/objectives.toml",
     "recipes/studies/objectives-by-prompt.toml",
+    "recipes/studies/policy.toml",
+    "recipes/studies/policy-once.toml",
+    "recipes/studies/policy-offline.toml",
+    "recipes/studies/policy-concise.toml",
+    "recipes/studies/policy-previous.toml",
+    "recipes/studies/policy-odin.toml",
+    "recipes/studies/policy-longer.toml",
+    "recipes/studies/policy-tax.toml",
+    "recipes/studies/domains.toml",
 ];
 
 impl Shipped {
