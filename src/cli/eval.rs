@@ -120,6 +120,7 @@ impl Eval {
         refuse_twice(&files)?;
         let mut rows = Vec::new();
         // Each file for itself: a limit that the first one reached would leave nothing of the prior sets.
+        options.allow_none = files.len() > 1;
         for (number, file) in files.iter().enumerate() {
             let (read, report) = load_preferences(std::slice::from_ref(file), &options)?;
             output::report(&report);
@@ -131,7 +132,11 @@ impl Eval {
             };
             rows.extend(read.into_iter().map(named));
         }
-        Ok(rows)
+        match rows.is_empty() {
+            true => Err(Error::data("none of the files has a pair that can be read")
+                .hint("`duel data check FILE` says what is in a file")),
+            false => Ok(rows),
+        }
     }
 
     fn by_rewards(&self, model: &Model, rows: &[Preference]) -> Result<Judged> {

@@ -6,6 +6,7 @@ use super::pairwise::{BothOrders, PairwiseModel};
 use super::tournament::{Compare, Match};
 use crate::error::Result;
 use crate::model::{Gated, Model, Tree};
+use crate::run::interrupt;
 use crate::text::Limits;
 use crate::trie::Sequence;
 use std::collections::HashMap;
@@ -86,6 +87,9 @@ impl Compare for TreeModel<'_> {
         for m in matches {
             let key = std::ptr::from_ref(m.group);
             if !read.contains_key(&key) {
+                if interrupt::requested() {
+                    return Err(interrupt::error("stopped while judging"));
+                }
                 let said = self.rewards.opinions(self.gated, m.group)?;
                 read.insert(key, said.rewards);
             }

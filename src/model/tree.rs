@@ -70,13 +70,18 @@ impl Tree {
         };
         let tree: Self =
             serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-        match tree.attributes == attributes && tree.root.fits(attributes.len()) {
-            true => Ok(Some(tree)),
-            false => Err(damaged(format!(
+        if tree.attributes != attributes {
+            return Err(damaged(format!(
                 "the tree asks for {}, the model has {}",
                 tree.attributes.join(", "),
                 attributes.join(", ")
-            ))),
+            )));
+        }
+        match tree.root.fits(attributes.len()) {
+            true => Ok(Some(tree)),
+            false => Err(damaged(
+                "a question names no attribute, or a share is none".to_owned(),
+            )),
         }
     }
 

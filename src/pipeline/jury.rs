@@ -37,10 +37,12 @@ fn trained(looped: Option<&recipe::Judge>, own: &Own) -> Result<Vec<(String, Sea
     for (name, policy) in own.all_rewards() {
         judges.push((name.to_owned(), Seat::Own(policy.clone())));
     }
-    if own.pairwise.is_some() || own.tree.is_some() {
+    for (name, policy) in [("pairwise", &own.pairwise), ("tree", &own.tree)] {
         let table = recipe::PairwiseJudge::default();
-        let name = own.pairwise.as_ref().map_or("tree", |_| "pairwise");
-        judges.push((name.to_owned(), Seat::pairwise(&table, own)?));
+        let seat = policy
+            .clone()
+            .map(|policy| Seat::Pairwise(policy, true, table));
+        judges.extend(seat.map(|seat| (name.to_owned(), seat)));
     }
     if own.verifier.is_some() {
         let of_rounds = looped.and_then(|judge| judge.verifier.clone());

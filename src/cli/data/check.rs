@@ -102,6 +102,8 @@ struct Measured {
     /// The longest sequence that the model allows, and the rows beyond it.
     model_limit: usize,
     over_model_limit: usize,
+    /// Whatever was measured: a row of several solutions is several.
+    sequences: usize,
 }
 
 /// The lengths of one part of the rows, in tokens.
@@ -198,11 +200,12 @@ impl Check {
         let chat = &model.chat;
         let mut parts = Parts::default();
         let mut tally = Tally::default();
-        let mut over_model_limit = 0;
+        let (mut over_model_limit, mut sequences) = (0, 0);
         let mut refused: Option<&Origin> = None;
         for Encoded { origin, tokens, .. } in rows.encode(chat) {
             match tokens {
                 Ok(tokens) => {
+                    sequences += 1;
                     parts.add(&tokens);
                     over_model_limit += usize::from(tokens.length() > model.limit);
                     tally.add(tokens, self.max_length, chat);
@@ -224,13 +227,14 @@ impl Check {
             limit: self.max_length.map(|max_length| Limited {
                 max_length,
                 over,
-                over_share: over as f64 / report.kept.max(1) as f64,
+                over_share: over as f64 / sequences.max(1) as f64,
                 prompt_truncated: tally.prompt_truncated,
                 dropped: tally.dropped,
             }),
             equal: tally.equal,
             model_limit: model.limit,
             over_model_limit,
+            sequences,
         })
     }
 }
@@ -368,10 +372,15 @@ impl Measured {
         });
         let header = ["tokens of", "mean", "50 %", "90 %", "99 %", "longest"];
         let mut text = output::table(&header, lines.collect());
+        let count = self.sequences;
+        let of = match count == rows {
+            true => format!("{count} rows"),
+            false => format!("{count} sequences"),
+        };
         if let Some(limit) = &self.limit {
             let _ = write!(
                 text,
-                "\nover {} tokens: {} of {rows} rows ({:.1} %); {} lose the head of their prompt",
+                "\nover {} tokens: {} of {of} ({:.1} %); {} lose the head of their prompt",
                 limit.max_length,
                 limit.over,
                 100.0 * limit.over_share,
@@ -384,7 +393,7 @@ impl Measured {
         if self.over_model_limit > 0 {
             let _ = write!(
                 text,
-                "\nlonger than the {} tokens that the model allows: {} of {rows} rows",
+                "\nlonger than the {} tokens that the model allows: {} of {of}",
                 self.model_limit, self.over_model_limit
             );
         }

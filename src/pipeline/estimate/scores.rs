@@ -45,6 +45,10 @@ impl Planner<'_> {
         let recipe = self.recipe;
         let (stage, tokens, writes) = match judge.named()[..] {
             [] | ["reward"] => ("online.judge.reward", judged.apart(), false),
+            // A decision tree reads each response once and compares what it read.
+            ["pairwise"] if named_here.0.is_none() && recipe.pairwise.is_none() => {
+                ("online.judge.pairwise", judged.apart(), false)
+            }
             ["pairwise"] => {
                 let meet = judge.pairwise.as_ref().map(|table| table.rounds);
                 let tokens = judged.beside(meet.unwrap_or_default());

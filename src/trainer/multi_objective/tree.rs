@@ -1,5 +1,6 @@
 //! Fits a shallow classification tree: at each node the split with the least entropy of the two sides, as scikit-learn's
-//! `DecisionTreeClassifier(criterion="log_loss")` with the first of equally good splits (Breiman et al. 1984).
+//! `DecisionTreeClassifier(criterion="log_loss")` with the first of equally good splits
+//! (Breiman et al. 1984). Only a split that says something is made: where none does, scikit-learn makes one all the same.
 
 use crate::model::tree::{Leaf, Node, Split};
 
