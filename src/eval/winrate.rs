@@ -18,9 +18,11 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// From two finite scores, higher is better.
+    /// From two finite scores, higher is better. Scores are f32, and so may be means of them: two that differ by no more than
+    /// f32's rounding are equal, or 0.4 and 0.8 would lose against twice 0.6.
     pub fn of(a: f64, b: f64) -> Self {
-        if a == b {
+        let rounding = f64::from(f32::EPSILON) * a.abs().max(b.abs());
+        if (a - b).abs() <= rounding {
             Self::Tie
         } else if a > b {
             Self::Win
@@ -149,6 +151,18 @@ mod tests {
             a: a.to_vec(),
             b: b.to_vec(),
         }
+    }
+
+    #[test]
+    fn means_of_rounded_scores_that_are_equal_tie() {
+        let [low, middle, high] = [0.4f32, 0.6, 0.8].map(f64::from);
+        let apart = f64::from(0.6f32.next_up().next_up());
+        let pairs = [
+            matchup(1, &[low, high], &[middle, middle]),
+            matchup(2, &[apart], &[middle]),
+        ];
+        let found = WinRate::of(&pairs, CONFIDENCE, 0).expect("prompts");
+        assert_eq!((found.ties, found.wins), (1, 1));
     }
 
     #[test]
