@@ -215,6 +215,7 @@ impl BestOfN {
         ];
         for (name, model, separator) in verifiers {
             if let Some(model) = model {
+                setup::warn_of_other_stage(model, "verifier");
                 let model = setup::model(model, global)?;
                 let (length, budget) = (self.max_length, self.max_tokens_per_batch);
                 let verifier = Verifier::new(&model, separator, self.aggregate, length, budget)?;

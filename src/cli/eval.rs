@@ -91,6 +91,7 @@ impl Eval {
                     output::note(&format!(
                         "{other} has no score head: it is asked as a pairwise model, which of two responses is the better"
                     ));
+                    setup::warn_of_other_stage(other, "pairwise");
                     self.by_pairs(&model, other, &rows)?
                 }
             };

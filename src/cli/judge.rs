@@ -181,7 +181,9 @@ impl Judge {
     fn by_verifier(&self, rows: Vec<PromptRow>, mut faults: Faults, global: &Global) -> Result<()> {
         let separator = self.process.as_ref().map(|_| self.separator.clone());
         let name = self.process.as_deref().or(self.outcome.as_deref());
-        let model = setup::model(name.unwrap_or_default(), global)?;
+        let name = name.unwrap_or_default();
+        setup::warn_of_other_stage(name, "verifier");
+        let model = setup::model(name, global)?;
         let (length, budget) = (self.max_length, self.max_tokens_per_batch);
         let mut judge = Verifier::new(&model, separator, self.aggregate, length, budget)?;
         let reason = format!("a response does not fit into {length} tokens with its marks");

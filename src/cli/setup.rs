@@ -201,3 +201,22 @@ pub fn writer(name: &str, global: &Global) -> Result<Model> {
 pub fn model(name: &str, global: &Global) -> Result<Model> {
     Model::load(&model_path(name)?, &device(global)?)
 }
+
+/// Warns where a chat model that is asked for verdicts was made by another stage of a run than `stage`: what a model was trained to
+/// answer is in none of its files.
+pub fn warn_of_other_stage(name: &str, stage: &str) {
+    if let Some(other) = made_by(Path::new(name)).filter(|other| !other.starts_with(stage)) {
+        tracing::warn!(
+            "{name} is what the stage `{other}` of a run made: unless that trained it to answer as `duel {stage}` does, its \
+             verdicts mean nothing"
+        );
+    }
+}
+
+/// The stage of a run that made the checkpoint in a folder.
+fn made_by(checkpoint: &Path) -> Option<String> {
+    let stage = checkpoint.parent()?;
+    let run = crate::run::Layout::new(stage.parent()?);
+    let name = stage.file_name()?.to_str()?.to_owned();
+    run.recipe().exists().then_some(name)
+}

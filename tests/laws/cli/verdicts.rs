@@ -82,6 +82,28 @@ fn a_runs_verifier_judges_its_evaluation_and_is_seen_in_all_that_shows_a_run() {
     let said = duel(&folder, &["dpo", "d.toml", "--json"]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert_eq!(said.json().pop().unwrap()["opinions"][0]["judge"], model);
+
+    // A chat model answers whatever it is asked; whether it was trained to is told where a run knows it.
+    for (model, odd) in [("runs/d/dpo/checkpoint", true), (model, false)] {
+        let judge = ["judge", "--process", model, "--data", "pairs.jsonl"];
+        let said = duel(&folder, &judge);
+        assert_eq!(said.code, 0, "{}", said.err);
+        assert_eq!(said.err.contains("stage `dpo`"), odd, "{}", said.err);
+    }
+    let against = "runs/d/dpo/checkpoint";
+    let words = [
+        "eval",
+        "--pairwise",
+        "quickstart",
+        "--against",
+        against,
+        "--data",
+        "pairs.jsonl",
+    ];
+    let said = duel(&folder, &words);
+    for words in ["has no score head", "stage `dpo`"] {
+        assert!(said.err.contains(words), "{}", said.err);
+    }
 }
 
 /// `duel dpo` trains no judge, unless the evaluation after it has none else.
