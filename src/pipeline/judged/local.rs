@@ -135,7 +135,7 @@ fn groups_of(one: &Exhibit, kind: Kind) -> Vec<Group> {
         id: turn_id(&one.task.id, turn),
         prompt: Prompt::Chat(one.task.dialogue(turn, one.answers)),
         responses,
-        answer: one.task.references.get(turn).cloned(),
+        answer: one.task.reference(turn).map(str::to_owned),
     };
     match (kind, &one.baseline) {
         (Kind::Versus, Some(other)) => vec![group(0, vec![one.answers[0].clone(), other.clone()])],

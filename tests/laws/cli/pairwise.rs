@@ -121,7 +121,8 @@ fn what_cannot_be_asked_is_refused_with_what_to_do() {
     let said = duel(&folder, &["run", "r.toml"]);
     assert_eq!(said.code, 2, "{}", said.err);
     assert!(
-        said.err.contains("add a `[pairwise]` or a `[multi_objective.tree]` table"),
+        said.err
+            .contains("add a `[pairwise]` or a `[multi_objective.tree]` table"),
         "{}",
         said.err
     );
