@@ -182,9 +182,10 @@ fn a_turn_too_long_for_a_reward_model_leaves_the_others() {
         points[0].is_some() && points.get(1).copied().flatten().is_none(),
         "{points:?}"
     );
+    let read = found.judged.iter().flat_map(|one| &one.points).flatten();
     assert_eq!(
         found.left_out["longer than the judge reads"],
-        2 + 1 - found.judged.len()
+        4 - read.count()
     );
 }
 
@@ -205,16 +206,16 @@ fn a_pairwise_model_and_a_reward_model_judge_comparisons() {
     assert!(found.published.is_empty());
 
     // Under a reward model the answer of the higher reward has won, by whichever name it goes.
-    let model = model
+    let model = self::model()
         .with_score_head(Key::new(1), &Device::flex())
         .expect("a head");
-    let mut credit = |own: &str| {
+    let credit = |own: &str| {
         let answers = TurnAnswers::from([(tasks[0].id.clone(), vec![own.to_owned()])]);
         let by = &mut By::Here(Local::model(&model, 256, 2048).expect("a judge"));
         let found = judge(&AlpacaEval, &tasks, &answers, Some(&baseline), by).expect("judged");
         found.judged[0].points[0].expect("a verdict")
     };
-    let mut reward = |text: &str| {
+    let reward = |text: &str| {
         let group = crate::judge::Group {
             id: "1".to_owned(),
             prompt: Prompt::Chat(tasks[0].dialogue(0, &[])),
