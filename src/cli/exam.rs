@@ -20,7 +20,13 @@ mod judged;
 use judged::Judged;
 
 /// Which split of a data set of the hub has the questions, the likelier one first.
-const SPLITS: &[&str] = &["test", "validation", "eval"];
+fn splits(exam: &str) -> &'static [&'static str] {
+    match exam {
+        // As in lm-evaluation-harness: the labels of HellaSwag's test split are blank.
+        "hellaswag" | "truthfulqa_mc1" | "truthfulqa_mc2" => &["validation", "test", "eval"],
+        _ => &["test", "validation", "eval"],
+    }
+}
 
 /// And which has the examples.
 const SHOT_SPLITS: &[&str] = &["dev", "train", "validation"];
@@ -86,6 +92,7 @@ impl Exam {
     pub fn run(&self, global: &Global) -> Result<()> {
         if let Some(out) = &self.out {
             output::check_free(out, &self.data, self.force)?;
+            self.check_own(out)?;
         }
         let kind = EXAMS.iter().find(|(name, _)| *name == self.exam);
         let (done, left_out) = match (kind.map(|(_, kind)| *kind), self.judged.named()) {
@@ -113,7 +120,20 @@ impl Exam {
 
     /// Whether the same command goes on where it was stopped.
     pub fn continues(&self) -> bool {
-        self.judged.continues()
+        self.judged.continues(self.responses.is_some())
+    }
+
+    /// Refuses to write the lines over a file that the same call reads or keeps: `--force` is not meant for those.
+    fn check_own(&self, out: &Path) -> Result<()> {
+        let responses = self.responses.iter().map(|file| ("--responses", file));
+        for (flag, file) in responses.chain(self.judged.files()) {
+            // `--answers` may not be there yet.
+            if out == file || output::is_same(out, file) {
+                let fact = format!("{} is the file of {flag} too", out.display());
+                return Err(Error::user(fact).hint("name another file with `--out`"));
+            }
+        }
+        Ok(())
     }
 
     fn longest(&self) -> usize {
@@ -122,7 +142,7 @@ impl Exam {
 
     /// The files of the questions.
     fn data(&self) -> Result<Vec<PathBuf>> {
-        located(std::slice::from_ref(&self.data), SPLITS)
+        located(std::slice::from_ref(&self.data), splits(&self.exam))
     }
 
     fn setting(&self) -> Setting {
@@ -297,4 +317,19 @@ fn show(report: &ExamReport) -> Result<()> {
         &["exam", "metric", "score", &interval, "of"],
         rows,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_come_from_the_split_that_has_labels() {
+        for exam in ["hellaswag", "truthfulqa_mc1", "truthfulqa_mc2"] {
+            assert_eq!(splits(exam)[0], "validation", "{exam}");
+        }
+        for exam in ["arc", "mmlu", "gsm8k", "math"] {
+            assert_eq!(splits(exam)[0], "test", "{exam}");
+        }
+    }
 }

@@ -186,6 +186,7 @@ impl Command {
             | Self::Dpo(_)
             | Self::Online(_) => stop::Work::Run,
             Self::Chat(_) => stop::Work::Talk,
+            Self::Exam(exam) if exam.continues() => stop::Work::Rows,
             Self::Exam(_) | Self::Eval(_) | Self::BestOf(_) => stop::Work::Whole,
             _ => stop::Work::Rows,
         }
@@ -228,5 +229,29 @@ pub fn main() -> ExitCode {
             output::error(&error);
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exam_that_keeps_something_is_not_thrown_away_by_the_first_interrupt() {
+        let work = |more: &[&str]| {
+            let words = ["duel", "exam", "mt_bench", "--data", "q.jsonl"];
+            let words = words.iter().chain(more);
+            Cli::try_parse_from(words)
+                .expect("a command")
+                .command
+                .work()
+        };
+        let elsewhere = ["--remote", "http://127.0.0.1", "--remote-model", "m"];
+        let given = [&["--responses", "r.jsonl"][..], &elsewhere].concat();
+        assert_eq!(work(&given), stop::Work::Rows);
+        let kept = ["--model", "m", "--answers", "a.jsonl", "--rule", "length:3"];
+        assert_eq!(work(&kept), stop::Work::Rows);
+        let drawn = [&["--model", "m"][..], &elsewhere].concat();
+        assert_eq!(work(&drawn), stop::Work::Whole);
     }
 }

@@ -8,7 +8,7 @@
 mod choice;
 
 use crate::error::{Error, Result};
-use choice::{Id, choose, has_rows, parse};
+use choice::{Id, Known, choose, has_rows, parse};
 use hf_hub::repository::{RepoTreeEntry, RepoTypeDataset};
 use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync};
 use std::path::{Path, PathBuf};
@@ -95,7 +95,7 @@ impl DataHub {
                 RepoTreeEntry::Directory { .. } => None,
             })
             .collect();
-        let chosen = match choose(&files, id, splits) {
+        let chosen = match choose(&files, id, splits, Known::All) {
             Ok(chosen) => chosen,
             Err(error) => return Ok(Err(error)),
         };
@@ -129,7 +129,7 @@ impl DataHub {
         if !files.iter().any(|file| has_rows(file)) {
             return None;
         }
-        let chosen = choose(&files, id, splits);
+        let chosen = choose(&files, id, splits, Known::Cached);
         Some(chosen.map(|chosen| chosen.into_iter().map(|file| folder.join(file)).collect()))
     }
 

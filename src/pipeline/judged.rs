@@ -214,7 +214,7 @@ fn elsewhere(
     let mut replies = replies.into_iter();
     for (one, asked) in batch.iter().zip(&asked) {
         let own: Vec<String> = replies.by_ref().take(asked.len()).collect();
-        let Some(points) = benchmark.points(&own) else {
+        let Some(points) = benchmark.points(one.task.part.as_deref(), &own) else {
             count(&mut found.left_out, "no verdict");
             continue;
         };

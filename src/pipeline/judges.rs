@@ -352,6 +352,32 @@ pub fn program(text: &str) -> Result<CommandJudge> {
     Ok(command(&table))
 }
 
+/// Refuses a program that is nowhere, before anything is drawn for it to judge.
+///
+/// # Errors
+/// No program of that name, by its path or in `PATH`.
+pub fn must_be_there(text: &str) -> Result<()> {
+    let name = text.split_whitespace().next().unwrap_or_default();
+    let path = std::path::Path::new(name);
+    let places = std::env::var_os("PATH").unwrap_or_default();
+    // Elsewhere than on Unix a name may lack its ending: whoever starts it says what is wrong.
+    let found = !cfg!(unix)
+        || match path.components().count() {
+            0 => false,
+            1 if !name.contains('/') => {
+                std::env::split_paths(&places).any(|folder| folder.join(path).is_file())
+            }
+            _ => path.is_file(),
+        };
+    match found {
+        true => Ok(()),
+        false => Err(
+            Error::user(format!("there is no program `{name}` to judge"))
+                .hint("check the spelling, or give its whole path"),
+        ),
+    }
+}
+
 /// A model behind an endpoint as the judge.
 ///
 /// # Errors

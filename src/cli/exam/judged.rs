@@ -1,6 +1,6 @@
 //! `duel exam` of a chat benchmark: the model answers, a judge reads.
 
-use super::super::claim::claim;
+use super::super::claim::{claim, release};
 use super::super::{Global, output, setup};
 use super::Exam;
 use crate::data::{LoadOptions, Report};
@@ -52,8 +52,16 @@ pub struct Judged {
 
 impl Judged {
     /// Whether the same command goes on where it was stopped.
-    pub fn continues(&self) -> bool {
-        self.answers.is_some()
+    ///
+    /// Replies of an endpoint are remembered, but a question about answers that are drawn anew is another one.
+    pub fn continues(&self, answered: bool) -> bool {
+        self.answers.is_some() || (answered && self.remote.is_some())
+    }
+
+    /// The files that are read or kept, with their flags.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let kept = self.answers.iter().map(|file| ("--answers", file));
+        kept.chain(self.baseline.iter().map(|file| ("--baseline", file)))
     }
 
     /// The first flag that only a chat benchmark has.
@@ -120,8 +128,14 @@ impl Exam {
             .as_deref()
             .map(str::parse::<Rule>)
             .transpose()?;
-        if let (Kind::Grades, Some(name)) = (benchmark.kind(), &self.judged.judge) {
-            judged::must_grade(&setup::model_path(name)?)?;
+        if let Some(name) = &self.judged.judge {
+            let path = setup::model_path(name)?;
+            if benchmark.kind() == Kind::Grades {
+                judged::must_grade(&path)?;
+            }
+        }
+        if let Some(program) = &self.judged.command {
+            judges::must_be_there(program)?;
         }
         let (tasks, report) = judged::tasks(benchmark, &self.data()?, &self.options())?;
         output::report(&report);
@@ -224,7 +238,7 @@ impl Exam {
             &key,
             "duel exam",
         )?;
-        judged::draw(&model, benchmark, tasks, &drawing, kept)
+        judged::draw(&model, benchmark, tasks, &drawing, kept).inspect_err(|_| release(kept))
     }
 
     /// Sums up, writes the lines of `--out`, and prints the report.

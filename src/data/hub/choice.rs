@@ -76,8 +76,35 @@ pub(super) fn has_rows(file: &str) -> bool {
     kind && !NO_ROWS.contains(&name.as_str())
 }
 
+/// Which of a set's files are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Those that the hub lists.
+    All,
+    /// Those of the cache: another split may be what was asked for.
+    Cached,
+}
+
+/// Words of which a path tells its split.
+const SPLITS: [&str; 9] = [
+    "train",
+    "test",
+    "validation",
+    "valid",
+    "val",
+    "dev",
+    "eval",
+    "filtered",
+    "raw",
+];
+
 /// The files that a name asks for, of those that a set has.
-pub(super) fn choose(files: &[String], id: &Id, splits: &[&str]) -> Result<Vec<String>> {
+pub(super) fn choose(
+    files: &[String],
+    id: &Id,
+    splits: &[&str],
+    known: Known,
+) -> Result<Vec<String>> {
     let path = id.path.as_deref();
     if let Some(path) = path.filter(|path| files.iter().any(|file| file == path)) {
         return Ok(vec![path.to_owned()]);
@@ -101,6 +128,15 @@ pub(super) fn choose(files: &[String], id: &Id, splits: &[&str]) -> Result<Vec<S
         return Err(Error::user(format!("{} has no file of rows{within}", id.display()))
             .hint("duel reads .jsonl, .ndjson, .json and .parquet; look at the set's page for the files' names"));
     }
+    if let Some(missing) = found
+        .iter()
+        .flat_map(|file| shards(file))
+        .find(|(stem, ending)| {
+            asked(&&format!("{stem}{ending}")) && !found.iter().any(|file| file.starts_with(stem))
+        })
+    {
+        return Err(incomplete(id, &missing.0, known));
+    }
     if path.is_some_and(|path| path.contains('*')) {
         return Ok(found);
     }
@@ -119,18 +155,68 @@ pub(super) fn choose(files: &[String], id: &Id, splits: &[&str]) -> Result<Vec<S
         left.retain(|split| is_of(split, wanted));
     }
     match left[..] {
+        [only] if known == Known::Cached && is_of_another(only, splits) => Err(Error::user(
+            format!("of {} the cache has nothing but {only}", id.display()),
+        )
+        .hint("unset HF_HUB_OFFLINE once to download the rest, or name the file")),
         [only] => Ok(by_split[only].clone()),
-        _ => Err(several(id, &left)),
+        _ => Err(several(id, &left, &by_split)),
     }
+}
+
+/// The stem and the ending of each shard of which a file is one: `data/test-00000-of-00002` and `.parquet`.
+fn shards(file: &str) -> Vec<(String, String)> {
+    let stem = split_of(file);
+    let parts = file[stem.len()..]
+        .strip_prefix('-')
+        .and_then(|rest| rest.split_once("-of-"));
+    let Some((number, rest)) = parts else {
+        return Vec::new();
+    };
+    let digits = rest
+        .find(|sign: char| !sign.is_ascii_digit())
+        .unwrap_or(rest.len());
+    let (all, ending) = rest.split_at(digits);
+    let (width, count) = (number.len(), all.parse().unwrap_or(0_usize));
+    (0..count)
+        .map(|at| (format!("{stem}-{at:0width$}-of-{all}"), ending.to_owned()))
+        .collect()
+}
+
+fn incomplete(id: &Id, missing: &str, known: Known) -> Error {
+    let (place, hint) = match known {
+        Known::All => ("the hub", "name the files that are there, with a `*`"),
+        Known::Cached => (
+            "the cache",
+            "unset HF_HUB_OFFLINE once to download the rest",
+        ),
+    };
+    Error::user(format!("of {} {place} lacks {missing}", id.display())).hint(hint)
 }
 
 /// A file's path without the number of its shard and its ending: `data/test` of `data/test-00000-of-00002.parquet`.
 fn split_of(file: &str) -> &str {
     let from = file.rfind('/').map_or(0, |at| at + 1);
     let name = &file[from..];
-    let end = name.find("-0").filter(|at| name[*at..].contains("-of-"));
-    let end = end.or(name.find('.')).unwrap_or(name.len());
-    &file[..from + end]
+    let shard = name.find("-0").filter(|at| name[*at..].contains("-of-"));
+    // Of `q-v0.1.jsonl` only the ending is none of the name.
+    let mut plain = name;
+    for ending in [".gz", ".jsonl", ".ndjson", ".json", ".parquet"] {
+        let cut = plain.len().saturating_sub(ending.len());
+        if plain
+            .get(cut..)
+            .is_some_and(|end| end.eq_ignore_ascii_case(ending))
+        {
+            plain = &plain[..cut];
+        }
+    }
+    &file[..from + shard.unwrap_or(plain.len())]
+}
+
+/// Whether a path names a split, and none of those that are asked for.
+fn is_of_another(path: &str, asked: &[&str]) -> bool {
+    let of = |splits: &[&str]| splits.iter().any(|split| is_of(path, split));
+    !asked.is_empty() && of(&SPLITS) && !of(asked)
 }
 
 /// Whether some word of a path is the split's name.
@@ -142,7 +228,7 @@ fn is_of(path: &str, split: &str) -> bool {
 /// Parts that an error names.
 const NAMED: usize = 12;
 
-fn several(id: &Id, splits: &[&String]) -> Error {
+fn several(id: &Id, splits: &[&String], files: &BTreeMap<String, Vec<String>>) -> Error {
     let mut named: Vec<&str> = splits
         .iter()
         .take(NAMED)
@@ -151,14 +237,19 @@ fn several(id: &Id, splits: &[&String]) -> Error {
     if splits.len() > NAMED {
         named.push("...");
     }
-    let first = named.first().copied().unwrap_or_default();
+    // A name with a bare `*` behind it may be how another begins.
+    let first = match splits.first().map(|split| (split, &files[*split][..])) {
+        Some((_, [only])) => only.clone(),
+        Some((split, _)) => format!("{split}-0*"),
+        None => String::new(),
+    };
     Error::user(format!(
         "{} has several parts: {}",
         id.display(),
         named.join(", ")
     ))
     .hint(format!(
-        "name one, for example {SCHEME}{}/{first}*",
+        "name one, for example {SCHEME}{}/{first}",
         id.display()
     ))
 }
@@ -231,7 +322,7 @@ mod tests {
             "data/raw-00001-of-00002.parquet",
             "data/raw-00000-of-00002.parquet",
         ]);
-        let chosen = |text: &str, splits: &[&str]| choose(&set, &id(text), splits);
+        let chosen = |text: &str, splits: &[&str]| choose(&set, &id(text), splits, Known::All);
         let filtered = chosen("me/rows", &["filtered"]).expect("one split");
         assert_eq!(filtered, ["data/filtered-00000-of-00001.parquet"]);
         let raw = [
@@ -253,7 +344,9 @@ mod tests {
         );
         assert_eq!(
             error.hint.as_deref(),
-            Some("name one, for example hf://datasets/me/rows/data/filtered*")
+            Some(
+                "name one, for example hf://datasets/me/rows/data/filtered-00000-of-00001.parquet"
+            )
         );
         let error = chosen("hf://datasets/me/rows/other", &[]).expect_err("no such folder");
         assert!(
@@ -269,12 +362,52 @@ mod tests {
             "law/test-00000-of-00001.parquet",
             "all/dev-00000-of-00001.parquet",
         ]);
-        assert!(choose(&set, &id("me/rows"), &["test"]).is_err());
-        let found = choose(&set, &id("hf://datasets/me/rows/all"), &["test"]).expect("one");
+        assert!(choose(&set, &id("me/rows"), &["test"], Known::All).is_err());
+        let found = choose(
+            &set,
+            &id("hf://datasets/me/rows/all"),
+            &["test"],
+            Known::All,
+        )
+        .expect("one");
         assert_eq!(found, ["all/test-00000-of-00001.parquet"]);
-        let one =
-            choose(&files(&["question.jsonl"]), &id("me/rows"), &["test"]).expect("the only one");
+        let one = choose(
+            &files(&["question.jsonl"]),
+            &id("me/rows"),
+            &["test"],
+            Known::All,
+        )
+        .expect("the only one");
         assert_eq!(one, ["question.jsonl"]);
+    }
+
+    #[test]
+    fn a_version_is_part_of_a_name() {
+        let set = files(&["q-v0.1.jsonl", "q-v0.2.jsonl.gz"]);
+        let error = choose(&set, &id("me/rows"), &["test"], Known::All).expect_err("two");
+        assert!(error.message.contains("q-v0.1, q-v0.2"), "{error}");
+        let hint = error.hint.unwrap_or_default();
+        assert!(hint.ends_with("/q-v0.1.jsonl"), "{hint}");
+    }
+
+    #[test]
+    fn the_cache_is_not_taken_for_the_set() {
+        let cached =
+            |names: &[&str], text: &str| choose(&files(names), &id(text), &["test"], Known::Cached);
+        let half = ["data/test-00001-of-00002.parquet"];
+        let error = cached(&half, "me/rows").expect_err("a shard is missing");
+        assert!(
+            error.message.contains("lacks data/test-00000-of-00002"),
+            "{error}"
+        );
+        let one = "hf://datasets/me/rows/data/test-00001*";
+        assert_eq!(cached(&half, one).expect("as asked"), half);
+        let train = ["data/train-00000-of-00001.parquet"];
+        let error = cached(&train, "me/rows").expect_err("no test");
+        assert!(error.message.contains("nothing but data/train"), "{error}");
+        for fine in ["data/test-00000-of-00001.parquet", "question.jsonl"] {
+            assert_eq!(cached(&[fine], "me/rows").expect("fine"), [fine]);
+        }
     }
 
     #[test]

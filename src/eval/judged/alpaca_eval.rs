@@ -21,9 +21,7 @@ impl Benchmark for AlpacaEval {
     }
 
     fn turns(&self, row: &Fields) -> Option<Vec<String>> {
-        ["instruction", "prompt"]
-            .iter()
-            .find_map(|name| turns(row, name))
+        turns(row, &["instruction", "prompt"])
     }
 
     fn part(&self, row: &Fields) -> Option<String> {
@@ -76,7 +74,7 @@ impl Benchmark for AlpacaEval {
         "verdict m or M, and their questions count nowhere"
     }
 
-    fn points(&self, replies: &[String]) -> Option<Vec<Option<f64>>> {
+    fn points(&self, _part: Option<&str>, replies: &[String]) -> Option<Vec<Option<f64>>> {
         let [first, second] = replies else {
             return None;
         };
@@ -116,8 +114,9 @@ mod tests {
 
     #[test]
     fn who_always_names_the_first_gives_each_half() {
-        let points =
-            |first: &str, second: &str| AlpacaEval.points(&[first.to_owned(), second.to_owned()]);
+        let points = |first: &str, second: &str| {
+            AlpacaEval.points(None, &[first.to_owned(), second.to_owned()])
+        };
         assert_eq!(points("m", "m"), Some(vec![Some(0.0), Some(1.0)]));
         assert_eq!(points("M", "m"), Some(vec![Some(1.0), Some(1.0)]));
         assert_eq!(points("M", "both"), None);

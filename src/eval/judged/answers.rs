@@ -45,7 +45,7 @@ impl GivenAnswers {
     ) -> Result<(Self, Report)> {
         let (rows, report) = load_rows(files, options, |row, id, _| {
             let turns = answers(row).ok_or_else(|| {
-                Error::data("the row has no answer").hint(
+                Error::data("the row has no answer, or none to a turn before another").hint(
                     "answers stand in `choices[0].turns`, `turns`, `messages`, `output`, `answer` or `responses`",
                 )
             })?;
@@ -87,33 +87,30 @@ impl GivenAnswers {
     }
 }
 
+/// Answers one after the other. Nothing behind the last one ends the conversation; none where one between is missing: the
+/// later ones would move up.
+fn in_turn<'a>(turns: impl Iterator<Item = &'a Value>) -> Option<Vec<String>> {
+    let mut texts: Vec<Option<String>> = turns.map(words).collect();
+    while texts.pop_if(|text| text.is_none()).is_some() {}
+    let texts: Vec<String> = texts.into_iter().collect::<Option<_>>()?;
+    (!texts.is_empty()).then_some(texts)
+}
+
 /// The answers in a row, turn by turn.
 fn answers(row: &Fields) -> Option<Vec<String>> {
-    let listed = |value: &Value| -> Option<Vec<String>> {
-        let texts: Vec<String> = value.as_array()?.iter().filter_map(words).collect();
-        (!texts.is_empty()).then_some(texts)
-    };
+    let listed = |value: &Value| in_turn(value.as_array()?.iter());
     let chosen = row.value("choices").and_then(|choices| choices.get(0));
     let chosen = chosen.and_then(|choice| listed(choice.get("turns")?));
     let said = || {
         let messages = row.value("messages")?.as_array()?.iter();
-        let own = messages.filter(|message| message["role"] == "assistant");
-        let texts: Vec<String> = own.filter_map(words).collect();
-        (!texts.is_empty()).then_some(texts)
+        in_turn(messages.filter(|message| message["role"] == "assistant"))
     };
     let one = || {
         let mut names = ["output", "answer"].iter();
         names.find_map(|name| Some(vec![row.value(name)?.as_str()?.to_owned()]))
     };
     // The responses of one row are several answers to one turn: the first is taken.
-    let first = || {
-        Some(
-            listed(row.value("responses")?)?
-                .into_iter()
-                .take(1)
-                .collect(),
-        )
-    };
+    let first = || Some(vec![words(row.value("responses")?.get(0)?)?]);
     chosen
         .or_else(|| listed(row.value("turns")?))
         .or_else(said)
@@ -168,6 +165,28 @@ mod tests {
             {"role": "user", "content": "Hi?"}, {"role": "assistant", "content": {"answer": "one"}}]});
         let found = load(&ArenaHard, &[said]).of(&task(&["Hi?"], &[]), None);
         assert!(found.is_none(), "of another question");
+    }
+
+    #[test]
+    fn an_answer_that_is_missing_moves_nothing_up() {
+        let mut asked = task(&["Hi?", "Why?", "So?"], &[]);
+        asked.key = "81".to_owned();
+        let row = json!({"question_id": 81, "choices": [{"turns": ["", "two", null]}]});
+        let found = load(&MtBench, &[row]).of(&asked, None).expect("there");
+        assert_eq!(found.turns, ["", "two"]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("answers.jsonl");
+        for row in [
+            json!({"question_id": 81, "turns": ["", null, "three"]}),
+            json!({"question_id": 81, "choices": [{"turns": [null, "two"]}]}),
+            json!({"question_id": 81, "responses": [null, "another"]}),
+        ] {
+            fs::write(&file, row.to_string()).expect("written");
+            let files = std::slice::from_ref(&file);
+            let error = GivenAnswers::load(&MtBench, files, &LoadOptions::default());
+            let error = error.expect_err("a hole");
+            assert!(error.message.contains("no answer"), "{row}: {error}");
+        }
     }
 
     #[test]

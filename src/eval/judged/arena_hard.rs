@@ -11,6 +11,9 @@ use super::{Benchmark, Kind, Task};
 /// The benchmark.
 pub struct ArenaHard;
 
+/// The category of every question of v0.1, and of none of v2.0.
+const V0_1: &str = "arena-hard-v0.1";
+
 /// How many games one counts for that was won or lost by far.
 const BY_FAR: usize = 3;
 
@@ -51,7 +54,7 @@ impl Benchmark for ArenaHard {
 
     fn published_baseline(&self, part: Option<&str>) -> Option<&'static str> {
         match part? {
-            "arena-hard-v0.1" => Some("gpt-4-0314"),
+            V0_1 => Some("gpt-4-0314"),
             "hard_prompt" | "coding" | "math" => Some("o3-mini-2025-01-31"),
             "creative_writing" => Some("gemini-2.0-flash-001"),
             _ => None,
@@ -77,19 +80,24 @@ impl Benchmark for ArenaHard {
         vec![ask(baseline, answer), ask(answer, baseline)]
     }
 
+    /// By the rule of v2.0, which reads whatever that of v0.1 reads.
     fn says(&self) -> fn(&str) -> bool {
-        |reply| verdict(reply).is_some()
+        |reply| verdict(reply, Several::Last).is_some()
     }
 
     fn wanted(&self) -> &'static str {
         "verdict such as [[A>B]], and their questions count nowhere"
     }
 
-    fn points(&self, replies: &[String]) -> Option<Vec<Option<f64>>> {
+    fn points(&self, part: Option<&str>, replies: &[String]) -> Option<Vec<Option<f64>>> {
         let [first, second] = replies else {
             return None;
         };
-        let (as_b, as_a) = (verdict(first)?, verdict(second)?);
+        let several = match part {
+            Some(V0_1) => Several::None,
+            _ => Several::Last,
+        };
+        let (as_b, as_a) = (verdict(first, several)?, verdict(second, several)?);
         let as_b = (1.0 - as_b.0, as_b.1);
         let games = [as_b, as_a].into_iter();
         Some(
@@ -100,17 +108,31 @@ impl Benchmark for ArenaHard {
     }
 }
 
-/// What A gets of a game, and for how many games it counts. None where a reply has no label or several different ones.
-fn verdict(reply: &str) -> Option<(f64, usize)> {
+/// Which of several different labels is the verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Several {
+    /// v0.1: none of them.
+    None,
+    /// v2.0: the last one, in capitals or not. Its judges think aloud before they decide.
+    Last,
+}
+
+/// What A gets of a game, and for how many games it counts. None where a reply has no label that counts.
+fn verdict(reply: &str, several: Several) -> Option<(f64, usize)> {
+    let reply = match several {
+        Several::None => reply.to_owned(),
+        Several::Last => reply.to_uppercase(),
+    };
     let labels = reply.split("[[").skip(1);
-    let labels = labels.filter_map(|rest| rest.split("]]").next());
+    // What nothing closes was cut off: of `[[A>>B]]` it may have left half.
+    let labels = labels.filter_map(|rest| Some(rest.split_once("]]")?.0));
     let is_label = |label: &&str| !label.is_empty() && label.chars().all(|c| "AB<>=".contains(c));
-    let mut labels = labels.filter(is_label);
-    let first = labels.next()?;
-    if labels.any(|other| other != first) {
+    let labels: Vec<&str> = labels.filter(is_label).collect();
+    let last = *labels.last()?;
+    if several == Several::None && labels.iter().any(|other| *other != last) {
         return None;
     }
-    match first {
+    match last {
         "A>>B" | "B<<A" => Some((1.0, BY_FAR)),
         "A>B" | "B<A" => Some((1.0, 1)),
         "A=B" | "B=A" => Some((0.5, 1)),
@@ -134,18 +156,37 @@ mod tests {
             ("[[B>A]]", Some((0.0, 1))),
             ("[[A<<B]]", Some((0.0, 3))),
             ("[[A>B]] or [[B>A]]", None),
+            ("[[a>b]]", None),
+            ("[[A>B", None),
+            ("[[A=B]], or rather [[A>", Some((0.5, 1))),
             ("A>B", None),
             ("[[C]]", None),
         ] {
-            assert_eq!(verdict(reply), wanted, "{reply}");
+            assert_eq!(verdict(reply, Several::None), wanted, "{reply}");
         }
+    }
+
+    #[test]
+    fn of_several_labels_v2_0_takes_the_last_and_v0_1_none() {
+        for (reply, wanted) in [
+            ("[[A>B]]? No: [[B>>A]]", Some((0.0, 3))),
+            ("[[a=b]]", Some((0.5, 1))),
+            ("[[A>B", None),
+            ("[[A>B]] or [[C]]", Some((1.0, 1))),
+        ] {
+            assert_eq!(verdict(reply, Several::Last), wanted, "{reply}");
+        }
+        let replies = ["[[A>B]] or [[B>A]]", "[[A=B]]"].map(str::to_owned);
+        assert_eq!(ArenaHard.points(Some("arena-hard-v0.1"), &replies), None);
+        let points = ArenaHard.points(Some("hard_prompt"), &replies);
+        assert_eq!(points, Some(vec![Some(1.0), Some(0.5)]));
     }
 
     /// The answer is B in the first game and A in the second.
     #[test]
     fn both_orders_are_games_of_the_answer() {
         let points = |first: &str, second: &str| {
-            let points = ArenaHard.points(&[first.to_owned(), second.to_owned()]);
+            let points = ArenaHard.points(None, &[first.to_owned(), second.to_owned()]);
             points.map(|points| points.into_iter().flatten().collect::<Vec<_>>())
         };
         assert_eq!(points("[[B>A]]", "[[A>>B]]"), Some(vec![1.0; 4]));

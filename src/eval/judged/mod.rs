@@ -44,13 +44,18 @@ pub struct Task {
     pub turns: Vec<String>,
     /// The part of the benchmark that it belongs to.
     pub part: Option<String>,
-    /// Right answers, turn by turn, where the row has them.
-    pub references: Vec<String>,
+    /// Right answers, turn by turn, where the row has them and the benchmark shows them.
+    pub references: Vec<Option<String>>,
     /// Where the row stood.
     pub origin: Origin,
 }
 
 impl Task {
+    /// The right answer to the user's turn `turn` (from 0).
+    pub fn reference(&self, turn: usize) -> Option<&str> {
+        self.references.get(turn)?.as_deref()
+    }
+
     /// The conversation up to the user's turn `turn` (from 0), with the answers that came before it.
     pub fn dialogue(&self, turn: usize, answers: &[String]) -> Dialogue {
         let mut dialogue = Dialogue::new();
@@ -77,12 +82,17 @@ pub trait Benchmark: Sync {
 
     /// The user's turns in a row.
     fn turns(&self, row: &Fields) -> Option<Vec<String>> {
-        ["turns", "prompt"].iter().find_map(|name| turns(row, name))
+        turns(row, &["turns", "prompt"])
     }
 
     /// The part of the benchmark that a row belongs to.
     fn part(&self, row: &Fields) -> Option<String> {
         row.name("category")
+    }
+
+    /// Whether the judge of a part is shown right answers.
+    fn takes_references(&self, _part: Option<&str>) -> bool {
+        true
     }
 
     /// At which temperature a question of this part is answered.
@@ -114,55 +124,67 @@ pub trait Benchmark: Sync {
     /// The form that a verdict has, for messages.
     fn wanted(&self) -> &'static str;
 
-    /// What the replies to [`asks`](Self::asks) come to, in its order: a grade for each, none where it cannot be read; or
-    /// what the answer gets of every game, from 0 to 1. None where too little of it can be read.
-    fn points(&self, replies: &[String]) -> Option<Vec<Option<f64>>>;
+    /// What the replies to [`asks`](Self::asks) about a question of this part come to, in its order: a grade for each, none
+    /// where it cannot be read; or what the answer gets of every game, from 0 to 1. None where too little of it can be read.
+    fn points(&self, part: Option<&str>, replies: &[String]) -> Option<Vec<Option<f64>>>;
 }
 
 /// A row as a question.
 ///
 /// # Errors
-/// A row without turns.
+/// A row without turns, or with one that is no text.
 pub fn task(benchmark: &dyn Benchmark, row: &Fields, id: String, origin: Origin) -> Result<Task> {
     let turns = benchmark.turns(row).filter(|turns| !turns.is_empty());
     let turns = turns.ok_or_else(|| {
-        Error::data("the row asks nothing: it has no `turns`, `prompt` or `instruction` of text").hint(
+        Error::data("the row asks nothing: it has no `turns`, `prompt` or `instruction` that is text throughout").hint(
             "give the published file of questions; `--column prompt=NAME` maps another name of the column",
         )
     })?;
     let named = ["question_id", "uid"]
         .iter()
         .find_map(|name| row.name(name));
-    let references = ["reference", "reference_answer"];
+    let part = benchmark.part(row);
+    let mut references = ["reference", "reference_answer"].iter();
+    let references = references
+        .find_map(|name| listed(row, name))
+        .filter(|_| benchmark.takes_references(part.as_deref()))
+        .unwrap_or_default();
+    // A blank one is how a table says none.
+    let said = |text: &String| !text.trim().is_empty();
     Ok(Task {
         key: benchmark.key(row).unwrap_or_else(|| id.clone()),
         id: named.unwrap_or(id),
-        part: benchmark.part(row),
+        part,
         references: references
-            .iter()
-            .find_map(|name| self::turns(row, name))
-            .unwrap_or_default(),
+            .into_iter()
+            .map(|text| text.filter(said))
+            .collect(),
         turns,
         origin,
     })
 }
 
-/// A column of turns: text, a list of texts, or a list of messages, of which those of users are taken.
-pub(crate) fn turns(row: &Fields, name: &str) -> Option<Vec<String>> {
+/// The turns in the first of these columns that there is. None where one is no text: the later ones would move up.
+fn turns(row: &Fields, names: &[&str]) -> Option<Vec<String>> {
+    let found = names.iter().find_map(|name| listed(row, name))?;
+    found.into_iter().collect()
+}
+
+/// A column of turns: text, a list of texts, or a list of messages, of which those of users are taken. What is no text keeps
+/// its place.
+fn listed(row: &Fields, name: &str) -> Option<Vec<Option<String>>> {
     use serde_json::Value;
-    let turn = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Object(turn) => {
-            let role = turn.get("role").and_then(Value::as_str);
-            let text = turn.get("content").and_then(Value::as_str);
-            text.filter(|_| role.is_none_or(|role| role == "user"))
-                .map(str::to_owned)
-        }
-        _ => None,
+    let of_user = |value: &&Value| {
+        let role = value.get("role").and_then(Value::as_str);
+        role.is_none_or(|role| role == "user")
+    };
+    let text = |value: &Value| {
+        let text = value.get("content").unwrap_or(value).as_str();
+        text.map(str::to_owned)
     };
     match row.value(name)? {
-        Value::String(text) => Some(vec![text.clone()]),
-        Value::Array(items) => Some(items.iter().filter_map(turn).collect()),
+        Value::String(text) => Some(vec![Some(text.clone())]),
+        Value::Array(items) => Some(items.iter().filter(of_user).map(text).collect()),
         _ => None,
     }
 }
@@ -178,13 +200,14 @@ mod tests {
 
     /// A question with the key `1`.
     pub(super) fn task(turns: &[&str], references: &[&str]) -> Task {
-        let texts = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect();
+        let texts =
+            |all: &[&str]| -> Vec<String> { all.iter().map(|text| (*text).to_owned()).collect() };
         Task {
             id: "1".to_owned(),
             key: "1".to_owned(),
             turns: texts(turns),
             part: None,
-            references: texts(references),
+            references: texts(references).into_iter().map(Some).collect(),
             origin: Origin {
                 file: Arc::new(PathBuf::from("questions.jsonl")),
                 line: 1,
@@ -231,6 +254,32 @@ mod tests {
         );
         let error = read(&AlpacaEval, &json!({"output": "b"})).expect_err("no question");
         assert!(error.message.contains("the row asks nothing"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_text_moves_nothing_up() {
+        let row = json!({"question_id": 1, "category": "math", "turns": ["a", "b"], "reference": [null, "8"]});
+        let found = read(&MtBench, &row).expect("a question");
+        assert_eq!((found.reference(0), found.reference(1)), (None, Some("8")));
+        let row = json!({"question_id": 1, "turns": [null, "b"], "prompt": "c"});
+        let error = read(&MtBench, &row).expect_err("a turn without text");
+        assert!(error.message.contains("text throughout"), "{error}");
+    }
+
+    #[test]
+    fn mt_bench_has_references_where_its_authors_show_them_and_a_blank_one_is_none() {
+        let of = |category: &str, reference: &Value| {
+            let row = json!({"question_id": 1, "category": category, "turns": ["a"], "reference": reference});
+            let found = read(&MtBench, &row).expect("a question");
+            found.reference(0).map(str::to_owned)
+        };
+        for category in ["math", "reasoning", "coding"] {
+            assert_eq!(of(category, &json!(["4"])).as_deref(), Some("4"));
+        }
+        assert_eq!(of("writing", &json!(["Dear sir"])), None);
+        for blank in [json!([" "]), json!(""), json!([])] {
+            assert_eq!(of("math", &blank), None, "{blank}");
+        }
     }
 
     #[test]

@@ -22,6 +22,11 @@ impl Benchmark for MtBench {
         Kind::Grades
     }
 
+    /// FastChat's `NEED_REF_CATS`: elsewhere its judge is shown none, even where a row has one. A row of no category is somebody's own.
+    fn takes_references(&self, part: Option<&str>) -> bool {
+        matches!(part, None | Some("math" | "reasoning" | "coding"))
+    }
+
     /// FastChat's table; a category that it does not name is answered greedily.
     fn temperature(&self, part: Option<&str>) -> f64 {
         match part {
@@ -56,7 +61,7 @@ impl Benchmark for MtBench {
         "rating [[1]] to [[10]] and count nowhere"
     }
 
-    fn points(&self, replies: &[String]) -> Option<Vec<Option<f64>>> {
+    fn points(&self, _part: Option<&str>, replies: &[String]) -> Option<Vec<Option<f64>>> {
         let ratings: Vec<Option<f64>> = replies.iter().map(|reply| rating(reply)).collect();
         ratings.iter().any(Option::is_some).then_some(ratings)
     }
@@ -65,7 +70,7 @@ impl Benchmark for MtBench {
 /// The question about the first turn.
 fn first(task: &Task, answer: &str) -> String {
     let mut asked = format!("{TASK}\n");
-    if let Some(reference) = task.references.first() {
+    if let Some(reference) = task.reference(0) {
         asked += &format!(
             "You are given a reference answer. Compare the answer with it first: name every mistake and put it right.\n{FORM}\n\n\
              [Question]\n{}\n\n[Reference answer begins]\n{reference}\n[Reference answer ends]\n\n",
@@ -85,10 +90,13 @@ fn later(task: &Task, turn: usize, answers: &[String]) -> String {
          nothing but that.\n"
     );
     let mut shown = String::new();
-    if task.references.len() > turn {
+    let references: Option<Vec<String>> = (0..=turn)
+        .map(|turn| task.reference(turn).map(str::to_owned))
+        .collect();
+    if let Some(references) = references {
         asked += "You are given reference answers. Compare the answer with them first: name every mistake and put it right.\n";
         shown += "[Reference conversation begins]\n";
-        shown += &conversation(&task.turns, &task.references, turn, "Reference answer");
+        shown += &conversation(&task.turns, &references, turn, "Reference answer");
         shown += "[Reference conversation ends]\n\n";
     }
     let held = conversation(&task.turns, answers, turn, "Assistant");
@@ -111,7 +119,8 @@ fn rating(reply: &str) -> Option<f64> {
         let inside = reply
             .split(open)
             .skip(1)
-            .filter_map(|rest| rest.split(close).next());
+            // What nothing closes was cut off: of `[[10]]` it may have left a 1.
+            .filter_map(|rest| Some(rest.split_once(close)?.0));
         let mut numbers = inside.filter_map(|text| {
             let digits = |c: char| c.is_ascii_digit() || c == '.';
             let plain = text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(digits);
@@ -137,6 +146,8 @@ mod tests {
             ("Rating: [6]", Some(6.0)),
             ("Rating: [[rating]], that is [[9]]", Some(9.0)),
             ("Rating: 8", None),
+            ("[[1", None),
+            ("Not [[1, but [[5]]", Some(5.0)),
             ("[[0]]", None),
             ("[[11]]", None),
             ("", None),
@@ -166,6 +177,27 @@ mod tests {
         assert!(second.contains("### Reference answer:\n8\n"), "{second}");
         // A model that had no room for its second answer is asked about for the first alone.
         assert_eq!(MtBench.asks(&task, &answers[..1], None).len(), 1);
+    }
+
+    #[test]
+    fn a_reference_stays_with_its_turn() {
+        let mut task = task(&["What is 2+2?", "Twice that?"], &["4", "8"]);
+        let answers = ["It is 4.".to_owned(), "It is 9.".to_owned()];
+        task.references[0] = None;
+        let asked = MtBench.asks(&task, &answers, None);
+        // A conversation with a hole in it is none to compare with.
+        assert!(
+            asked.iter().all(|asked| !asked.contains("eference")),
+            "{asked:?}"
+        );
+        task.references = vec![Some("4".to_owned()), None];
+        let asked = MtBench.asks(&task, &answers, None);
+        assert!(
+            asked[0].contains("[Reference answer begins]\n4\n"),
+            "{}",
+            asked[0]
+        );
+        assert!(!asked[1].contains("eference"), "{}", asked[1]);
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn by_temperature(
             responses: Vec::new(),
             noted: Noted::default(),
             is_pair: false,
-            answer: task.references.get(turn).cloned(),
+            answer: task.reference(turn).map(str::to_owned),
             origin: task.origin.clone(),
         };
         let temperature = benchmark.temperature(task.part.as_deref());

@@ -74,23 +74,23 @@ impl<'a> Local<'a> {
         if self.compares && kind == Kind::Grades {
             return Err(grades_none());
         }
+        let mut points: BTreeMap<usize, Vec<Option<f64>>> = BTreeMap::new();
         let mut groups = Vec::new();
         let mut owners = Vec::new();
         for (at, one) in exhibits.iter().enumerate() {
             let own = groups_of(one, kind);
-            let unread: Option<&str> =
-                own.iter().try_fold(None, |unread: Option<&str>, group| {
-                    Ok::<_, Error>(unread.or((self.unread)(group)?))
-                })?;
-            match unread {
-                Some(reason) => count(&mut found.left_out, reason),
-                None => {
-                    owners.extend(vec![at; own.len()]);
-                    groups.extend(own);
+            for (turn, group) in own.into_iter().enumerate() {
+                match (self.unread)(&group)? {
+                    Some(reason) => count(&mut found.left_out, reason),
+                    None => {
+                        // A turn that cannot be read keeps its place; the others count.
+                        points.entry(at).or_default().resize(turn + 1, None);
+                        owners.push((at, turn));
+                        groups.push(group);
+                    }
                 }
             }
         }
-        let mut points: BTreeMap<usize, Vec<Option<f64>>> = BTreeMap::new();
         let mut next = owners.into_iter();
         self.judge.scores(&groups, 0, &mut |_, scores| {
             let point = match (kind, &scores[..]) {
@@ -100,8 +100,8 @@ impl<'a> Local<'a> {
                 (_, [own, ..]) => f64::from(*own),
                 _ => return Err(Error::internal("a judge gave no score")),
             };
-            if let Some(at) = next.next() {
-                points.entry(at).or_default().push(Some(point));
+            if let Some((at, turn)) = next.next() {
+                points.entry(at).or_default()[turn] = Some(point);
             }
             Ok(())
         })?;
@@ -135,7 +135,7 @@ fn groups_of(one: &Exhibit, kind: Kind) -> Vec<Group> {
         id: turn_id(&one.task.id, turn),
         prompt: Prompt::Chat(one.task.dialogue(turn, one.answers)),
         responses,
-        answer: one.task.references.get(turn).cloned(),
+        answer: one.task.reference(turn).map(str::to_owned),
     };
     match (kind, &one.baseline) {
         (Kind::Versus, Some(other)) => vec![group(0, vec![one.answers[0].clone(), other.clone()])],

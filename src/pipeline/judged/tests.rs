@@ -1,6 +1,7 @@
 //! Chat benchmarks, answered by the model inside the binary and judged by rules.
 
 use super::*;
+use crate::data::Key;
 use crate::eval::judged::{AlpacaEval, ArenaHard, JudgedReport, MtBench};
 use crate::eval::statistics::CONFIDENCE;
 use crate::judge::{Rule, RuleJudge};
@@ -163,6 +164,32 @@ fn of_two_answers_the_higher_score_has_won_and_what_is_missing_is_counted() {
 }
 
 #[test]
+fn a_turn_too_long_for_a_reward_model_leaves_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tasks = two_turns(&folder);
+    let (short, long) = ("hello".to_owned(), "hello ".repeat(400));
+    let answers = TurnAnswers::from([
+        ("81".to_owned(), vec![short.clone(), long.clone()]),
+        ("111".to_owned(), vec![long, short]),
+    ]);
+    let scored = model()
+        .with_score_head(Key::new(1), &Device::flex())
+        .expect("a head");
+    let by = &mut By::Here(Local::model(&scored, 128, 2048).expect("a judge"));
+    let found = judge(&MtBench, &tasks, &answers, None, by).expect("judged");
+    let points: Vec<Option<f64>> = found.judged[0].points.clone();
+    assert!(
+        points[0].is_some() && points.get(1).copied().flatten().is_none(),
+        "{points:?}"
+    );
+    let read = found.judged.iter().flat_map(|one| &one.points).flatten();
+    assert_eq!(
+        found.left_out["longer than the judge reads"],
+        4 - read.count()
+    );
+}
+
+#[test]
 fn a_pairwise_model_and_a_reward_model_judge_comparisons() {
     let folder = tempfile::tempdir().expect("a folder");
     let row = json!({"instruction": "Greet", "output": "Hello there.", "generator": "gpt4_1106_preview", "dataset": "x"});
@@ -177,6 +204,41 @@ fn a_pairwise_model_and_a_reward_model_judge_comparisons() {
     // Of two answers that are the same neither has won.
     assert_eq!(found.judged[0].points, [Some(0.5)]);
     assert!(found.published.is_empty());
+
+    // Under a reward model the answer of the higher reward has won, by whichever name it goes.
+    let model = self::model()
+        .with_score_head(Key::new(1), &Device::flex())
+        .expect("a head");
+    let credit = |own: &str| {
+        let answers = TurnAnswers::from([(tasks[0].id.clone(), vec![own.to_owned()])]);
+        let by = &mut By::Here(Local::model(&model, 256, 2048).expect("a judge"));
+        let found = judge(&AlpacaEval, &tasks, &answers, Some(&baseline), by).expect("judged");
+        found.judged[0].points[0].expect("a verdict")
+    };
+    let reward = |text: &str| {
+        let group = crate::judge::Group {
+            id: "1".to_owned(),
+            prompt: Prompt::Chat(tasks[0].dialogue(0, &[])),
+            responses: vec![text.to_owned()],
+            answer: None,
+        };
+        let mut found = 0.0;
+        let mut judge = crate::judge::RewardJudge::new(&model, 256, 2048).expect("a judge");
+        let one = &mut |_: &crate::judge::Group, scores: Vec<f32>| {
+            found = scores[0];
+            Ok(())
+        };
+        crate::judge::Judge::scores(&mut judge, &[group], 0, one).expect("a reward");
+        found
+    };
+    let other = reward("Hello there.");
+    for own in ["No.", "Good morning to you!", "42"] {
+        assert_eq!(
+            credit(own),
+            f64::from(u8::from(reward(own) > other)),
+            "{own}"
+        );
+    }
 }
 
 #[test]

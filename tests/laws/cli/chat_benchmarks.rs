@@ -340,6 +340,17 @@ fn a_rule_judges_without_a_network_and_what_is_asked_wrongly_says_how() {
         "is no address to ask",
     );
     wrong(&["--judge", "quickstart"], "grades each by itself");
+    let kept = ["--answers", "kept.jsonl"];
+    wrong(
+        &[&kept[..], &["--command", "no-such-judge x"]].concat(),
+        "no program `no-such-judge`",
+    );
+    assert!(
+        !folder.path().join("kept.jsonl").exists(),
+        "nothing was drawn"
+    );
+    let same = ["--rule", "length:3", "--out", "kept.jsonl"];
+    wrong(&[&kept[..], &same].concat(), "is the file of --answers too");
     let said = duel(
         &folder,
         &[
