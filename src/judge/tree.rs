@@ -10,6 +10,7 @@ use crate::run::interrupt;
 use crate::text::Limits;
 use crate::trie::Sequence;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// The judge that a model which compares two responses is: by its tree where it has one, else by the letter that it writes.
 ///
@@ -85,15 +86,16 @@ impl Compare for TreeModel<'_> {
         let mut read: HashMap<*const Group, Vec<Vec<f32>>> = HashMap::new();
         let mut preferred = Vec::with_capacity(matches.len());
         for m in matches {
-            let key = std::ptr::from_ref(m.group);
-            if !read.contains_key(&key) {
-                if interrupt::requested() {
-                    return Err(interrupt::error("stopped while judging"));
+            let rewards = match read.entry(std::ptr::from_ref(m.group)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unread) => {
+                    if interrupt::requested() {
+                        return Err(interrupt::error("stopped while judging"));
+                    }
+                    let said = self.rewards.opinions(self.gated, m.group)?;
+                    unread.insert(said.rewards)
                 }
-                let said = self.rewards.opinions(self.gated, m.group)?;
-                read.insert(key, said.rewards);
-            }
-            let rewards = &read[&key];
+            };
             preferred.push(prefer(self.tree, &rewards[m.first], &rewards[m.second]));
         }
         Ok(preferred)
