@@ -87,7 +87,10 @@ pub fn train(
             learning_rate,
         })?;
         if interrupt::requested() && step + 1 < how.steps {
-            return Err(interrupt::error("stopped while training the gate"));
+            return Err(Error::interrupted(
+                "stopped while training the gate; what was embedded and probed is saved",
+            )
+            .hint("run the same command again: the gate, whose steps are short, begins anew"));
         }
     }
     Ok(untracked(gate))

@@ -219,7 +219,8 @@ fn code_of_a_model_is_run_only_by_a_build_and_a_call_that_ask_for_it() {
     let row = json!({"task_id": "own/0", "id": "a", "entry_point": "half", "prompt": "def half(x):\n    \"\"\" Half of x. \"\"\"\n",
         "canonical_solution": "    return x / 2\n", "test": "def check(f):\n    assert f(4) == 2\n"});
     let other = json!({"id": "b", "entry_point": row["entry_point"], "prompt": row["prompt"], "test": row["test"]});
-    let answer = |id: &str, text: &str| json!({"id": id, "prompt": "?", "responses": [text]});
+    let answer =
+        |id: &str, text: &str| json!({"id": id, "prompt": row["prompt"], "responses": [text]});
     let answers = [answer("a", "    return x / 2"), answer("b", "    return x")];
     let lines = |rows: &[Value]| {
         rows.iter()
