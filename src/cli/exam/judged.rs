@@ -307,6 +307,11 @@ fn show(report: &JudgedReport, kind: Kind) -> Result<()> {
                 format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high),
             ),
         };
+        // Questions drawn anew cannot differ where all came to the same: that is no certainty.
+        let between = match low < high {
+            true => between,
+            false => "-".to_owned(),
+        };
         let of = score.count.to_string();
         vec![
             part.to_owned(),

@@ -90,7 +90,7 @@ fn grader(question: &str) -> String {
 }
 
 #[test]
-fn mt_bench_is_drawn_in_two_turns_graded_elsewhere_and_nothing_is_done_twice() {
+fn mt_bench_is_written_in_two_turns_graded_elsewhere_and_nothing_is_done_twice() {
     let server = Endpoint::start(grader);
     let folder = folder(&[("question.jsonl", &questions())]);
     let words = [

@@ -71,7 +71,7 @@ fn rows_without_the_answer_that_is_asked_for_are_skipped_and_counted() {
 }
 
 #[test]
-fn a_label_that_is_none_is_skipped_and_counted_and_labels_that_are_all_equal_are_warned_of() {
+fn a_label_that_is_none_is_skipped_and_counted_and_labels_of_one_kind_are_warned_of() {
     let rows = r#"{"prompt": "1 + 1?", "completions": ["It is 2."], "labels": [1]}
 {"prompt": "1 + 1?", "completions": ["It is 3."], "labels": ["maybe"]}
 {"prompt": "1 + 2?", "completions": ["It is 3.", "Yes."], "labels": [-100, true]}
