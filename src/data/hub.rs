@@ -6,9 +6,11 @@
 //! `HF_HUB_OFFLINE` mean what they mean everywhere.
 
 mod choice;
+pub mod client;
 
 use crate::error::{Error, Result};
 use choice::{Id, Known, choose, has_rows, parse};
+use client::{client, is_offline, unreachable};
 use hf_hub::repository::{RepoTreeEntry, RepoTypeDataset};
 use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync};
 use std::path::{Path, PathBuf};
@@ -19,11 +21,8 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// An unknown or gated set, no network and nothing in the cache, a set of several splits none of which is asked for.
 pub fn located(name: &Path, splits: &[&str]) -> Result<Vec<PathBuf>> {
-    let switch = std::env::var("HF_HUB_OFFLINE").unwrap_or_default();
     let hub = DataHub {
-        offline: ["1", "on", "yes", "true"]
-            .iter()
-            .any(|on| switch.eq_ignore_ascii_case(on)),
+        offline: is_offline(),
         ..DataHub::default()
     };
     hub.located(name, splits)
@@ -134,20 +133,8 @@ impl DataHub {
     }
 
     fn client(&self) -> Result<HFClient> {
-        let mut builder = HFClient::builder();
-        if let Some(endpoint) = &self.endpoint {
-            builder = builder.endpoint(endpoint);
-        }
-        if let Some(cache) = &self.cache {
-            builder = builder.cache_dir(cache);
-        }
-        if let Some(retries) = self.retries {
-            builder = builder.retry_max_attempts(retries);
-        }
-        builder.build().map_err(|error| {
-            Error::user(format!("cannot set up the hub client: {error}"))
-                .hint("check HF_ENDPOINT and HF_TOKEN")
-        })
+        let (endpoint, cache) = (self.endpoint.as_deref(), self.cache.as_deref());
+        client(endpoint, cache, self.retries)
     }
 }
 
@@ -163,15 +150,6 @@ fn below(folder: &Path, within: &str, files: &mut Vec<String>) {
             true => below(&entry.path(), &format!("{name}/"), files),
             false => files.push(name),
         }
-    }
-}
-
-/// No answer at all, or none but the server's own trouble.
-fn unreachable(error: &HFError) -> bool {
-    match error {
-        HFError::Request { .. } => true,
-        HFError::Http { context } => context.status.is_server_error(),
-        _ => false,
     }
 }
 

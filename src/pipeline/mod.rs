@@ -168,11 +168,9 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
     if until == Until::Pairwise {
         return Ok((pairwise.unwrap_or(tuned), None));
     }
-    let has_tree = |t: &crate::recipe::MultiObjective| t.tree.is_some();
-    let has_tree = cx.recipe.multi_objective.as_ref().is_some_and(has_tree);
     let own = Own {
         rewards,
-        tree: objectives.clone().filter(|_| has_tree),
+        tree: objectives.clone().filter(|_| cx.recipe.grows_tree()),
         objectives,
         pairwise,
         verifier: verifier.zip(cx.recipe.verifier.clone()),

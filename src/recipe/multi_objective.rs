@@ -1,6 +1,6 @@
 //! `[multi_objective]`: a reward for each attribute, weighed by the prompt.
 
-use super::{Data, Overlong};
+use super::{Data, Overlong, Recipe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,14 @@ pub struct DecisionTree {
     /// Comparisons (two a pair, one in each order) that every answer must stand on.
     #[schemars(range(min = 1))]
     pub min_samples_leaf: usize,
+}
+
+impl Recipe {
+    /// Whether its multi-objective model has a decision tree, which compares two responses as a pairwise model does.
+    pub fn grows_tree(&self) -> bool {
+        let has_tree = |table: &MultiObjective| table.tree.is_some();
+        self.multi_objective.as_ref().is_some_and(has_tree)
+    }
 }
 
 impl Default for DecisionTree {

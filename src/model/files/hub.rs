@@ -12,6 +12,7 @@ use hf_hub::{HFClient, HFError, HFRepositorySync};
 use super::config::read_json;
 pub use super::hub_progress::Watch;
 use super::hub_progress::{Sum, bar};
+use crate::data::hub::client::{client, is_offline, unreachable};
 use crate::error::{Error, Result};
 
 /// What a decoder, its tokenizer or an adapter may consist of. Other weights of a repository (ONNX, pickles,
@@ -76,12 +77,6 @@ pub fn origin(path: &Path) -> Option<(String, String)> {
     Hub::from_environment(false, None).origin(path)
 }
 
-fn is_on(flag: &str) -> bool {
-    ["1", "on", "yes", "true"]
-        .iter()
-        .any(|word| flag.eq_ignore_ascii_case(word))
-}
-
 /// Where models come from; what is `None` comes from the environment.
 #[derive(Default)]
 struct Hub {
@@ -105,9 +100,8 @@ struct Id<'a> {
 
 impl Hub {
     fn from_environment(offline: bool, watch: Option<Watch>) -> Self {
-        let switch = std::env::var("HF_HUB_OFFLINE").unwrap_or_default();
         Self {
-            offline: offline || is_on(&switch),
+            offline: offline || is_offline(),
             watch,
             ..Self::default()
         }
@@ -198,20 +192,8 @@ impl Hub {
     }
 
     fn client(&self) -> Result<HFClient> {
-        let mut builder = HFClient::builder();
-        if let Some(endpoint) = &self.endpoint {
-            builder = builder.endpoint(endpoint);
-        }
-        if let Some(cache) = &self.cache {
-            builder = builder.cache_dir(cache);
-        }
-        if let Some(retries) = self.retries {
-            builder = builder.retry_max_attempts(retries);
-        }
-        builder.build().map_err(|error| {
-            Error::user(format!("cannot set up the hub client: {error}"))
-                .hint("check HF_ENDPOINT and HF_TOKEN")
-        })
+        let (endpoint, cache) = (self.endpoint.as_deref(), self.cache.as_deref());
+        client(endpoint, cache, self.retries)
     }
 
     /// Downloads what is missing; without a network, what the cache holds is good enough.
@@ -366,15 +348,6 @@ fn is_whole(found: &Path, id: &Id) -> bool {
         Some(map.values().all(|shard| shard.as_str().is_some_and(has)))
     });
     has("config.json") && has("tokenizer.json") && shards.unwrap_or(has("model.safetensors"))
-}
-
-/// No answer at all, or none but the server's own trouble.
-fn unreachable(error: &HFError) -> bool {
-    match error {
-        HFError::Request { .. } => true,
-        HFError::Http { context } => context.status.is_server_error(),
-        _ => false,
-    }
 }
 
 fn explain(error: &HFError, id: &Id, endpoint: &str) -> Error {

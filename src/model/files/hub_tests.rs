@@ -361,8 +361,16 @@ fn an_id_is_shown_as_it_is_given() {
 
 #[test]
 fn the_offline_switch_reads_as_in_python() {
-    assert!(["1", "ON", "yes", "True"].into_iter().all(is_on));
-    assert!(!["", "0", "false", "off"].into_iter().any(is_on));
+    assert!(
+        ["1", "ON", "yes", "True"]
+            .into_iter()
+            .all(crate::data::hub::client::is_on)
+    );
+    assert!(
+        !["", "0", "false", "off"]
+            .into_iter()
+            .any(crate::data::hub::client::is_on)
+    );
 }
 
 /// Notes the names of the spans that were entered: what a terminal would show a bar for.

@@ -38,7 +38,8 @@ pub(super) fn weigh(
     let out = cx.run.layout().root().join(name).join("checkpoint");
     let done = stage.complete(|_| {
         let key = Key::new(seed).fold("multi-objective");
-        let contests = contests(probed, embedded)?;
+        let leads = leads(probed, embedded)?;
+        let contests = contests(probed, embedded, &leads)?;
         let shape = GateShape {
             hidden_size: probed.hidden,
             inner: table.gate.hidden_size,
@@ -77,22 +78,15 @@ pub(super) fn weigh(
         let gate = gate::train(gate, &contests, &table.gate, key, &device, &mut sink)?;
         // Whole and in f32, whatever the states were computed in: it is written.
         let model = base.load(&device, Kept::default())?;
-        let head = Gated {
-            tree: table
-                .tree
-                .as_ref()
-                .map(|how| tree(probed, embedded, how))
-                .transpose()?,
-            ..head(probed, gate, &device)
-        };
-        let model = model.with_gated_head(head)?;
+        let tree = table.tree.as_ref().map(|how| tree(probed, &leads, how));
+        let model = model.with_gated_head(head(probed, gate, tree, &device))?;
         model.save(&out, &model.decoder, None, StoreDtype::F32)
     })?;
     Ok(trained(&done, &out))
 }
 
-/// The head with a gate.
-fn head(probed: &Probed, gate: Gate, device: &Device) -> Gated {
+/// The head with a gate and, where one is wanted, a tree.
+fn head(probed: &Probed, gate: Gate, tree: Option<Tree>, device: &Device) -> Gated {
     let count = probed.attributes.len();
     let matrix = |values: &[f32], width: usize| {
         let data = TensorData::new(values.to_vec(), [count, width]);
@@ -103,15 +97,14 @@ fn head(probed: &Probed, gate: Gate, device: &Device) -> Gated {
         regression: matrix(&probed.weights, probed.hidden),
         transform: matrix(&probed.matrix, count),
         gate,
-        tree: None,
+        tree,
     }
 }
 
 /// The tree over the differences of the rewards as the probes give them, not debiased: the published one reads those.
-fn tree(probed: &Probed, embedded: &Embedded, how: &DecisionTree) -> Result<Tree> {
-    let columns = columns(&embedded.pairs, &probed.weights, probed.hidden)?;
-    let (pairs, leads) = leads(&columns);
-    let (differences, first) = both_orders(&leads, pairs);
+fn tree(probed: &Probed, leads: &[f32], how: &DecisionTree) -> Tree {
+    let pairs = leads.len() / probed.attributes.len();
+    let (differences, first) = both_orders(leads, pairs);
     let growth = Growth {
         max_depth: how.max_depth,
         min_samples_leaf: how.min_samples_leaf,
@@ -124,28 +117,28 @@ fn tree(probed: &Probed, embedded: &Embedded, how: &DecisionTree) -> Result<Tree
     for line in tree.to_string().lines() {
         tracing::info!("multi-objective:   {line}");
     }
-    Ok(tree)
+    tree
 }
 
 /// How far the chosen response of each pair leads in each attribute, `[pairs, attributes]`.
-fn leads(columns: &[Vec<f64>]) -> (usize, Vec<f32>) {
+fn leads(probed: &Probed, embedded: &Embedded) -> Result<Vec<f32>> {
+    let columns = columns(&embedded.pairs, &probed.weights, probed.hidden)?;
     let pairs = columns.first().map_or(0, |column| column.len() / 2);
     let lead = |pair: usize| {
         columns
             .iter()
             .map(move |column| (column[2 * pair] - column[2 * pair + 1]) as f32)
     };
-    (pairs, (0..pairs).flat_map(lead).collect())
+    Ok((0..pairs).flat_map(lead).collect())
 }
 
 /// The pairs as the gate sees them. Rewards are debiased first: the gate learns to weigh what it will be given (D4).
-fn contests(probed: &Probed, embedded: &Embedded) -> Result<Contests> {
+fn contests(probed: &Probed, embedded: &Embedded, leads: &[f32]) -> Result<Contests> {
     let hidden = probed.hidden;
     let transform = Transform {
         matrix: probed.matrix.clone(),
         taken: Vec::new(),
     };
-    let columns = columns(&embedded.pairs, &probed.weights, hidden)?;
     let mut contests = Contests::default();
     for number in 0..embedded.pairs.len() {
         let pairs = embedded.pairs.pairs(number)?;
@@ -155,7 +148,7 @@ fn contests(probed: &Probed, embedded: &Embedded) -> Result<Contests> {
         }
         contests.pairs += pairs.rows;
     }
-    for lead in leads(&columns).1.chunks_exact(columns.len()) {
+    for lead in leads.chunks_exact(probed.attributes.len()) {
         contests.leads.extend(transform.apply(lead));
     }
     Ok(contests)

@@ -1,6 +1,6 @@
 //! Of the tables that train models which judge, and of those that say who judges.
 
-use super::super::{Eval, Judge, MultiObjective, PairwiseJudge, Recipe, VerifierJudge};
+use super::super::{Eval, Judge, PairwiseJudge, Recipe, VerifierJudge};
 use super::Check;
 
 impl Check<'_> {
@@ -156,8 +156,7 @@ impl Check<'_> {
 
 /// Whether the run trains a model that compares two responses.
 fn compares(recipe: &Recipe) -> bool {
-    let has_tree = |table: &MultiObjective| table.tree.is_some();
-    recipe.pairwise.is_some() || recipe.multi_objective.as_ref().is_some_and(has_tree)
+    recipe.pairwise.is_some() || recipe.grows_tree()
 }
 
 fn names_pairwise(judge: Option<&PairwiseJudge>) -> bool {
