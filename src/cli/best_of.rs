@@ -1,6 +1,6 @@
 //! `duel best-of`: how good the answer is that a judge picks of N.
 
-use super::reading::{Reading, file};
+use super::reading::{self, Reading, file};
 use super::steps::separator;
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, Needs, Problem, load_problems};
@@ -115,7 +115,7 @@ impl BestOfN {
             needs: Needs::Truth,
             ..self.reading.options()
         };
-        let (problems, report) = load_problems(std::slice::from_ref(&self.data), &options)?;
+        let (problems, report) = load_problems(&reading::rows(&self.data)?, &options)?;
         output::report(&report);
         let attempts: Vec<Attempts> = problems.iter().map(attempts).collect::<Result<_>>()?;
         let columns = self.columns(&problems, &attempts, global)?;

@@ -1,7 +1,7 @@
 //! `duel generate`: K responses a prompt.
 
 use super::claim::{claim, release};
-use super::reading::{Reading, file};
+use super::reading::{self, Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
 use crate::error::Result;
@@ -22,7 +22,7 @@ pub struct Generate {
     /// The model: a directory, a GGUF file, a hub id, or `quickstart`
     #[arg(long)]
     model: String,
-    /// Prompts: jsonl or parquet
+    /// Prompts: jsonl or parquet, or a data set of the hub
     #[arg(long, value_parser = file)]
     prompts: PathBuf,
     /// Where the responses go
@@ -128,7 +128,7 @@ impl Generate {
             limit: self.limit,
             ..self.reading.options()
         };
-        let (rows, report) = load_prompts(std::slice::from_ref(&self.prompts), &options)?;
+        let (rows, report) = load_prompts(&reading::rows(&self.prompts)?, &options)?;
         output::report(&report);
         let model = setup::writer(&self.model, global)?;
         setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;

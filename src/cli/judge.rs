@@ -2,7 +2,7 @@
 
 use super::explain::{explain, explain_rule};
 use super::faults::Faults;
-use super::reading::{Reading, file};
+use super::reading::{self, Reading, file};
 use super::steps::separator;
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, Needs, PromptRow, load_prompts};
@@ -79,7 +79,7 @@ pub struct Judge {
     /// Ask it for a grade of each response, not which of two is the better
     #[arg(long, requires = "remote")]
     grades: bool,
-    /// Rows with `responses`, or `chosen` and `rejected`
+    /// Rows with `responses`, or `chosen` and `rejected`: a file, or a data set of the hub
     #[arg(long, value_parser = file)]
     data: PathBuf,
     /// Write the rows with their rewards to this file instead of printing them
@@ -118,7 +118,7 @@ impl Judge {
             },
             ..self.reading.options()
         };
-        let (rows, report) = load_prompts(std::slice::from_ref(&self.data), &options)?;
+        let (rows, report) = load_prompts(&reading::rows(&self.data)?, &options)?;
         output::report(&report);
         let mut faults = Faults::unread(&report);
         let rows = answered(rows, &mut faults)?;

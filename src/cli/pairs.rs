@@ -1,6 +1,6 @@
 //! `duel pairs`: preference pairs of judged responses.
 
-use super::reading::{Reading, file};
+use super::reading::{self, Reading, file};
 use super::{Global, numbers, output};
 use crate::data::{Key, PromptRow, load_prompts};
 use crate::error::{Error, Result};
@@ -50,7 +50,7 @@ impl Pairs {
     /// ended by themselves.
     fn rows(&self) -> Result<Vec<GroupRow>> {
         let options = self.reading.options();
-        let (rows, report) = load_prompts(std::slice::from_ref(&self.data), &options)?;
+        let (rows, report) = load_prompts(&reading::rows(&self.data)?, &options)?;
         output::report(&report);
         let judged = |row: &PromptRow| {
             match row.noted.rewards.is_empty() {

@@ -4,7 +4,7 @@ use crate::data::{LoadOptions, hub};
 use crate::error::Result;
 use crate::pipeline::embedded;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The flags that every command with rows has.
 #[derive(Debug, Args)]
@@ -47,6 +47,14 @@ pub fn file(name: &str) -> Result<PathBuf> {
         Some(sample) => embedded::data(sample),
         None => Ok(name.into()),
     }
+}
+
+/// The files of rows that a name stands for; of a data set of the hub those to train on.
+///
+/// # Errors
+/// A data set that cannot be had.
+pub fn rows(name: &Path) -> Result<Vec<PathBuf>> {
+    hub::located(name, &["train"])
 }
 
 /// The files that names stand for, of data sets of the hub those of a split: see [`hub::located`].

@@ -3,12 +3,13 @@
 use super::reading::Reading;
 use super::recipe::stages;
 use super::{Global, dry_run, output, setup, summary};
-use crate::data::refuse_data_set;
+use crate::data::{Catalog, DataSet};
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Until, estimate};
 use crate::recipe::{Loaded, Recipe};
 use crate::run::{DeviceInUse, Layout, Start};
 use clap::Args;
+use std::path::Path;
 
 /// Run a recipe: every stage it has, each continued where it stopped
 ///
@@ -23,7 +24,7 @@ pub struct Run {
     /// The model to begin with (model.model_name_or_path)
     #[arg(long)]
     model: Option<String>,
-    /// The rows to train on (the stage's data.files)
+    /// The rows to train on (the stage's data.files): a file, or a data set of the hub, by its id or its name in `duel data list`
     #[arg(long)]
     data: Option<String>,
     #[command(flatten)]
@@ -64,7 +65,9 @@ impl Run {
             Until::Online => Some("online.prompts.files"),
             Until::End => None,
         };
+        let known = self.known();
         match (data, &self.data) {
+            (Some(key), Some(_)) if let Some(set) = &known => put(key, &Some(set.hub.clone())),
             (Some(key), value) => put(key, value),
             (None, Some(_)) => {
                 return Err(
@@ -83,7 +86,7 @@ impl Run {
         if global.device != 0 {
             overrides.push(format!("device.index={}", global.device));
         }
-        overrides.extend(self.of_rows(data)?);
+        overrides.extend(self.of_rows(data, known.as_ref())?);
         overrides.extend(self.set.iter().cloned());
         match &self.recipe {
             Some(recipe) => Recipe::open(recipe, &overrides),
@@ -97,8 +100,20 @@ impl Run {
         }
     }
 
-    /// How the rows of `data` are read, as overrides of its table.
-    fn of_rows(&self, data: Option<&str>) -> Result<Vec<String>> {
+    /// The set of the catalogue that `--data` names.
+    fn known(&self) -> Option<DataSet> {
+        let name = self.data.as_deref()?;
+        let catalog = Catalog::built_in();
+        let (_, set) = catalog
+            .find(name)
+            .ok()
+            .filter(|_| !Path::new(name).exists())?;
+        Some(set.clone())
+    }
+
+    /// How the rows of `data` are read, as overrides of its table; of a known set also its split to train on, and its own names
+    /// of columns.
+    fn of_rows(&self, data: Option<&str>, known: Option<&DataSet>) -> Result<Vec<String>> {
         let Reading {
             skip_bad,
             text_as_chat,
@@ -110,6 +125,11 @@ impl Run {
         keys.extend(column.iter().map(|(name, column)| {
             format!("columns.{name}={}", toml::Value::String(column.clone()))
         }));
+        if let Some(set) = known {
+            keys.extend(set.splits.first().map(|split| format!("split={split}")));
+            let own = set.columns.iter().filter(|_| column.is_empty());
+            keys.extend(own.map(|(name, column)| format!("columns.{name}={column}")));
+        }
         let table = data.and_then(|key| key.strip_suffix(".files"));
         match (keys.first(), table) {
             (None, _) => Ok(Vec::new()),
@@ -144,9 +164,6 @@ impl Run {
         refuse_lacking(&loaded.recipe, until)?;
         if self.dry_run {
             return dry_run::show(&loaded, global, until);
-        }
-        if let Some(data) = &self.data {
-            refuse_data_set(data.as_ref())?;
         }
         loaded.check_files()?;
         execute(&loaded, global, until, self.redo)

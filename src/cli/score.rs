@@ -2,7 +2,7 @@
 
 use super::faults::Faults;
 use super::loss::Loss;
-use super::reading::{Reading, file};
+use super::reading::{self, Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, Preference, load_preferences};
 use crate::error::{Error, Result};
@@ -31,7 +31,7 @@ pub struct Score {
     /// The reference; absent: the model itself, which makes every margin 0
     #[arg(long)]
     reference: Option<String>,
-    /// Pairs: jsonl or parquet
+    /// Pairs: jsonl or parquet, or a data set of the hub
     #[arg(long, value_parser = file)]
     data: PathBuf,
     #[command(flatten)]
@@ -54,7 +54,7 @@ impl Score {
             allow_none: true,
             ..self.reading.options()
         };
-        let (rows, report) = load_preferences(std::slice::from_ref(&self.data), &options)?;
+        let (rows, report) = load_preferences(&reading::rows(&self.data)?, &options)?;
         output::report(&report);
         let model = setup::writer(&self.model, global)?;
         let limits = examples::limits(

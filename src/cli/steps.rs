@@ -1,7 +1,7 @@
 //! `duel steps`: labels of the steps of solutions, by drawing how they go on.
 
 use super::claim::{claim, release};
-use super::reading::{Reading, file};
+use super::reading::{self, Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{Key, LoadOptions, Needs, Problem, load_problems};
 use crate::error::{Error, Result};
@@ -74,7 +74,7 @@ impl Steps {
             needs: Needs::Answer,
             ..self.reading.options()
         };
-        let (problems, report) = load_problems(std::slice::from_ref(&self.data), &options)?;
+        let (problems, report) = load_problems(&reading::rows(&self.data)?, &options)?;
         output::report(&report);
         let how = Labelling {
             separator: self.separator.clone(),

@@ -99,18 +99,6 @@ impl Catalog {
 }
 
 impl DataSet {
-    /// How its columns are named to a command, where they have names of their own: ` with --column prompt=question`.
-    pub fn renamed(&self) -> String {
-        let columns = self.columns.iter();
-        let flags: Vec<String> = columns
-            .map(|(name, column)| format!("--column {name}={column}"))
-            .collect();
-        match flags.is_empty() {
-            true => String::new(),
-            false => format!(" with {}", flags.join(" ")),
-        }
-    }
-
     /// The set's own name of duel's column `name`.
     pub fn column<'a>(&'a self, name: &'a str) -> &'a str {
         self.columns.get(name).map_or(name, String::as_str)

@@ -7,25 +7,54 @@
 
 mod choice;
 pub mod client;
+pub mod progress;
 
 use crate::error::{Error, Result};
-use choice::{Id, Known, choose, has_rows, parse};
+use crate::recipe::{HubSet, has_rows};
+use choice::{Known, choose, parse};
 use client::{client, is_offline, unreachable};
+use hf_hub::progress::Progress;
 use hf_hub::repository::{RepoTreeEntry, RepoTypeDataset};
 use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync};
+use progress::{Sum, bar};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Names with the splits that were asked for, and the files that were found.
+type Found = HashMap<(PathBuf, Vec<String>), Vec<PathBuf>>;
 
 /// The files that `name` stands for: a path as it stands, a data set of the hub as the files of one of its splits, the first of
-/// `splits` that it has.
+/// `splits` that it has. The hub is asked once: all stages of a run read the same rows.
 ///
 /// # Errors
 /// An unknown or gated set, no network and nothing in the cache, a set of several splits none of which is asked for.
 pub fn located(name: &Path, splits: &[&str]) -> Result<Vec<PathBuf>> {
+    static FOUND: Mutex<Option<Found>> = Mutex::new(None);
+    let key = (
+        name.to_owned(),
+        splits.iter().map(|split| (*split).to_owned()).collect(),
+    );
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = found.get_or_insert_default();
+    if let Some(files) = found.get(&key) {
+        return Ok(files.clone());
+    }
     let hub = DataHub {
         offline: is_offline(),
         ..DataHub::default()
     };
-    hub.located(name, splits)
+    let files = hub.located(name, splits)?;
+    found.insert(key, files.clone());
+    Ok(files)
+}
+
+/// The same without a network: whoever only plans downloads nothing.
+///
+/// # Errors
+/// A set that is not in the cache.
+pub fn in_cache(name: &Path, splits: &[&str]) -> Result<Vec<PathBuf>> {
+    DataHub::default().in_cache(name, splits)
 }
 
 /// Where data sets come from; what is `None` comes from the environment.
@@ -46,8 +75,7 @@ impl DataHub {
         };
         let client = self.client()?;
         let (endpoint, cache) = (client.endpoint().to_owned(), client.cache_dir().to_owned());
-        let blocking = HFClientSync::from_inner(client)
-            .map_err(|error| Error::internal(format!("cannot start the hub client: {error}")))?;
+        let blocking = blocking(client)?;
         let set = blocking.dataset(&id.owner, &id.name);
         if !self.offline {
             match self.fetched(&set, &id, splits) {
@@ -55,10 +83,7 @@ impl DataHub {
                 Err(error) if !unreachable(&error) => return Err(explain(&error, &id, &endpoint)),
                 Err(error) => match self.cached(&set, &id, splits) {
                     Some(found) => {
-                        tracing::warn!(
-                            "cannot reach {endpoint}: using the cached {}",
-                            id.display()
-                        );
+                        tracing::warn!("cannot reach {endpoint}: using the cached {}", id.id());
                         return found;
                     }
                     None => return Err(explain(&error, &id, &endpoint)),
@@ -68,10 +93,28 @@ impl DataHub {
         self.cached(&set, &id, splits).unwrap_or_else(|| {
             Err(Error::user(format!(
                 "the data set {} is not in the cache {}, and duel is offline",
-                id.display(),
+                id.id(),
                 cache.display()
             ))
             .hint("unset HF_HUB_OFFLINE once to download it, or give a file"))
+        })
+    }
+
+    pub(super) fn in_cache(&self, name: &Path, splits: &[&str]) -> Result<Vec<PathBuf>> {
+        let Some(id) = (if name.exists() {
+            None
+        } else {
+            parse(&name.to_string_lossy())?
+        }) else {
+            return Ok(vec![name.to_owned()]);
+        };
+        let blocking = blocking(self.client()?)?;
+        let set = blocking.dataset(&id.owner, &id.name);
+        self.cached(&set, &id, splits).unwrap_or_else(|| {
+            Err(
+                Error::user(format!("the data set {} is not downloaded yet", id.id()))
+                    .hint("the run itself downloads it"),
+            )
         })
     }
 
@@ -79,7 +122,7 @@ impl DataHub {
     fn fetched(
         &self,
         set: &HFRepositorySync<RepoTypeDataset>,
-        id: &Id,
+        id: &HubSet,
         splits: &[&str],
     ) -> Result<Result<Vec<PathBuf>>, HFError> {
         let tree = set
@@ -100,10 +143,12 @@ impl DataHub {
         };
         let mut found = Vec::with_capacity(chosen.len());
         for file in chosen {
+            let watch = bar(&format!("{}/{file}", id.id()));
             let path = set
                 .download_file()
                 .filename(file)
                 .maybe_revision(id.revision.clone())
+                .maybe_progress(Some(Progress::new(Sum::new(watch))))
                 .send()?;
             found.push(path);
         }
@@ -114,7 +159,7 @@ impl DataHub {
     fn cached(
         &self,
         set: &HFRepositorySync<RepoTypeDataset>,
-        id: &Id,
+        id: &HubSet,
         splits: &[&str],
     ) -> Option<Result<Vec<PathBuf>>> {
         let folder = set
@@ -136,6 +181,11 @@ impl DataHub {
         let (endpoint, cache) = (self.endpoint.as_deref(), self.cache.as_deref());
         client(endpoint, cache, self.retries)
     }
+}
+
+fn blocking(client: HFClient) -> Result<HFClientSync> {
+    HFClientSync::from_inner(client)
+        .map_err(|error| Error::internal(format!("cannot start the hub client: {error}")))
 }
 
 /// The files below a folder, by their paths in it.
@@ -164,8 +214,8 @@ fn refused(error: &HFError) -> Option<u16> {
     }
 }
 
-fn explain(error: &HFError, id: &Id, endpoint: &str) -> Error {
-    let name = id.display();
+fn explain(error: &HFError, id: &HubSet, endpoint: &str) -> Error {
+    let name = id.id();
     match (error, refused(error)) {
         // Of a set that is not there the hub says the same to whoever has no token.
         (_, Some(401 | 403)) => Error::user(format!(

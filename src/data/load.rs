@@ -4,7 +4,7 @@ use super::fields::Fields;
 use super::jsonl::Found;
 use super::report::{EMPTY_LINE, FILTERED, LoadOptions, Report};
 use super::rows::Origin;
-use super::{Catalog, jsonl, parquet};
+use super::{jsonl, parquet};
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -143,33 +143,8 @@ fn for_each(path: &Path, sink: &mut jsonl::Sink) -> Result<()> {
     }
 }
 
-/// Refuses a known data set that is named where a file should be, with the way to its files.
-///
-/// # Errors
-/// A name or hub id of the catalogue, unless there is a file of that name.
-pub fn refuse_data_set(path: &Path) -> Result<()> {
-    let catalog = Catalog::built_in();
-    let (false, Ok((_, set))) = (path.exists(), catalog.find(&path.to_string_lossy())) else {
-        return Ok(());
-    };
-    let fact = format!(
-        "{}: a known data set ({}), but duel reads files and fetches no data",
-        path.display(),
-        set.hub
-    );
-    Err(Error::user(fact).hint(format!(
-        "download its files, for example with `hf download --repo-type dataset {}`, and name those{}; its licence: {}",
-        set.hub,
-        set.renamed(),
-        set.licence
-    )))
-}
-
 /// A name that ends as no file of rows does.
 fn no_rows(path: &Path) -> Error {
-    if let Err(known) = refuse_data_set(path) {
-        return known;
-    }
     Error::user(format!(
         "{}: not a kind of file that holds rows",
         path.display()

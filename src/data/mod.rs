@@ -22,7 +22,7 @@ mod transcript;
 pub use catalog::{Catalog, DataSet, Layout};
 pub use fields::Fields;
 pub use key::Key;
-pub use load::{Shaped, load as load_rows, refuse_data_set};
+pub use load::{Shaped, load as load_rows};
 pub use preference::{has_pairs, load_preferences};
 pub use prompts::load_prompts;
 pub use ratings::{Ratings, has_ratings, load_ratings};

@@ -332,7 +332,7 @@ impl Planner<'_> {
             &table.generate,
             table.max_length,
         );
-        let rows = match examples::prompts(&table.prompts) {
+        let rows = match examples::here(&table.prompts).and_then(|data| examples::prompts(&data)) {
             Ok((rows, _)) => rows.len(),
             // Already named by `prompt_length`.
             Err(_) => 1,
@@ -371,7 +371,8 @@ impl Planner<'_> {
         max_length: usize,
     ) -> usize {
         let room = max_length.saturating_sub(how.max_new_tokens).max(1);
-        let lengths = examples::prompts(data).and_then(|(rows, _)| {
+        let rows = examples::here(data).and_then(|data| examples::prompts(&data));
+        let lengths = rows.and_then(|(rows, _)| {
             let chat = base.chat()?;
             sample(&rows)
                 .iter()
@@ -397,7 +398,8 @@ impl Planner<'_> {
         prepare: &Prepare<T>,
     ) -> Option<Sizes> {
         let seed = self.recipe.seed;
-        let found = load(wanted.data).and_then(|(rows, _)| {
+        let rows = examples::here(wanted.data).and_then(|data| load(&data));
+        let found = rows.and_then(|(rows, _)| {
             let chat = base.chat()?;
             let eval = wanted.own_eval.then(Vec::new);
             let [rows, _] = examples::split(rows, eval, wanted.data, seed);

@@ -3,36 +3,61 @@
 use super::context::Context;
 use super::embedded;
 use crate::data::{
-    self, HasPrompt, LoadOptions, Needs, Preference, Problem, PromptRow, Report, Sft,
+    self, HasPrompt, LoadOptions, Needs, Preference, Problem, PromptRow, Report, Sft, hub,
 };
 use crate::error::{Error, Result};
 use crate::model::{DecoderSpec, Model};
 use crate::objective::Example;
-use crate::recipe::{Data, Overlong, matching};
+use crate::recipe::{Data, HubSet, Overlong, matching};
 use crate::run::{hash_file, write_atomic};
 use crate::text::{Chat, Fit, Limits, Overflow, SftText, lacks_template};
 use crate::trainer::diagnose::DataAudit;
 use crate::trie::Sequence;
 use blake3::Hash;
 use rayon::prelude::*;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[cfg(test)]
 mod tests;
 
-/// The files of a recipe's data table; `quickstart:NAME` is a sample inside the binary, and a name with a `*` all files
-/// that match.
+/// The files of a recipe's data table; `quickstart:NAME` is a sample inside the binary, a name with a `*` all files that
+/// match. Data sets of the hub are downloaded where they are not in its cache.
 ///
 /// # Errors
-/// An unknown sample.
+/// An unknown sample, or a data set that cannot be had.
 pub fn files(data: &Data) -> Result<Vec<PathBuf>> {
+    files_by(data, hub::located)
+}
+
+/// The same table with the files of data sets of the hub in their place, without a download.
+///
+/// # Errors
+/// As [`files`], and a data set that is not in the hub's cache.
+pub(super) fn here(data: &Data) -> Result<Data> {
+    let files = files_by(data, hub::in_cache)?;
+    Ok(Data {
+        files: files
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect(),
+        ..data.clone()
+    })
+}
+
+/// Finds the files of a data set of the hub, of the first of some splits that it has.
+type Locate = fn(&Path, &[&str]) -> Result<Vec<PathBuf>>;
+
+fn files_by(data: &Data, locate: Locate) -> Result<Vec<PathBuf>> {
+    let split = data.split.as_deref().unwrap_or("train");
     let mut files = Vec::new();
     for file in &data.files {
-        match (file.strip_prefix(Data::EMBEDDED), PathBuf::from(file)) {
-            (Some(name), _) => files.push(embedded::data(name)?),
-            (None, path) => match matching(&path) {
+        let path = Path::new(file);
+        match file.strip_prefix(Data::EMBEDDED) {
+            Some(name) => files.push(embedded::data(name)?),
+            None if file.starts_with(HubSet::SCHEME) => files.extend(locate(path, &[split])?),
+            None => match matching(path) {
                 // Whoever opens it says what is wrong with it.
-                none if none.is_empty() => files.push(path),
+                none if none.is_empty() => files.push(path.to_owned()),
                 found => files.extend(found),
             },
         }

@@ -9,8 +9,8 @@ pub(super) use files::{MissingFile, missing_files};
 use super::complaint::{Complaint, closest};
 use super::layers::{Node, Table, find, join};
 use super::{
-    CommandJudge, Data, Lora, NewModel, Online, PairLoss, Recipe, RemoteJudge, Rule, Sampling,
-    schema,
+    CommandJudge, Data, HubSet, Lora, NewModel, Online, PairLoss, Recipe, RemoteJudge, Rule,
+    Sampling, schema,
 };
 
 /// Every mistake of a recipe, with its place in `tree`.
@@ -302,6 +302,22 @@ impl Check<'_> {
                 &format!("{key}.files"),
                 format!("`{key}.files` is an empty list"),
                 "name at least one file",
+            );
+        }
+        for file in &data.files {
+            if let Err(error) = HubSet::parse(file) {
+                let hint = error.hint.unwrap_or_default();
+                self.complain(&format!("{key}.files"), error.message, hint);
+            }
+        }
+        let of_hub = |file: &String| file.starts_with(HubSet::SCHEME);
+        if data.split.is_some() && !data.files.iter().any(of_hub) {
+            self.complain(
+                &format!("{key}.split"),
+                format!(
+                    "`{key}.split` is one of a data set of the hub, and `{key}.files` names none"
+                ),
+                "take it away, or name such a set: `files = \"owner/name\"`",
             );
         }
         for column in data.columns.keys() {

@@ -10,11 +10,15 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// Files of jsonl or parquet, one or a list, relative to the file that names them (in `--set`: to the current
-    /// folder). A `*` in a file's name takes all that match: `data/train-*.parquet`. `quickstart:NAME` is a sample inside
-    /// the binary.
+    /// folder). A `*` in a file's name takes all that match: `data/train-*.parquet`. `owner/name` is a data set of the hub,
+    /// `owner/name@revision` a revision of it, `hf://datasets/owner/name/folder` a part; the run downloads it.
+    /// `quickstart:NAME` is a sample inside the binary.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<String>")]
     pub files: Vec<String>,
+    /// Which split of the hub's data sets; absent: `train`, or the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// The file's name of a column, by the usual name: `prompt = "question"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, String>,

@@ -13,6 +13,7 @@ mod catalogue;
 mod check;
 mod complaint;
 mod data;
+mod hub_set;
 mod judge;
 mod layers;
 mod load;
@@ -37,6 +38,7 @@ mod verifier;
 
 pub use catalogue::{SHIPPED, Shipped, catalogue};
 pub use data::{Data, Overlong};
+pub use hub_set::{HubSet, has_rows};
 pub use judge::{Ask, CommandJudge, Judge, PairwiseJudge, RemoteJudge, RewardJudge, Rounds, Rule};
 pub use load::{Loaded, Origin};
 pub use loss::{FDivergence, LossType, PairLoss};

@@ -3,6 +3,7 @@
 use super::catalogue::{shipped_path, shipped_text};
 use super::complaint::{self, Complaint};
 use super::layers::{FREE_TABLES, Layer, LayerKind, Node, Place, Table, join, merge, parse};
+use super::{Data, HubSet};
 use crate::{Error, Result};
 use std::path::{Component, Path, PathBuf};
 
@@ -160,22 +161,49 @@ pub(super) fn resolve_paths(table: &mut Table, layers: &[Layer], path: &str) {
         match &mut entry.node {
             Node::Table(_) if FREE_TABLES.contains(&key.as_str()) => {}
             Node::Table(inner) => resolve_paths(inner, layers, &path),
-            Node::Leaf(value, _) if key == "files" || path == "model.new.tokenizer" => {
-                absolute(value, &layers[entry.value.layer].base);
+            Node::Leaf(value, _) if key == "files" => {
+                each_text(value, &|file| {
+                    of_rows(file, &layers[entry.value.layer].base)
+                });
+            }
+            Node::Leaf(value, _) if path == "model.new.tokenizer" => {
+                each_text(value, &|path| {
+                    absolute(path, &layers[entry.value.layer].base)
+                });
             }
             Node::Leaf(..) => {}
         }
     }
 }
 
-fn absolute(value: &mut toml::Value, base: &Path) {
+/// Changes a text, or each text of a list.
+fn each_text(value: &mut toml::Value, change: &dyn Fn(&str) -> String) {
     match value {
-        toml::Value::Array(values) => values.iter_mut().for_each(|value| absolute(value, base)),
-        toml::Value::String(path) if !path.starts_with(super::Data::EMBEDDED) => {
-            *path = normal(&base.join(&*path)).display().to_string();
-        }
+        toml::Value::Array(values) => values.iter_mut().for_each(|value| each_text(value, change)),
+        toml::Value::String(text) => *text = change(text),
         _ => {}
     }
+}
+
+/// Rows by a name that means the same everywhere: an absolute path, or the long form of a data set of the hub, where no file
+/// has that path. A wrong form of the latter stays, and is complained of later.
+fn of_rows(file: &str, base: &Path) -> String {
+    if file.starts_with(Data::EMBEDDED) {
+        return file.to_owned();
+    }
+    let here = base.join(file);
+    if here.exists() {
+        return absolute(file, base);
+    }
+    match HubSet::parse(file) {
+        Ok(Some(set)) => set.to_string(),
+        Ok(None) => absolute(file, base),
+        Err(_) => file.to_owned(),
+    }
+}
+
+fn absolute(path: &str, base: &Path) -> String {
+    normal(&base.join(path)).display().to_string()
 }
 
 /// Without `.` and, where possible, without `..`.

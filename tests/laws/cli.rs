@@ -9,6 +9,8 @@ mod best_of;
 mod chat_benchmarks;
 #[path = "cli/data.rs"]
 mod data;
+#[path = "cli/data_sets.rs"]
+mod data_sets;
 #[path = "cli/dry_run.rs"]
 mod dry_run;
 #[path = "cli/evaluation.rs"]
@@ -153,7 +155,7 @@ fn help_says_what_a_command_is_for_with_an_example() {
 
     Arguments:
       <FILE>...
-              Files of rows: jsonl or parquet, or `quickstart:NAME`
+              Files of rows: jsonl or parquet, data sets of the hub, or `quickstart:NAME`
 
     Options:
           --model <MODEL>

@@ -1,5 +1,6 @@
 //! The kinds that train nothing: drawing responses and judging them.
 
+use super::super::reading::rows;
 use super::{Bench, Global, setup, where_it_went};
 use crate::data::{Key, has_pairs, load_preferences, load_prompts};
 use crate::error::{Error, Result};
@@ -53,7 +54,7 @@ pub fn generate(bench: &Bench, model: &Model) -> Result<Value> {
 
 /// The first prompts of whatever rows the file has.
 fn prompts(bench: &Bench, chat: &Chat) -> Result<Vec<Prompted>> {
-    let (files, options) = (std::slice::from_ref(&bench.data), bench.reading.options());
+    let (files, options) = (&rows(&bench.data)?[..], bench.reading.options());
     let rows: Vec<_> = match has_pairs(files, &options) {
         true => load_preferences(files, &options)?
             .0
@@ -103,7 +104,7 @@ pub fn judge(bench: &Bench, model: Model, global: &Global) -> Result<Value> {
 
 /// The first rows with their responses; of a pair K are made, each a little different.
 fn groups(bench: &Bench, chat: &Chat) -> Result<Vec<GroupRow>> {
-    let (files, options) = (std::slice::from_ref(&bench.data), bench.reading.options());
+    let (files, options) = (&rows(&bench.data)?[..], bench.reading.options());
     if !has_pairs(files, &options) {
         let (rows, _) = load_prompts(files, &options)?;
         let answered = rows.iter().filter(|row| !row.responses.is_empty());

@@ -2,7 +2,7 @@
 
 use super::super::{Global, numbers, output, setup};
 use super::rows::{self, As, Encoded, Rows, Tokens};
-use super::{Rows as How, chat, file, longest};
+use super::{Rows as How, chat, longest, rows_of};
 use crate::data::{LoadOptions, Origin, Report, is_among, known_prompts, summary};
 use crate::error::{Error, Result};
 use crate::text::{Chat, Fit, Limits};
@@ -19,7 +19,7 @@ use std::fmt::Write;
 /// Example: duel data check pairs.jsonl --model HuggingFaceTB/SmolLM2-135M-Instruct --max-length 512
 #[derive(Debug, Args)]
 pub struct Check {
-    /// Files of rows: jsonl or parquet, or `quickstart:NAME`
+    /// Files of rows: jsonl or parquet, data sets of the hub, or `quickstart:NAME`
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
     /// Whose tokenizer and chat template count the tokens
@@ -166,7 +166,7 @@ impl Check {
             allow_none: true,
             ..self.how.reading.options()
         };
-        let (rows, mut report) = rows::load(file(name)?, self.how.kind, &options)?;
+        let (rows, mut report) = rows::load(&rows_of(name)?, self.how.kind, &options)?;
         let tokens = match model {
             Some(model) => {
                 setup::warn_of_plain(&model.chat, rows.plain_prompts().into_iter())?;
@@ -241,7 +241,7 @@ impl Check {
 
 /// How many rows have a prompt of another file, whatever its rows are.
 fn shared(rows: &Rows, other: &str, options: &LoadOptions) -> Result<String> {
-    let (others, _) = rows::load(file(other)?, As::Auto, options)?;
+    let (others, _) = rows::load(&rows_of(other)?, As::Auto, options)?;
     let known = known_prompts(&others.prompts());
     let prompts = rows.prompts();
     let count = prompts.iter().filter(|p| is_among(p, &known)).count();

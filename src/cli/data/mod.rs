@@ -6,14 +6,14 @@ mod rows;
 mod show;
 mod solutions;
 
-use super::reading::{Reading, file};
+use super::reading::{self, Reading, file};
 use super::{Global, setup};
 use crate::error::Result;
 use crate::model::files::{Checkpoint, config::HfConfig, hub, peft};
 use crate::text::{Chat, TokenizerFiles};
 use clap::{Args, Subcommand};
 use rows::As;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Look at rows before anything is trained on them
 ///
@@ -50,6 +50,11 @@ struct Rows {
     kind: As,
     #[command(flatten)]
     reading: Reading,
+}
+
+/// The files that a name on the command line stands for.
+fn rows_of(name: &str) -> Result<Vec<PathBuf>> {
+    reading::rows(&file(name)?)
 }
 
 /// Tokenizer and chat template of a model that is named on the command line; no weights are read.

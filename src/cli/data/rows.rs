@@ -72,20 +72,19 @@ pub(super) struct Encoded<'a> {
     pub tokens: Result<Tokens>,
 }
 
-/// Loads a file as rows of a kind.
+/// Loads files as rows of a kind.
 ///
 /// # Errors
 /// What the loader reports; of a file that is of no kind, what is wrong with it as prompts, the simplest.
-pub(super) fn load(file: PathBuf, kind: As, options: &LoadOptions) -> Result<(Rows, Report)> {
-    let files = [file];
+pub(super) fn load(files: &[PathBuf], kind: As, options: &LoadOptions) -> Result<(Rows, Report)> {
     if kind != As::Auto {
-        return load_as(&files, kind, options);
+        return load_as(files, kind, options);
     }
-    if has_pairs(&files, options) {
-        return load_as(&files, As::Preference, options);
+    if has_pairs(files, options) {
+        return load_as(files, As::Preference, options);
     }
-    if has_labels(&files, options) {
-        return load_as(&files, As::Steps, options);
+    if has_labels(files, options) {
+        return load_as(files, As::Steps, options);
     }
     // One good row tells the kind: a bad row before it must not make a file of conversations one of prompts.
     let one_row = LoadOptions {
@@ -94,12 +93,12 @@ pub(super) fn load(file: PathBuf, kind: As, options: &LoadOptions) -> Result<(Ro
         allow_none: false,
         ..options.clone()
     };
-    let kind = match load_as(&files, As::Sft, &one_row) {
+    let kind = match load_as(files, As::Sft, &one_row) {
         Ok(_) => As::Sft,
-        Err(_) if has_ratings(&files, options) => As::Ratings,
+        Err(_) if has_ratings(files, options) => As::Ratings,
         Err(_) => As::Prompt,
     };
-    load_as(&files, kind, options)
+    load_as(files, kind, options)
 }
 
 fn load_as(files: &[PathBuf], kind: As, options: &LoadOptions) -> Result<(Rows, Report)> {

@@ -2,7 +2,7 @@
 
 use super::super::{Global, output, setup};
 use super::rows::{self, Tokens};
-use super::{Rows, chat, file};
+use super::{Rows, chat, rows_of};
 use crate::data::LoadOptions;
 use crate::error::Result;
 use crate::text::{Chat, Spans};
@@ -53,7 +53,7 @@ impl Show {
             limit: Some(self.rows),
             ..self.how.reading.options()
         };
-        let (rows, report) = rows::load(file(&self.file)?, self.how.kind, &options)?;
+        let (rows, report) = rows::load(&rows_of(&self.file)?, self.how.kind, &options)?;
         let chat = chat(&self.model)?;
         setup::warn_of_plain(&chat, rows.plain_prompts().into_iter())?;
         for row in rows.encode(&chat) {

@@ -2,78 +2,14 @@
 
 use crate::data::Catalog;
 use crate::error::{Error, Result};
+use crate::recipe::{HubSet, has_rows};
 use std::collections::BTreeMap;
 
-/// What the long form of a name begins with.
-const SCHEME: &str = "hf://datasets/";
-
-/// Files beside the rows that end as files of rows do.
-const NO_ROWS: [&str; 3] = ["dataset_infos.json", "dataset_dict.json", "state.json"];
-
-/// A set's name, taken apart.
-#[derive(Debug, PartialEq)]
-pub(super) struct Id {
-    pub owner: String,
-    pub name: String,
-    pub revision: Option<String>,
-    /// A file, a folder, or a pattern with `*`.
-    path: Option<String>,
-}
-
-impl Id {
-    pub fn display(&self) -> String {
-        let at = self
-            .revision
-            .as_ref()
-            .map(|revision| format!("@{revision}"));
-        format!("{}/{}{}", self.owner, self.name, at.unwrap_or_default())
-    }
-}
-
-/// The parts of a name that stands for a data set; none of one that can only be a path.
-pub(super) fn parse(text: &str) -> Result<Option<Id>> {
+/// The set that a name stands for; none of one that can only be a path.
+pub(super) fn parse(text: &str) -> Result<Option<HubSet>> {
     let catalog = Catalog::built_in();
     let hub = catalog.find(text).ok().map(|(_, set)| set.hub.as_str());
-    let long = text.strip_prefix(SCHEME);
-    let is_path =
-        || text.starts_with(['.', '/', '~']) || text.matches('/').count() != 1 || has_rows(text);
-    let Some(id) = long.or(hub).or((!is_path()).then_some(text)) else {
-        return match text.strip_prefix("hf://") {
-            None => Ok(None),
-            Some(rest) => Err(Error::user(format!("{text} names no data set"))
-                .hint(format!("write it as {SCHEME}{rest}"))),
-        };
-    };
-    let mut parts = id.splitn(3, '/');
-    let (owner, rest, path) = (parts.next(), parts.next(), parts.next());
-    let (name, revision) = match rest.unwrap_or_default().split_once('@') {
-        Some((name, revision)) => (name, Some(revision.to_owned())),
-        None => (rest.unwrap_or_default(), None),
-    };
-    let plain = |part: &str| {
-        let known = |sign: char| sign.is_ascii_alphanumeric() || "-_.".contains(sign);
-        !part.is_empty() && part.chars().all(known)
-    };
-    match owner.filter(|owner| plain(owner) && plain(name)) {
-        Some(owner) => Ok(Some(Id {
-            owner: owner.to_owned(),
-            name: name.to_owned(),
-            revision,
-            path: path.map(|path| path.trim_matches('/').to_owned()).filter(|path| !path.is_empty()),
-        })),
-        None if long.is_some() => Err(Error::user(format!("{text} names no data set"))
-            .hint(format!("write it as {SCHEME}owner/name, {SCHEME}owner/name/file.parquet or {SCHEME}owner/name@revision"))),
-        None => Ok(None),
-    }
-}
-
-/// Whether a file of that name holds rows.
-pub(super) fn has_rows(file: &str) -> bool {
-    let name = file.rsplit('/').next().unwrap_or_default().to_lowercase();
-    let lines = name.strip_suffix(".gz").unwrap_or(&name);
-    let kinds = [".jsonl", ".ndjson", ".json"];
-    let kind = kinds.iter().any(|kind| lines.ends_with(kind)) || name.ends_with(".parquet");
-    kind && !NO_ROWS.contains(&name.as_str())
+    HubSet::parse(hub.unwrap_or(text))
 }
 
 /// Which of a set's files are known.
@@ -101,7 +37,7 @@ const SPLITS: [&str; 9] = [
 /// The files that a name asks for, of those that a set has.
 pub(super) fn choose(
     files: &[String],
-    id: &Id,
+    id: &HubSet,
     splits: &[&str],
     known: Known,
 ) -> Result<Vec<String>> {
@@ -125,7 +61,7 @@ pub(super) fn choose(
     found.sort();
     if found.is_empty() {
         let within = path.map_or(String::new(), |path| format!(" at `{path}`"));
-        return Err(Error::user(format!("{} has no file of rows{within}", id.display()))
+        return Err(Error::user(format!("{} has no file of rows{within}", id.id()))
             .hint("duel reads .jsonl, .ndjson, .json and .parquet; look at the set's page for the files' names"));
     }
     if let Some(missing) = found
@@ -153,10 +89,13 @@ pub(super) fn choose(
         .find(|wanted| left.iter().any(|split| is_of(split, wanted)))
     {
         left.retain(|split| is_of(split, wanted));
+        if left.iter().any(|split| is_named(split, wanted)) {
+            left.retain(|split| is_named(split, wanted));
+        }
     }
     match left[..] {
         [only] if known == Known::Cached && is_of_another(only, splits) => Err(Error::user(
-            format!("of {} the cache has nothing but {only}", id.display()),
+            format!("of {} the cache has nothing but {only}", id.id()),
         )
         .hint("unset HF_HUB_OFFLINE once to download the rest, or name the file")),
         [only] => Ok(by_split[only].clone()),
@@ -183,7 +122,7 @@ fn shards(file: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn incomplete(id: &Id, missing: &str, known: Known) -> Error {
+fn incomplete(id: &HubSet, missing: &str, known: Known) -> Error {
     let (place, hint) = match known {
         Known::All => ("the hub", "name the files that are there, with a `*`"),
         Known::Cached => (
@@ -191,7 +130,7 @@ fn incomplete(id: &Id, missing: &str, known: Known) -> Error {
             "unset HF_HUB_OFFLINE once to download the rest",
         ),
     };
-    Error::user(format!("of {} {place} lacks {missing}", id.display())).hint(hint)
+    Error::user(format!("of {} {place} lacks {missing}", id.id())).hint(hint)
 }
 
 /// A file's path without the number of its shard and its ending: `data/test` of `data/test-00000-of-00002.parquet`.
@@ -219,16 +158,21 @@ fn is_of_another(path: &str, asked: &[&str]) -> bool {
     !asked.is_empty() && of(&SPLITS) && !of(asked)
 }
 
-/// Whether some word of a path is the split's name.
+/// Whether a path's last part, or some word of the path, is the split's name.
 fn is_of(path: &str, split: &str) -> bool {
-    path.split(|sign: char| !sign.is_ascii_alphanumeric())
-        .any(|word| word == split)
+    let mut words = path.split(|sign: char| !sign.is_ascii_alphanumeric());
+    is_named(path, split) || words.any(|word| word == split)
+}
+
+/// Whether a path's last part is the split's name: `train_prefs` has a word that `train_sft` has, too.
+fn is_named(path: &str, split: &str) -> bool {
+    path.rsplit('/').next() == Some(split)
 }
 
 /// Parts that an error names.
 const NAMED: usize = 12;
 
-fn several(id: &Id, splits: &[&String], files: &BTreeMap<String, Vec<String>>) -> Error {
+fn several(id: &HubSet, splits: &[&String], files: &BTreeMap<String, Vec<String>>) -> Error {
     let mut named: Vec<&str> = splits
         .iter()
         .take(NAMED)
@@ -245,12 +189,13 @@ fn several(id: &Id, splits: &[&String], files: &BTreeMap<String, Vec<String>>) -
     };
     Error::user(format!(
         "{} has several parts: {}",
-        id.display(),
+        id.id(),
         named.join(", ")
     ))
     .hint(format!(
-        "name one, for example {SCHEME}{}/{first}",
-        id.display()
+        "name one, for example {}{}/{first}",
+        HubSet::SCHEME,
+        id.id()
     ))
 }
 
@@ -281,36 +226,14 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    fn id(text: &str) -> Id {
+    fn id(text: &str) -> HubSet {
         parse(text).expect("a name").expect("of a data set")
     }
 
     #[test]
-    fn a_name_is_a_path_unless_it_can_only_be_a_set() {
-        for path in [
-            "pairs.jsonl",
-            "data/pairs.jsonl",
-            "./a/b",
-            "/a/b",
-            "a/b/c",
-            "data/x.jsonl.gz",
-        ] {
-            assert_eq!(parse(path).expect("a path"), None, "{path}");
-        }
-        let of = |text: &str| {
-            let id = id(text);
-            [Some(id.owner), Some(id.name), id.revision, id.path].map(Option::unwrap_or_default)
-        };
-        assert_eq!(of("me/rows"), ["me", "rows", "", ""]);
-        assert_eq!(of("me/rows@v2"), ["me", "rows", "v2", ""]);
-        assert_eq!(of("reward-bench"), ["allenai", "reward-bench", "", ""]);
-        assert_eq!(
-            of("hf://datasets/me/rows@v2/data/a.jsonl"),
-            ["me", "rows", "v2", "data/a.jsonl"]
-        );
-        for wrong in ["hf://datasets/me", "hf://me/rows"] {
-            assert!(parse(wrong).is_err(), "{wrong}");
-        }
+    fn the_catalogue_knows_sets_by_short_names() {
+        assert_eq!(id("reward-bench").id(), "allenai/reward-bench");
+        assert_eq!(parse("pairs.jsonl").expect("a path"), None);
     }
 
     #[test]
@@ -353,6 +276,20 @@ mod tests {
             error.message.contains("no file of rows at `other`"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_split_of_its_own_name_goes_before_those_that_share_a_word() {
+        let set = files(&[
+            "data/train-00000-of-00001.parquet",
+            "data/train_prefs-00000-of-00001.parquet",
+            "data/train_sft-00000-of-00001.parquet",
+        ]);
+        for (split, file) in [("train", 0), ("train_prefs", 1)] {
+            let found = choose(&set, &id("me/rows"), &[split], Known::All).expect("one split");
+            assert_eq!(found, [set[file].clone()], "{split}");
+        }
+        assert!(choose(&set[1..], &id("me/rows"), &["train"], Known::All).is_err());
     }
 
     #[test]

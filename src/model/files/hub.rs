@@ -10,9 +10,9 @@ use hf_hub::repository::RepoTypeModel;
 use hf_hub::{HFClient, HFError, HFRepositorySync};
 
 use super::config::read_json;
-pub use super::hub_progress::Watch;
-use super::hub_progress::{Sum, bar};
 use crate::data::hub::client::{client, is_offline, unreachable};
+pub use crate::data::hub::progress::Watch;
+use crate::data::hub::progress::{Sum, bar};
 use crate::error::{Error, Result};
 
 /// What a decoder, its tokenizer or an adapter may consist of. Other weights of a repository (ONNX, pickles,

@@ -7,7 +7,6 @@ mod gguf_model;
 mod gguf_quant;
 mod gguf_tokenizer;
 pub mod hub;
-mod hub_progress;
 mod mapped;
 mod parameters;
 pub mod peft;

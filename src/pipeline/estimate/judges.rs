@@ -8,7 +8,7 @@ use crate::pipeline::examples;
 use crate::pipeline::multi_objective::{self, questions};
 use crate::pipeline::pairwise::{Shown, comparisons, known};
 use crate::pipeline::verifier::{loader, solutions};
-use crate::recipe::{Overlong, Reward, VerifierKind};
+use crate::recipe::{MultiObjective, Overlong, Reward, VerifierKind};
 use crate::text::{Chat, Letters, Limits};
 
 /// The model's config cannot be read, which was noted.
@@ -90,7 +90,11 @@ impl Planner<'_> {
             examples::preferences,
             &questions::pairs,
         );
-        let rated = match multi_objective::ratings(table) {
+        let here = examples::here(&table.ratings).map(|ratings| MultiObjective {
+            ratings,
+            ..table.clone()
+        });
+        let rated = match here.and_then(|table| multi_objective::ratings(&table)) {
             Ok((ratings, _)) => Some(ratings.rows.len()),
             Err(error) => {
                 self.unknown("multi-objective: the ratings", &error);

@@ -1,8 +1,8 @@
 //! Data files that are not there.
 
-use crate::recipe::Data;
 use crate::recipe::layers::{FREE_TABLES, Node, Place, Table, join};
 use crate::recipe::pattern::matching;
+use crate::recipe::{Data, HubSet};
 use std::path::Path;
 
 /// A data file that is not there.
@@ -39,7 +39,8 @@ pub(in crate::recipe) fn missing_files(tree: &Table, path: &str, missing: &mut V
 
 fn missing_file(file: &toml::Value, key: &str, place: &Place) -> Option<MissingFile> {
     let path = file.as_str()?;
-    let there = path.starts_with(Data::EMBEDDED) || !matching(Path::new(path)).is_empty();
+    let elsewhere = path.starts_with(Data::EMBEDDED) || path.starts_with(HubSet::SCHEME);
+    let there = elsewhere || !matching(Path::new(path)).is_empty();
     (!there).then(|| MissingFile {
         key: key.to_owned(),
         path: path.to_owned(),

@@ -221,7 +221,7 @@ fn a_missing_key_names_its_table() {
     1 | [dpo.data]
       |      ^^^^
 
-    hint: `files`: Files of jsonl or parquet, one or a list, relative to the file that names them (in `--set`: to the current folder). A `*` in a file's name takes all that match: `data/train-*.parquet`. `quickstart:NAME` is a sample inside the binary.
+    hint: `files`: Files of jsonl or parquet, one or a list, relative to the file that names them (in `--set`: to the current folder). A `*` in a file's name takes all that match: `data/train-*.parquet`. `owner/name` is a data set of the hub, `owner/name@revision` a revision of it, `hf://datasets/owner/name/folder` a part; the run downloads it. `quickstart:NAME` is a sample inside the binary.
     "#);
     assert_snapshot!(recipe("[model]\n").error(&[]), @r#"
     recipe.toml: the recipe lacks its key `name`

@@ -374,7 +374,7 @@ fn rows_come_from_the_hub_and_then_from_the_cache() {
         json!({"prompt": "Hi", "chosen": "Hello.", "rejected": "No.", "subset": "llmbar-natural"}),
     ]);
     let hub = Hub::with_rows(&[
-        ("data/filtered-00000-of-00001.jsonl", &bench),
+        ("data/filtered-00000-of-00001.jsonl", &bench[..]),
         ("data/raw-00000-of-00001.jsonl", "no rows"),
         ("ARC/test.jsonl", rows),
         ("ARC/train.jsonl", rows),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// A path in a data set, and what is there.
-type File = (String, String);
+type File = (String, Vec<u8>);
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -24,12 +24,12 @@ pub fn config(owner: &str, name: &str) -> PathBuf {
 
 impl Hub {
     pub fn start() -> Self {
-        Self::with_rows(&[])
+        Self::with_rows::<&str>(&[])
     }
 
     /// A hub in which each data set has these files, by their paths.
-    pub fn with_rows(files: &[(&str, &str)]) -> Self {
-        let owned = |(path, text): &(&str, &str)| ((*path).to_owned(), (*text).to_owned());
+    pub fn with_rows<T: AsRef<[u8]>>(files: &[(&str, T)]) -> Self {
+        let owned = |(path, rows): &(&str, T)| ((*path).to_owned(), rows.as_ref().to_vec());
         let files: Arc<Vec<File>> = Arc::new(files.iter().map(owned).collect());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -52,7 +52,7 @@ impl Hub {
 
 /// The files of a data set as the hub lists them.
 fn tree(files: &[File]) -> String {
-    let entry = |(path, text): &File| serde_json::json!({"type": "file", "oid": path, "size": text.len(), "path": path});
+    let entry = |(path, rows): &File| serde_json::json!({"type": "file", "oid": path, "size": rows.len(), "path": path});
     serde_json::Value::from_iter(files.iter().map(entry)).to_string()
 }
 
@@ -66,19 +66,19 @@ fn answer(mut stream: TcpStream, files: &[File], log: &Mutex<Vec<String>>) {
     let path = target.split('?').next().unwrap();
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let body = match &parts[..] {
-        ["api", "datasets", _, _, "tree", _] => Ok(tree(files)),
+        ["api", "datasets", _, _, "tree", _] => Ok(tree(files).into_bytes()),
         ["datasets", _, _, "resolve", _, file @ ..] => {
             let found = files.iter().find(|(path, _)| *path == file.join("/"));
             found
-                .map(|(_, text)| text.clone())
+                .map(|(_, rows)| rows.clone())
                 .ok_or(std::io::ErrorKind::NotFound.into())
         }
-        [owner, name, "resolve", _, "config.json"] => std::fs::read_to_string(config(owner, name)),
+        [owner, name, "resolve", _, "config.json"] => std::fs::read(config(owner, name)),
         _ => Err(std::io::ErrorKind::NotFound.into()),
     };
     let (status, body) = match body {
         Ok(body) => ("200 OK", body),
-        Err(_) => ("404 Not Found", "{}".to_owned()),
+        Err(_) => ("404 Not Found", b"{}".to_vec()),
     };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\nContent-Type: application/json\r\nETag: \"{}\"\r\n\
@@ -88,6 +88,6 @@ fn answer(mut stream: TcpStream, files: &[File], log: &Mutex<Vec<String>>) {
     );
     stream.write_all(head.as_bytes()).unwrap();
     if method == "GET" {
-        stream.write_all(body.as_bytes()).unwrap();
+        stream.write_all(&body).unwrap();
     }
 }

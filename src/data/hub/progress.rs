@@ -12,9 +12,9 @@ use tracing_indicatif::style::ProgressStyle;
 pub type Watch = Arc<dyn Fn(u64, u64) + Send + Sync>;
 
 /// A bar of bytes, their rate and the time left, that appears with the first byte that has to come over the network.
-pub(super) fn bar(model: &str) -> Watch {
+pub fn bar(name: &str) -> Watch {
     let span = info_span!("download");
-    span.pb_set_message(&format!("download {model}"));
+    span.pb_set_message(&format!("download {name}"));
     let style = "{spinner} {msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
     if let Ok(style) = ProgressStyle::with_template(style) {
         span.pb_set_style(&style);
@@ -32,7 +32,7 @@ pub(super) fn bar(model: &str) -> Watch {
 }
 
 /// Turns the client's events about single files and batches into one running sum.
-pub(super) struct Sum {
+pub struct Sum {
     watch: Watch,
     state: Mutex<State>,
 }
@@ -47,7 +47,8 @@ struct State {
 }
 
 impl Sum {
-    pub(super) fn new(watch: Watch) -> Self {
+    /// Tells `watch` the sum.
+    pub fn new(watch: Watch) -> Self {
         Self {
             watch,
             state: Mutex::default(),
