@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::eval::exam::{Answers, Asked, Choices, EXAMS, Exam as Kind, ExamReport, Marked, Score};
 use crate::eval::sandbox;
 use crate::eval::statistics::CONFIDENCE;
+use crate::generate::Finish;
 use crate::pipeline::exam::{Done, Setting, answers, choices, given, questions};
 use crate::run::{interval_name, write_rows};
 use clap::Args;
@@ -109,6 +110,7 @@ impl Exam {
         let marked: Vec<Marked> = done.iter().map(|done| done.marked.clone()).collect();
         let mut report = ExamReport::of(&self.exam, self.shots, &marked, CONFIDENCE)?;
         report.left_out = left_out;
+        report.cut_off = cut_off(&done);
         if let Some(out) = &self.out {
             write_rows(out, &done.iter().map(line).collect::<Vec<_>>())?;
         }
@@ -274,6 +276,22 @@ fn tell_of_left_out(left_out: &BTreeMap<String, usize>) {
     }
 }
 
+/// How many of the answers that were drawn were not finished; a warning where there are some.
+fn cut_off(done: &[Done]) -> Option<usize> {
+    let drawn = done.iter().filter_map(|done| done.finish);
+    let (mut all, mut cut) = (0, 0);
+    for finish in drawn {
+        all += 1;
+        cut += usize::from(finish == Finish::Length);
+    }
+    if cut > 0 {
+        tracing::warn!(
+            "{cut} of {all} answers were cut off before their end, and are marked as they stand; raise --max-new-tokens"
+        );
+    }
+    (all > 0).then_some(cut)
+}
+
 /// A question's line.
 fn line(done: &Done) -> Value {
     let marks = done.marked.marks.iter();
@@ -285,9 +303,12 @@ fn line(done: &Done) -> Value {
             )
         })
         .collect();
-    match &done.answer {
-        Some(answer) => json!({"id": done.id, "marks": marks, "answer": answer}),
-        None => json!({"id": done.id, "marks": marks, "logps": done.logps}),
+    match (&done.answer, done.finish) {
+        (Some(answer), Some(finish)) => {
+            json!({"id": done.id, "marks": marks, "answer": answer, "finish": finish})
+        }
+        (Some(answer), None) => json!({"id": done.id, "marks": marks, "answer": answer}),
+        (None, _) => json!({"id": done.id, "marks": marks, "logps": done.logps}),
     }
 }
 

@@ -45,7 +45,9 @@ struct Show {
     set: Vec<String>,
 }
 
-/// Check a recipe and its data files without running it: every mistake with its line and what was probably meant
+/// Check a recipe and its data files without running it: mistakes with their lines and what was probably meant
+///
+/// Files are looked for once the keys and their values are right; data sets of the hub are not asked for.
 ///
 /// Example: duel recipe check mine.toml
 #[derive(Debug, Args)]

@@ -4,7 +4,8 @@ use super::{Global, output};
 use crate::error::{Error, Result};
 use crate::eval::{AccuracyReport, Classified};
 use crate::run::{
-    self, Layout, RANKING_STAGES, RunEntry, RunInfo, StageRecord, VERIFIER_STAGE, read_json,
+    self, Layout, RANKING_STAGES, RoundSummary, RunEntry, RunInfo, StageRecord, VERIFIER_STAGE,
+    read_json,
 };
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -193,11 +194,14 @@ fn show(path: &Path, global: &Global) -> Result<()> {
         let header = ["judge", "right on", "labels", "always the same", "AUC"];
         output::print(&output::table(&header, verdicts))?;
     }
-    if let Some(round) = &run.last_round {
-        let numbers = round.numbers().into_iter();
+    if let Some(measured) = run.measured() {
+        let numbers = measured.numbers().into_iter();
         let known = numbers.filter_map(|(name, number)| Some((name, number?)));
         let lines = known.map(|(name, number)| vec![name.to_owned(), number_text(number)]);
-        let header = format!("round {}", round.round);
+        let header = match measured.round {
+            0 => "evaluation".to_owned(),
+            round => format!("round {round}"),
+        };
         output::print(&output::table(&[&header, "value"], lines.collect()))?;
     }
     Ok(())
@@ -307,9 +311,9 @@ fn stages_reached(run: &RunEntry) -> String {
     }
 }
 
-/// The last round's win rate with its interval, in per cent.
+/// The last win rate with its interval, in per cent.
 fn win_rate(run: &RunEntry) -> String {
-    match run.last_round.as_ref().and_then(|round| round.win()) {
+    match run.measured().and_then(RoundSummary::win) {
         Some(win) => format!(
             "{:.0} % ({:.0} to {:.0})",
             100.0 * win.rate,

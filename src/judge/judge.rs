@@ -64,6 +64,11 @@ impl<'a> RewardJudge<'a> {
         })
     }
 
+    /// The longest prompt with response, tokens.
+    pub fn limit(&self) -> usize {
+        self.max_length
+    }
+
     /// One score a sequence, of sequences that are already encoded, handed to `done` row by row with the row's index.
     /// Each row has a name, for errors. Rows before `from` are known, as in [`Judge::scores`].
     ///
@@ -116,6 +121,21 @@ impl<'a> RewardJudge<'a> {
         self.opinions_of(gated, &group.id, &self.sequences(group)?)
     }
 
+    /// The attributes' rewards of each of a group's responses; none of one that does not fit.
+    ///
+    /// # Errors
+    /// What the template cannot render, or a score that is not finite.
+    pub fn attributes(&self, gated: &Gated, group: &Group) -> Result<Vec<Option<Vec<f32>>>> {
+        let fitted = self.fitted(group)?;
+        let row: Vec<Sequence> = fitted.iter().flatten().cloned().collect();
+        let mut rewards = self
+            .opinions_of(gated, &group.id, &row)?
+            .rewards
+            .into_iter();
+        let of = |fits: &std::result::Result<_, _>| fits.as_ref().ok().and_then(|_| rewards.next());
+        Ok(fitted.iter().map(of).collect())
+    }
+
     /// The same of sequences that are already encoded, of the row `id`.
     ///
     /// # Errors
@@ -150,24 +170,29 @@ impl<'a> RewardJudge<'a> {
         }
     }
 
-    /// The responses as whole turns: a reward model has only seen text that ends properly, so a response
-    /// that was cut is judged as if it ended where it stops.
-    fn sequences(&self, group: &Group) -> Result<Vec<Sequence>> {
+    /// The responses as whole turns, each or why it does not fit: a reward model has only seen text that ends properly, so a
+    /// response that was cut is judged as if it ended where it stops.
+    fn fitted(&self, group: &Group) -> Result<Vec<std::result::Result<Sequence, &'static str>>> {
         let limits = Limits {
             leading_bos: self.model.chat.leading_bos(),
             ..Limits::new(self.max_length)
         };
-        let mut sequences = Vec::with_capacity(group.responses.len());
-        for response in &group.responses {
-            let fitted = self
-                .sequence(&group.prompt, response, &limits)
-                .map_err(|e| e.at(format!("row {}", group.id)))?;
-            sequences.push(fitted.map_err(|why| {
-                Error::data(format!("row {}: {why}", group.id))
-                    .hint(format!("raise max_length ({})", self.max_length))
-            })?);
-        }
-        Ok(sequences)
+        let responses = group.responses.iter();
+        responses
+            .map(|response| {
+                self.sequence(&group.prompt, response, &limits)
+                    .map_err(|e| e.at(format!("row {}", group.id)))
+            })
+            .collect()
+    }
+
+    fn sequences(&self, group: &Group) -> Result<Vec<Sequence>> {
+        let refused = |why| {
+            Error::data(format!("row {}: {why}", group.id))
+                .hint(format!("raise max_length ({})", self.max_length))
+        };
+        let fitted = self.fitted(group)?.into_iter();
+        fitted.map(|fits| fits.map_err(refused)).collect()
     }
 }
 

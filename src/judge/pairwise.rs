@@ -3,7 +3,7 @@
 
 use super::judge::Group;
 use super::one_token::probabilities;
-use super::tournament::{Compare, Match};
+use super::tournament::{Compare, Match, tell_unread};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::run::interrupt;
@@ -169,14 +169,8 @@ impl Compare for PairwiseModel<'_> {
 impl Drop for PairwiseModel<'_> {
     /// A judge that goes by the place is worth knowing of wherever it judges.
     fn drop(&mut self) {
-        if self.unread > 0 {
-            tracing::warn!(
-                "judge: {} comparisons count as ties: the responses do not fit side by side into {} tokens; raise the judge's \
-                 max_length, or draw shorter responses (max_new_tokens)",
-                self.unread,
-                self.limits.max_length
-            );
-        }
+        let why = "the responses do not fit side by side";
+        tell_unread(self.unread, why, self.limits.max_length);
         if let (Some(first), Some(turned)) = (self.places.first_place(), self.places.turned_over())
         {
             tracing::info!(

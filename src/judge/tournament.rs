@@ -26,6 +26,16 @@ pub trait Compare {
     fn prefer(&mut self, matches: &[Match]) -> Result<Vec<f32>>;
 }
 
+/// Warns of comparisons that were not made, which count as ties.
+pub(super) fn tell_unread(unread: usize, why: &str, max_length: usize) {
+    if unread > 0 {
+        tracing::warn!(
+            "judge: {unread} comparisons count as ties: {why} into {max_length} tokens; raise the judge's max_length, or draw \
+             shorter responses (max_new_tokens)"
+        );
+    }
+}
+
 impl<C: Compare + ?Sized> Compare for Box<C> {
     fn prefer(&mut self, matches: &[Match]) -> Result<Vec<f32>> {
         (**self).prefer(matches)

@@ -3,7 +3,7 @@
 
 use super::judge::{Group, RewardJudge};
 use super::pairwise::{BothOrders, PairwiseModel};
-use super::tournament::{Compare, Match};
+use super::tournament::{Compare, Match, tell_unread};
 use crate::error::Result;
 use crate::model::{Gated, Model, Tree};
 use crate::run::interrupt;
@@ -34,6 +34,8 @@ pub struct TreeModel<'a> {
     rewards: RewardJudge<'a>,
     gated: &'a Gated,
     tree: &'a Tree,
+    /// Matches with a response that was too long to be read.
+    unread: usize,
 }
 
 impl<'a> TreeModel<'a> {
@@ -54,6 +56,7 @@ impl<'a> TreeModel<'a> {
             rewards,
             gated,
             tree,
+            unread: 0,
         }))
     }
 
@@ -83,7 +86,7 @@ pub fn prefer(tree: &Tree, first: &[f32], second: &[f32]) -> f32 {
 impl Compare for TreeModel<'_> {
     fn prefer(&mut self, matches: &[Match]) -> Result<Vec<f32>> {
         // A response that meets several others is read once.
-        let mut read: HashMap<*const Group, Vec<Vec<f32>>> = HashMap::new();
+        let mut read: HashMap<*const Group, Vec<Option<Vec<f32>>>> = HashMap::new();
         let mut preferred = Vec::with_capacity(matches.len());
         for m in matches {
             let rewards = match read.entry(std::ptr::from_ref(m.group)) {
@@ -92,12 +95,24 @@ impl Compare for TreeModel<'_> {
                     if interrupt::requested() {
                         return Err(interrupt::error("stopped while judging"));
                     }
-                    let said = self.rewards.opinions(self.gated, m.group)?;
-                    unread.insert(said.rewards)
+                    unread.insert(self.rewards.attributes(self.gated, m.group)?)
                 }
             };
-            preferred.push(prefer(self.tree, &rewards[m.first], &rewards[m.second]));
+            preferred.push(match (&rewards[m.first], &rewards[m.second]) {
+                (Some(first), Some(second)) => prefer(self.tree, first, second),
+                // As far as this judge can see neither is the better one.
+                _ => {
+                    self.unread += 1;
+                    0.5
+                }
+            });
         }
         Ok(preferred)
+    }
+}
+
+impl Drop for TreeModel<'_> {
+    fn drop(&mut self) {
+        tell_unread(self.unread, "a response does not fit", self.rewards.limit());
     }
 }

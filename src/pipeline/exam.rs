@@ -11,7 +11,7 @@ use super::pairs;
 use crate::data::{Fields, Key, LoadOptions, Report, Shaped, load_rows};
 use crate::error::{Error, Result};
 use crate::eval::exam::{Answers, Asked, Choices, Mark, Marked, Question};
-use crate::generate::{Engine, Prompted};
+use crate::generate::{Engine, Finish, Prompted};
 use crate::model::Model;
 use crate::objective::Example;
 use crate::recipe::Sampling;
@@ -44,6 +44,8 @@ pub struct Done {
     pub logps: Vec<f64>,
     /// Or the answer.
     pub answer: Option<String>,
+    /// How an answer that was drawn here ended.
+    pub finish: Option<Finish>,
     /// The marks.
     pub marked: Marked,
 }
@@ -216,6 +218,7 @@ pub fn choices(
                 },
                 logps,
                 answer: None,
+                finish: None,
             });
             Ok(())
         },
@@ -317,12 +320,13 @@ pub fn answers(
     let engine = Engine::new(&model.decoder, &model.chat, &how);
     let mut done: Vec<Done> = Vec::with_capacity(prompted.len());
     engine.generate(&prompted, Key::new(0).fold("exam"), &mut |prompt, drawn| {
-        let answer = drawn
+        let (answer, finish) = drawn
             .into_iter()
             .next()
-            .map(|drawn| drawn.text)
-            .unwrap_or_default();
-        done.push(marked(&prompt.id, open[done.len()], answer));
+            .map(|drawn| (drawn.text, drawn.finish))
+            .unzip();
+        let marked = marked(&prompt.id, open[done.len()], answer.unwrap_or_default());
+        done.push(Done { finish, ..marked });
         span.pb_inc(1);
         Ok(())
     })?;
@@ -339,6 +343,7 @@ pub fn marked(id: &str, question: &Asked, answer: String) -> Done {
             marks: (question.mark)(&answer),
         },
         answer: Some(answer),
+        finish: None,
     }
 }
 

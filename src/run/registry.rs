@@ -6,7 +6,7 @@ use super::info::{RunInfo, Status};
 use super::layout::Layout;
 use super::recipe_diff::{Keys, keys};
 use super::stage::stages;
-use super::summary::RoundSummary;
+use super::summary::{Measured, RoundSummary, read_json};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde_json::Value;
@@ -35,8 +35,17 @@ pub struct RunEntry {
     pub seconds: f64,
     /// The summary of its last evaluated round.
     pub last_round: Option<RoundSummary>,
+    /// That of the evaluation after its last stage, where that is no round.
+    pub evaluation: Option<RoundSummary>,
     /// What the judges that it trained are right about on held-out rows, by their stages.
     pub accuracy: BTreeMap<&'static str, Value>,
+}
+
+impl RunEntry {
+    /// The last numbers of its policy: those of the last round, or of the evaluation of a run without rounds.
+    pub fn measured(&self) -> Option<&RoundSummary> {
+        self.last_round.as_ref().or(self.evaluation.as_ref())
+    }
 }
 
 /// Runs side by side.
@@ -86,6 +95,10 @@ pub fn show(run: &Path) -> Result<RunEntry> {
         }
         last_round = RoundSummary::read(&round.eval())?.or(last_round);
     }
+    let whole: Option<Measured> = match stages.iter().any(|s| s.stale && s.name == "eval") {
+        true => None,
+        false => read_json(&layout.evaluation("eval"))?,
+    };
     Ok(RunEntry {
         name: layout.name(),
         path: run.to_path_buf(),
@@ -96,6 +109,7 @@ pub fn show(run: &Path) -> Result<RunEntry> {
         stage_open: fresh().find(|s| !s.done).map(|s| s.name.clone()),
         seconds: fresh().map(|stage| stage.seconds).sum(),
         last_round,
+        evaluation: whole.map(|measured| measured.summary()),
         accuracy: accuracies(&layout)?,
     })
 }
@@ -130,14 +144,14 @@ fn results(runs: &[RunEntry]) -> Vec<(String, Vec<Value>)> {
         row("seconds", &|run| Value::from(run.seconds)),
     ];
     rows.extend(accuracy_rows(runs));
-    if runs.iter().all(|run| run.last_round.is_none()) {
+    if runs.iter().all(|run| run.measured().is_none()) {
         return rows;
     }
     rows.push(row("rounds", &|run| {
         Value::from(run.last_round.as_ref().map(|r| r.round))
     }));
     for (index, (name, _)) in RoundSummary::default().numbers().iter().enumerate() {
-        let number = |run: &RunEntry| run.last_round.as_ref()?.numbers()[index].1;
+        let number = |run: &RunEntry| run.measured()?.numbers()[index].1;
         if runs.iter().any(|run| number(run).is_some()) {
             rows.push(row(name, &|run| Value::from(number(run))));
         }
@@ -233,6 +247,28 @@ mod tests {
         assert_eq!(a.last_round, Some(summary(2, 0.7)));
 
         assert!(list(&dir.path().join("nowhere")).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn a_run_without_rounds_is_known_by_its_one_evaluation() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = [dir.path().join("a"), dir.path().join("b")];
+        write(&paths[0], 0.1, 2);
+        write(&paths[1], 0.1, 0);
+        let eval = Layout::new(&paths[1]).evaluation("eval");
+        fs::create_dir_all(eval.parent().unwrap()).unwrap();
+        let result = r#"{"confidence": 0.95, "opinions": [{"judge": "rule", "before": 0, "after": 1, "win_rate": 0.75,
+            "low": 0.5, "high": 0.9, "counts": [3, 0, 1]}], "kl": 1.5, "length_before": 20, "length_after": 21, "samples": []}"#;
+        fs::write(eval, result).unwrap();
+        let compared = compare(&paths).unwrap();
+        let row = |name: &str| {
+            let found = compared.rows.iter().find(|(known, _)| known == name);
+            found.map(|(_, values)| values.clone()).unwrap()
+        };
+        assert_eq!(row("win_rate"), [Value::from(0.7), Value::from(0.75)]);
+        assert_eq!(row("kl"), [Value::Null, Value::from(1.5)]);
+        assert_eq!(row("rounds"), [Value::from(2), Value::Null]);
+        assert_eq!(row("pairs")[1], Value::Null);
     }
 
     #[test]

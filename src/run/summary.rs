@@ -63,6 +63,8 @@ impl RoundSummary {
 
     /// Every number that can be measured by its name, for curves over the rounds and for comparing runs.
     pub fn numbers(&self) -> [(&'static str, Option<f64>); 14] {
+        // No round learns from nothing.
+        let pairs = (self.round > 0).then_some(self.pairs as f64);
         [
             ("win_rate", self.win_rate),
             ("win_rate_low", self.low),
@@ -75,7 +77,7 @@ impl RoundSummary {
             ("kl_samples", self.kl_samples),
             ("length_eval", self.length_eval),
             ("length_samples", self.length_samples),
-            ("pairs", Some(self.pairs as f64)),
+            ("pairs", pairs),
             ("duplicates", self.duplicates),
             ("truncated", self.truncated),
         ]
@@ -192,6 +194,20 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// What a round of a loop would note of it: the numbers of an evaluation after the run's last stage, which is of no round.
+    pub fn summary(&self) -> RoundSummary {
+        let win = self.headline().map(|opinion| self.win(opinion));
+        RoundSummary {
+            win_rate: win.map(|win| win.rate),
+            low: win.map(|win| win.low),
+            high: win.map(|win| win.high),
+            confidence: self.confidence,
+            kl: self.kl,
+            length_eval: Some(self.length_after),
+            ..RoundSummary::default()
+        }
+    }
+
     /// The first judge's opinion.
     pub fn headline(&self) -> Option<&Opinion> {
         self.opinions.first()

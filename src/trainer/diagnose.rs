@@ -8,6 +8,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::f64::consts::LN_2;
 
+mod judges;
 mod limits;
 mod rounds;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 
 use limits::*;
 
+pub use judges::HeldOut;
 pub use rounds::{RoundAudit, RoundDiagnoser};
 
 /// How much a diagnosis matters.

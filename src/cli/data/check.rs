@@ -1,6 +1,7 @@
 //! `duel data check`: what a file holds, every row that cannot be read, and how long the rows are in tokens.
 
 use super::super::{Global, numbers, output, setup};
+use super::roles;
 use super::rows::{self, As, Encoded, Rows, Tokens};
 use super::{Rows as How, chat, longest, rows_of};
 use crate::data::{LoadOptions, Origin, Report, is_among, known_prompts, summary};
@@ -175,6 +176,7 @@ impl Check {
             None => None,
         };
         let mut notes = rows.notes();
+        notes.extend(roles::notes(&rows));
         for other in &self.apart_from {
             notes.push(shared(&rows, other, &options)?);
         }

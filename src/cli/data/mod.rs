@@ -2,6 +2,7 @@
 
 mod check;
 mod list;
+mod roles;
 mod rows;
 mod show;
 mod solutions;

@@ -64,6 +64,9 @@ pub struct ExamReport {
     pub questions: usize,
     /// Questions left out, by reason.
     pub left_out: BTreeMap<String, usize>,
+    /// Answers that were not finished when the model had written all that it might, where it wrote some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_off: Option<usize>,
     /// Confidence of the intervals, 0 to 1.
     pub confidence: f64,
     /// Every metric.
@@ -95,6 +98,7 @@ impl ExamReport {
             shots,
             questions: marked.len(),
             left_out: BTreeMap::new(),
+            cut_off: None,
             confidence,
             scores: scores(&all, confidence),
             parts: parts.collect(),

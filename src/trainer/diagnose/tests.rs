@@ -419,3 +419,22 @@ fn settled_pairs_are_not_blamed_on_equal_tokens() {
     );
     assert!(!found[0].mend.contains("equal tokens"), "{found:?}");
 }
+
+#[test]
+fn a_judge_that_a_guess_may_equal_is_noticed() {
+    let found = |interval: [f64; 2]| {
+        let held_out = HeldOut {
+            accuracy: 0.6,
+            interval,
+            rows: 40,
+            guess: "a coin",
+            guessed: 0.5,
+        };
+        let diagnosis = held_out.diagnosis()?;
+        Some((diagnosis.name, diagnosis.severity))
+    };
+    let name = "judge-not-above-guess";
+    assert_eq!(found([0.51, 0.7]), None);
+    assert_eq!(found([0.45, 0.7]), Some((name, Severity::Warning)));
+    assert_eq!(found([0.2, 0.49]), Some((name, Severity::Problem)));
+}

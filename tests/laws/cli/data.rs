@@ -270,3 +270,18 @@ fn a_limit_is_held_against_the_rows() {
     );
     assert_eq!(without.code, 2, "a limit needs a tokenizer");
 }
+
+#[test]
+fn a_role_that_templates_do_not_know_is_named() {
+    let rows = "{\"messages\": [{\"role\": \"usr\", \"content\": \"Hi\"}, {\"role\": \"assistant\", \"content\": \"Ho\"}]}\n";
+    let known = rows.replace("usr", "user");
+    let folder = folder(&[("usr.jsonl", &rows.repeat(2)), ("user.jsonl", &known)]);
+    let said = duel(&folder, &["data", "check", "usr.jsonl"]);
+    assert!(
+        said.out.contains("2 turns have the role `usr`"),
+        "{}",
+        said.out
+    );
+    let said = duel(&folder, &["data", "check", "user.jsonl"]);
+    assert!(!said.out.contains("role"), "{}", said.out);
+}

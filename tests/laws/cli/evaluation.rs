@@ -281,12 +281,16 @@ fn an_exam_of_answers_is_written_by_the_model() {
         "8",
         "--json",
     ];
-    let found = &duel(&folder, &[&words[..], &more].concat()).json()[0];
+    let said = duel(&folder, &[&words[..], &more].concat());
+    let found = &said.json()[0];
     assert_eq!(
         (&found["questions"], &found["shots"]),
         (&json!(1), &json!(1))
     );
     assert_eq!(found["scores"].as_object().unwrap().len(), 2);
+    assert_eq!(found["cut_off"], 1);
+    let fact = "1 of 1 answers were cut off before their end";
+    assert!(said.err.contains(fact), "{}", said.err);
     // Nothing is answered, and why is said all the same.
     let none = duel(
         &folder,

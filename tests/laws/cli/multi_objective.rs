@@ -242,6 +242,16 @@ fn a_decision_tree_compares_wherever_a_pairwise_model_does() {
         let turned = walk(&tree["root"], &|i| -lead(i));
         assert!((first - (given + 1.0 - turned) / 2.0).abs() < 1e-6);
     }
+    let ties = [
+        "online.judge.pairwise={model_name_or_path=\"runs/objectives/multi-objective/checkpoint\", max_length=6}",
+        "multi_objective=false",
+        "name=short",
+    ];
+    let set = ties.iter().flat_map(|key| ["--set", key]);
+    let run: Vec<&str> = ["run", "recipe.toml"].into_iter().chain(set).collect();
+    let tied = duel(&folder, &run);
+    let fact = "comparisons count as ties: a response does not fit into 6 tokens";
+    assert!(tied.err.contains(fact), "{}", tied.err);
     let table = duel(&folder, &[&explained[..], &data].concat()).out;
     assert!(
         table.contains("first less second, >") && table.contains("by the tree"),

@@ -1,0 +1,46 @@
+//! What a judge is worth on rows that it was not trained on.
+
+use super::{Diagnosis, problem, warning};
+
+/// How often a judge is right, beside the best guess that knows nothing of the text. Shares are from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeldOut<'a> {
+    /// How often it is right.
+    pub accuracy: f64,
+    /// The ends of the interval.
+    pub interval: [f64; 2],
+    /// Rows that it was measured on.
+    pub rows: usize,
+    /// What is guessed without reading: `the longer response`.
+    pub guess: &'a str,
+    /// How often that is right.
+    pub guessed: f64,
+}
+
+impl HeldOut<'_> {
+    /// A judge whose interval does not lie above the guess.
+    pub fn diagnosis(&self) -> Option<Diagnosis> {
+        let [low, high] = self.interval;
+        if low > self.guessed {
+            return None;
+        }
+        let [accuracy, low_percent, high_percent, guessed] =
+            [self.accuracy, low, high, self.guessed].map(|share| 100.0 * share);
+        let message = format!(
+            "it is right on {accuracy:.1} % of {} held-out rows ({low_percent:.1} to {high_percent:.1}), which is not above {} with \
+             {guessed:.1} %",
+            self.rows, self.guess
+        );
+        let of = if high < self.guessed {
+            problem
+        } else {
+            warning
+        };
+        Some(of(
+            "judge-not-above-guess",
+            message,
+            "hold out more rows if the interval is wide; else train on more rows or with a larger learning rate, and look with \
+             `duel data show` whether the rows say what is better",
+        ))
+    }
+}
