@@ -30,7 +30,7 @@ pub struct Bench {
     /// The model
     #[arg(long)]
     model: String,
-    /// Rows: preference pairs; for sft also conversations or text, for generate prompts, for judge responses
+    /// Rows: preference pairs; for sft also conversations or text, for generate prompts, for judge responses; a file, or a data set of the hub
     #[arg(long, value_parser = file)]
     data: PathBuf,
     #[command(flatten)]

@@ -44,7 +44,7 @@ pub struct BestOfN {
     /// What stands between two steps; \n is a line break
     #[arg(long, default_value = r"\n\n", value_parser = separator)]
     separator: String,
-    /// Problems with their answers
+    /// Problems with their answers, in a file or a data set of the hub
     #[arg(long, value_parser = file)]
     data: PathBuf,
     /// The Ns; without it, 1, 2, 4 and so on
@@ -113,7 +113,7 @@ impl BestOfN {
         let options = LoadOptions {
             limit: self.limit,
             needs: Needs::Truth,
-            ..self.reading.options()
+            ..self.reading.options_of(&self.data)
         };
         let (problems, report) = load_problems(&reading::rows(&self.data)?, &options)?;
         output::report(&report);

@@ -2,6 +2,7 @@
 
 use super::reading::{Reading, file, located};
 use super::{Global, numbers, output, setup};
+use crate::data::hub::Split;
 use crate::data::{LoadOptions, Preference, load_preferences};
 use crate::error::{Error, Result};
 use crate::eval::statistics::CONFIDENCE;
@@ -12,7 +13,7 @@ use crate::pipeline::{examples, multi_objective, pairwise, reward};
 use crate::recipe::Overlong;
 use crate::run::interval_name;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 mod against;
 mod bench;
@@ -106,16 +107,19 @@ impl Eval {
     }
 
     fn rows(&self) -> Result<Vec<Preference>> {
+        let name = self.data.as_ref().or(self.rewardbench.first());
         let mut options = LoadOptions {
             limit: self.limit,
-            ..self.reading.options()
+            ..self
+                .reading
+                .options_of(name.map_or(Path::new(""), PathBuf::as_path))
         };
         let files = match &self.data {
-            Some(data) => located(std::slice::from_ref(data), &["test", "validation", "eval"])?,
+            Some(data) => located(std::slice::from_ref(data), &Split::TEST)?,
             None => {
                 // RewardBench's prompts are users' turns, written as text.
                 options.text_as_chat = true;
-                located(&self.rewardbench, &["filtered"])?
+                located(&self.rewardbench, &Split::Among(&["filtered"]))?
             }
         };
         refuse_twice(&files)?;

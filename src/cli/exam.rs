@@ -2,6 +2,7 @@
 
 use super::reading::{Reading, file, located};
 use super::{Global, numbers, output, setup};
+use crate::data::hub::Split;
 use crate::data::{Fields, LoadOptions, Report, Shaped, load_prompts};
 use crate::error::{Error, Result};
 use crate::eval::exam::{Answers, Asked, Choices, EXAMS, Exam as Kind, ExamReport, Marked, Score};
@@ -144,7 +145,10 @@ impl Exam {
 
     /// The files of the questions.
     fn data(&self) -> Result<Vec<PathBuf>> {
-        located(std::slice::from_ref(&self.data), splits(&self.exam))
+        located(
+            std::slice::from_ref(&self.data),
+            &Split::Among(splits(&self.exam)),
+        )
     }
 
     fn setting(&self) -> Setting {
@@ -172,7 +176,7 @@ impl Exam {
                 Err(Error::user(fact).hint("leave --shots away"))
             }
             (Some(file), _) => {
-                let files = located(std::slice::from_ref(file), SHOT_SPLITS)?;
+                let files = located(std::slice::from_ref(file), &Split::Among(SHOT_SPLITS))?;
                 Ok(Some((files, self.reading.options())))
             }
         }

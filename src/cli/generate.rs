@@ -126,7 +126,7 @@ impl Generate {
         let how = self.sampling();
         let options = LoadOptions {
             limit: self.limit,
-            ..self.reading.options()
+            ..self.reading.options_of(&self.prompts)
         };
         let (rows, report) = load_prompts(&reading::rows(&self.prompts)?, &options)?;
         output::report(&report);

@@ -116,7 +116,7 @@ impl Judge {
                 true => Needs::Answer,
                 false => Needs::Nothing,
             },
-            ..self.reading.options()
+            ..self.reading.options_of(&self.data)
         };
         let (rows, report) = load_prompts(&reading::rows(&self.data)?, &options)?;
         output::report(&report);

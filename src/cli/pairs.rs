@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// Example: duel pairs --data scores.jsonl --out judged-pairs.jsonl --choose max_min --length-penalty 0.001
 #[derive(Debug, Args)]
 pub struct Pairs {
-    /// Rows of `duel judge --out`: responses with rewards
+    /// Rows of `duel judge --out`: responses with rewards, in a file or a data set of the hub
     #[arg(long, value_parser = file)]
     data: PathBuf,
     /// Where the pairs go
@@ -49,7 +49,7 @@ impl Pairs {
     /// The judged rows. What another program left out is filled in: the line's number as the id, and responses that
     /// ended by themselves.
     fn rows(&self) -> Result<Vec<GroupRow>> {
-        let options = self.reading.options();
+        let options = self.reading.options_of(&self.data);
         let (rows, report) = load_prompts(&reading::rows(&self.data)?, &options)?;
         output::report(&report);
         let judged = |row: &PromptRow| {

@@ -1,6 +1,7 @@
 //! How a command reads the rows of a file.
 
-use crate::data::{LoadOptions, hub};
+use crate::data::LoadOptions;
+use crate::data::hub::{self, Split};
 use crate::error::Result;
 use crate::pipeline::embedded;
 use clap::Args;
@@ -21,6 +22,15 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// What the loader is told of the rows of `name`: a known data set brings its own names of columns along.
+    pub fn options_of(&self, name: &Path) -> LoadOptions {
+        let mut options = self.options();
+        for (column, own) in hub::known(name).map(|set| set.columns).unwrap_or_default() {
+            options.columns.entry(column).or_insert(own);
+        }
+        options
+    }
+
     /// What the loader is told.
     pub fn options(&self) -> LoadOptions {
         LoadOptions {
@@ -54,17 +64,15 @@ pub fn file(name: &str) -> Result<PathBuf> {
 /// # Errors
 /// A data set that cannot be had.
 pub fn rows(name: &Path) -> Result<Vec<PathBuf>> {
-    hub::located(name, &["train"])
+    hub::located(name, &Split::TRAIN)
 }
 
 /// The files that names stand for, of data sets of the hub those of a split: see [`hub::located`].
 ///
 /// # Errors
 /// A data set that cannot be had.
-pub fn located(names: &[PathBuf], splits: &[&str]) -> Result<Vec<PathBuf>> {
-    let files: Result<Vec<Vec<PathBuf>>> = names
-        .iter()
-        .map(|name| hub::located(name, splits))
-        .collect();
+pub fn located(names: &[PathBuf], split: &Split) -> Result<Vec<PathBuf>> {
+    let files: Result<Vec<Vec<PathBuf>>> =
+        names.iter().map(|name| hub::located(name, split)).collect();
     Ok(files?.concat())
 }

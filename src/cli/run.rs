@@ -3,7 +3,7 @@
 use super::reading::Reading;
 use super::recipe::stages;
 use super::{Global, dry_run, output, setup, summary};
-use crate::data::{Catalog, DataSet};
+use crate::data::{DataSet, hub};
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Until, estimate};
 use crate::recipe::{Loaded, Recipe};
@@ -65,9 +65,18 @@ impl Run {
             Until::Online => Some("online.prompts.files"),
             Until::End => None,
         };
-        let known = self.known();
+        let known = self.data.as_deref().map(Path::new).and_then(hub::known);
+        if let Some(set) = known.as_ref().filter(|set| set.evaluation) {
+            tracing::warn!(
+                "{} is a benchmark: a model that learns from it is no longer measured by it",
+                set.hub
+            );
+        }
         match (data, &self.data) {
-            (Some(key), Some(_)) if let Some(set) = &known => put(key, &Some(set.hub.clone())),
+            // By the hub's name, unless the user wrote more than the catalogue's.
+            (Some(key), Some(name)) if let (Some(set), false) = (&known, name.contains('/')) => {
+                put(key, &Some(set.hub.clone()));
+            }
             (Some(key), value) => put(key, value),
             (None, Some(_)) => {
                 return Err(
@@ -100,19 +109,7 @@ impl Run {
         }
     }
 
-    /// The set of the catalogue that `--data` names.
-    fn known(&self) -> Option<DataSet> {
-        let name = self.data.as_deref()?;
-        let catalog = Catalog::built_in();
-        let (_, set) = catalog
-            .find(name)
-            .ok()
-            .filter(|_| !Path::new(name).exists())?;
-        Some(set.clone())
-    }
-
-    /// How the rows of `data` are read, as overrides of its table; of a known set also its split to train on, and its own names
-    /// of columns.
+    /// How the rows of `data` are read, as overrides of its table; a known set's own names of columns under the user's.
     fn of_rows(&self, data: Option<&str>, known: Option<&DataSet>) -> Result<Vec<String>> {
         let Reading {
             skip_bad,
@@ -122,14 +119,11 @@ impl Run {
         let switches = [("skip_bad", *skip_bad), ("text_as_chat", *text_as_chat)];
         let switches = switches.into_iter().filter(|(_, on)| *on);
         let mut keys: Vec<String> = switches.map(|(key, _)| format!("{key}=true")).collect();
-        keys.extend(column.iter().map(|(name, column)| {
+        let own = known.map(|set| &set.columns).into_iter().flatten();
+        let columns = own.chain(column.iter().map(|(name, column)| (name, column)));
+        keys.extend(columns.map(|(name, column)| {
             format!("columns.{name}={}", toml::Value::String(column.clone()))
         }));
-        if let Some(set) = known {
-            keys.extend(set.splits.first().map(|split| format!("split={split}")));
-            let own = set.columns.iter().filter(|_| column.is_empty());
-            keys.extend(own.map(|(name, column)| format!("columns.{name}={column}")));
-        }
         let table = data.and_then(|key| key.strip_suffix(".files"));
         match (keys.first(), table) {
             (None, _) => Ok(Vec::new()),

@@ -198,10 +198,7 @@ fn show(path: &Path, global: &Global) -> Result<()> {
         let numbers = measured.numbers().into_iter();
         let known = numbers.filter_map(|(name, number)| Some((name, number?)));
         let lines = known.map(|(name, number)| vec![name.to_owned(), number_text(number)]);
-        let header = match measured.round {
-            0 => "evaluation".to_owned(),
-            round => format!("round {round}"),
-        };
+        let header = run.measured_after();
         output::print(&output::table(&[&header, "value"], lines.collect()))?;
     }
     Ok(())

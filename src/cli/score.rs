@@ -52,7 +52,7 @@ impl Score {
         let loss = self.loss.config()?;
         let options = LoadOptions {
             allow_none: true,
-            ..self.reading.options()
+            ..self.reading.options_of(&self.data)
         };
         let (rows, report) = load_preferences(&reading::rows(&self.data)?, &options)?;
         output::report(&report);

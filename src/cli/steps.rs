@@ -24,7 +24,7 @@ pub struct Steps {
     /// The model that goes on from each step
     #[arg(long)]
     model: String,
-    /// Rows with `prompt`, `responses` and `answer`, as `duel generate` writes them for prompts with an `answer`
+    /// Rows with `prompt`, `responses` and `answer`, as `duel generate` writes them for prompts with an `answer`: a file, or a data set of the hub
     #[arg(long, value_parser = file)]
     data: PathBuf,
     /// Where the labelled solutions go; an earlier call with the same arguments is continued
@@ -72,7 +72,7 @@ impl Steps {
         let options = LoadOptions {
             limit: self.limit,
             needs: Needs::Answer,
-            ..self.reading.options()
+            ..self.reading.options_of(&self.data)
         };
         let (problems, report) = load_problems(&reading::rows(&self.data)?, &options)?;
         output::report(&report);

@@ -144,7 +144,7 @@ fn rounds(rounds: &[RoundSummary], width: Option<usize>) -> String {
             number(r.kl.or(r.kl_samples), 2),
             number(r.length_eval, 1),
             number(r.length_samples, 1),
-            r.pairs.to_string(),
+            r.pairs.map_or("-".to_owned(), |pairs| pairs.to_string()),
             duration(r.seconds),
         ]
     };

@@ -1,60 +1,59 @@
 //! Data sets of the Hugging Face hub as files of rows.
 //!
-//! A set is named `owner/name`, `owner/name@revision`, by its name in the catalogue, or as other programs write it,
-//! `hf://datasets/owner/name@revision/path`, where the path is a file, a folder, or has a `*`. Its files come through the hub's
-//! cache in its standard layout: what is there works offline. `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN` and
-//! `HF_HUB_OFFLINE` mean what they mean everywhere.
+//! A set is named as [`HubSet`] says, or by its name in the catalogue; its path is a file, a folder, or has a `*`. Its files come
+//! through the hub's cache in its standard layout: what is there works offline. Beside a set's snapshots lies what the hub lists of
+//! them, so that a part is not taken for the whole. `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean
+//! what they mean everywhere.
 
 mod choice;
 pub mod client;
+mod listing;
+mod memory;
 pub mod progress;
 
+pub use choice::Split;
+pub use memory::{located, pin, pinned};
+
+use super::{Catalog, DataSet};
 use crate::error::{Error, Result};
 use crate::recipe::{HubSet, has_rows};
 use choice::{Known, choose, parse};
-use client::{client, is_offline, unreachable};
+use client::{client, unreachable};
 use hf_hub::progress::Progress;
 use hf_hub::repository::{RepoTreeEntry, RepoTypeDataset};
 use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync};
 use progress::{Sum, bar};
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-/// Names with the splits that were asked for, and the files that were found.
-type Found = HashMap<(PathBuf, Vec<String>), Vec<PathBuf>>;
-
-/// The files that `name` stands for: a path as it stands, a data set of the hub as the files of one of its splits, the first of
-/// `splits` that it has. The hub is asked once: all stages of a run read the same rows.
+/// The data set that a name stands for; none where it stands for a file: where there is one, or the folder of one.
 ///
 /// # Errors
-/// An unknown or gated set, no network and nothing in the cache, a set of several splits none of which is asked for.
-pub fn located(name: &Path, splits: &[&str]) -> Result<Vec<PathBuf>> {
-    static FOUND: Mutex<Option<Found>> = Mutex::new(None);
-    let key = (
-        name.to_owned(),
-        splits.iter().map(|split| (*split).to_owned()).collect(),
-    );
-    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = found.get_or_insert_default();
-    if let Some(files) = found.get(&key) {
-        return Ok(files.clone());
+/// A name that begins as a data set's and is none.
+pub fn named(name: &Path) -> Result<Option<HubSet>> {
+    let folder = name.parent().filter(|folder| *folder != Path::new(""));
+    match name.exists() || folder.is_some_and(Path::is_dir) {
+        true => Ok(None),
+        false => parse(&name.to_string_lossy()),
     }
-    let hub = DataHub {
-        offline: is_offline(),
-        ..DataHub::default()
-    };
-    let files = hub.located(name, splits)?;
-    found.insert(key, files.clone());
-    Ok(files)
 }
 
-/// The same without a network: whoever only plans downloads nothing.
+/// What the catalogue knows of the data set that a name stands for.
+pub fn known(name: &Path) -> Option<DataSet> {
+    let set = named(name).ok()??;
+    let catalog = Catalog::built_in();
+    let (_, known) = catalog.find(&format!("{}/{}", set.owner, set.name)).ok()?;
+    Some(known.clone())
+}
+
+/// The files of [`located`] without a network: whoever only plans downloads nothing.
 ///
 /// # Errors
 /// A set that is not in the cache.
-pub fn in_cache(name: &Path, splits: &[&str]) -> Result<Vec<PathBuf>> {
-    DataHub::default().in_cache(name, splits)
+pub fn in_cache(name: &Path, split: &Split) -> Result<Vec<PathBuf>> {
+    match named(name)? {
+        Some(set) => DataHub::default().in_cache(&set, split),
+        None => Ok(vec![name.to_owned()]),
+    }
 }
 
 /// Where data sets come from; what is `None` comes from the environment.
@@ -68,29 +67,32 @@ pub(super) struct DataHub {
 }
 
 impl DataHub {
-    pub(super) fn located(&self, name: &Path, splits: &[&str]) -> Result<Vec<PathBuf>> {
-        let text = name.to_string_lossy();
-        let Some(id) = (if name.exists() { None } else { parse(&text)? }) else {
-            return Ok(vec![name.to_owned()]);
-        };
+    /// The files of a split of a set; of one whose revision is a commit, or that is offline, out of the cache where they are there.
+    pub(super) fn located(&self, id: &HubSet, split: &Split) -> Result<Vec<PathBuf>> {
         let client = self.client()?;
         let (endpoint, cache) = (client.endpoint().to_owned(), client.cache_dir().to_owned());
         let blocking = blocking(client)?;
         let set = blocking.dataset(&id.owner, &id.name);
+        // A commit never changes: what is here whole needs no network.
+        if id.revision.as_deref().is_some_and(is_commit)
+            && let Some(Ok(cached)) = cached(&set, id, split)
+        {
+            return Ok(cached);
+        }
         if !self.offline {
-            match self.fetched(&set, &id, splits) {
+            match fetched(&set, id, split) {
                 Ok(found) => return found,
-                Err(error) if !unreachable(&error) => return Err(explain(&error, &id, &endpoint)),
-                Err(error) => match self.cached(&set, &id, splits) {
+                Err(error) if !unreachable(&error) => return Err(explain(&error, id, &endpoint)),
+                Err(error) => match cached(&set, id, split) {
                     Some(found) => {
                         tracing::warn!("cannot reach {endpoint}: using the cached {}", id.id());
                         return found;
                     }
-                    None => return Err(explain(&error, &id, &endpoint)),
+                    None => return Err(explain(&error, id, &endpoint)),
                 },
             }
         }
-        self.cached(&set, &id, splits).unwrap_or_else(|| {
+        cached(&set, id, split).unwrap_or_else(|| {
             Err(Error::user(format!(
                 "the data set {} is not in the cache {}, and duel is offline",
                 id.id(),
@@ -100,87 +102,118 @@ impl DataHub {
         })
     }
 
-    pub(super) fn in_cache(&self, name: &Path, splits: &[&str]) -> Result<Vec<PathBuf>> {
-        let Some(id) = (if name.exists() {
-            None
-        } else {
-            parse(&name.to_string_lossy())?
-        }) else {
-            return Ok(vec![name.to_owned()]);
-        };
+    /// The files of a split of a set, as far as a plan may know them.
+    pub(super) fn in_cache(&self, id: &HubSet, split: &Split) -> Result<Vec<PathBuf>> {
         let blocking = blocking(self.client()?)?;
         let set = blocking.dataset(&id.owner, &id.name);
-        self.cached(&set, &id, splits).unwrap_or_else(|| {
-            Err(
-                Error::user(format!("the data set {} is not downloaded yet", id.id()))
-                    .hint("the run itself downloads it"),
-            )
-        })
-    }
-
-    /// Downloads what is missing. The inner result is about the set's files, the outer one about the way to them.
-    fn fetched(
-        &self,
-        set: &HFRepositorySync<RepoTypeDataset>,
-        id: &HubSet,
-        splits: &[&str],
-    ) -> Result<Result<Vec<PathBuf>>, HFError> {
-        let tree = set
-            .list_tree()
-            .maybe_revision(id.revision.clone())
-            .recursive(true)
-            .send()?;
-        let files: Vec<String> = tree
-            .into_iter()
-            .filter_map(|entry| match entry {
-                RepoTreeEntry::File { path, .. } => Some(path),
-                RepoTreeEntry::Directory { .. } => None,
-            })
-            .collect();
-        let chosen = match choose(&files, id, splits, Known::All) {
-            Ok(chosen) => chosen,
-            Err(error) => return Ok(Err(error)),
+        let missing = || {
+            Err(Error::user(format!(
+                "the data set {} is not downloaded yet",
+                id.id()
+            )))
         };
-        let mut found = Vec::with_capacity(chosen.len());
-        for file in chosen {
-            let watch = bar(&format!("{}/{file}", id.id()));
-            let path = set
-                .download_file()
-                .filename(file)
-                .maybe_revision(id.revision.clone())
-                .maybe_progress(Some(Progress::new(Sum::new(watch))))
-                .send()?;
-            found.push(path);
-        }
-        Ok(Ok(found))
-    }
-
-    /// The same out of the cache, as far as it goes; nothing where it has no file of rows of the set.
-    fn cached(
-        &self,
-        set: &HFRepositorySync<RepoTypeDataset>,
-        id: &HubSet,
-        splits: &[&str],
-    ) -> Option<Result<Vec<PathBuf>>> {
-        let folder = set
-            .snapshot_download()
-            .maybe_revision(id.revision.clone())
-            .local_files_only(true)
-            .send()
-            .ok()?;
-        let mut files = Vec::new();
-        below(&folder, "", &mut files);
-        if !files.iter().any(|file| has_rows(file)) {
-            return None;
-        }
-        let chosen = choose(&files, id, splits, Known::Cached);
-        Some(chosen.map(|chosen| chosen.into_iter().map(|file| folder.join(file)).collect()))
+        cached(&set, id, split)
+            .unwrap_or_else(missing)
+            .map_err(|error| error.hint("the run itself downloads it"))
     }
 
     fn client(&self) -> Result<HFClient> {
         let (endpoint, cache) = (self.endpoint.as_deref(), self.cache.as_deref());
         client(endpoint, cache, self.retries)
     }
+}
+
+/// A hub's client for one set.
+type Set = HFRepositorySync<RepoTypeDataset>;
+
+/// Downloads what is missing, all of one commit. The inner result is about the set's files, the outer one about the way to them.
+fn fetched(set: &Set, id: &HubSet, split: &Split) -> Result<Result<Vec<PathBuf>>, HFError> {
+    let commit = match &id.revision {
+        Some(revision) if is_commit(revision) => revision.clone(),
+        revision => match set
+            .info()
+            .maybe_revision(revision.clone())
+            .expand(vec!["sha".to_owned()])
+            .send()?
+            .sha
+        {
+            Some(commit) => commit,
+            None => {
+                let fact = format!("the hub names no commit of the data set {}", id.id());
+                return Ok(Err(Error::internal(fact).hint("try again later")));
+            }
+        },
+    };
+    let tree = set
+        .list_tree()
+        .revision(commit.clone())
+        .recursive(true)
+        .send()?;
+    let files: Vec<String> = tree
+        .into_iter()
+        .filter_map(|entry| match entry {
+            RepoTreeEntry::File { path, .. } => Some(path),
+            RepoTreeEntry::Directory { .. } => None,
+        })
+        .collect();
+    let chosen = match choose(&files, id, split, Known::All) {
+        Ok(chosen) => chosen,
+        Err(error) => return Ok(Err(error)),
+    };
+    let folder = set
+        .snapshot_download()
+        .maybe_revision(id.revision.clone())
+        .allow_patterns(chosen.iter().map(|file| literal(file)).collect::<Vec<_>>())
+        .progress(Progress::new(Sum::new(bar(&id.id()))))
+        .send()?;
+    // By the branch's name, so that the cache knows the branch; a push between the two would make it another commit.
+    if folder.file_name().is_none_or(|name| *name != *commit) {
+        let fact = format!("the data set {} changed while it was downloaded", id.id());
+        return Ok(Err(Error::internal(fact).hint("run the same command again")));
+    }
+    listing::write(&folder, &files);
+    Ok(Ok(chosen.iter().map(|file| folder.join(file)).collect()))
+}
+
+/// The same out of the cache, as far as it goes; nothing where it has none of the files.
+fn cached(set: &Set, id: &HubSet, split: &Split) -> Option<Result<Vec<PathBuf>>> {
+    let folder = set
+        .snapshot_download()
+        .maybe_revision(id.revision.clone())
+        .local_files_only(true)
+        .send()
+        .ok()?;
+    let (files, known) = match listing::read(&folder) {
+        Some(files) => (files, Known::All),
+        None => {
+            let mut files = Vec::new();
+            below(&folder, "", &mut files);
+            (files, Known::Cached)
+        }
+    };
+    if !files.iter().any(|file| has_rows(file)) {
+        return None;
+    }
+    let chosen = match choose(&files, id, split, known) {
+        Ok(chosen) => chosen,
+        Err(error) => return Some(Err(error)),
+    };
+    let found: Vec<PathBuf> = chosen.iter().map(|file| folder.join(file)).collect();
+    found.iter().all(|file| file.exists()).then_some(Ok(found))
+}
+
+/// Whether a revision names one commit for ever.
+fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// A glob that matches this one name.
+fn literal(name: &str) -> String {
+    let one = |sign: char| match sign {
+        '*' | '?' | '[' | ']' | '{' | '}' => format!("[{sign}]"),
+        sign => sign.to_string(),
+    };
+    name.chars().map(one).collect()
 }
 
 fn blocking(client: HFClient) -> Result<HFClientSync> {

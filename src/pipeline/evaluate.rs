@@ -130,7 +130,7 @@ impl Evaluation {
             confidence: measured.as_ref().and_then(|m| m.confidence),
             length_eval: measured.as_ref().map(|m| m.length_after),
             length_samples: audit.mean_tokens,
-            pairs: drawn.pairs,
+            pairs: Some(drawn.pairs),
             seconds: seconds_of(cx, round)?,
         };
         if let Some(kl) = summary.kl {

@@ -3,7 +3,8 @@
 use super::context::Context;
 use super::embedded;
 use crate::data::{
-    self, HasPrompt, LoadOptions, Needs, Preference, Problem, PromptRow, Report, Sft, hub,
+    self, HasPrompt, LoadOptions, Needs, Preference, Problem, PromptRow, Report, Sft,
+    hub::{self, Split},
 };
 use crate::error::{Error, Result};
 use crate::model::{DecoderSpec, Model};
@@ -45,16 +46,20 @@ pub(super) fn here(data: &Data) -> Result<Data> {
 }
 
 /// Finds the files of a data set of the hub, of the first of some splits that it has.
-type Locate = fn(&Path, &[&str]) -> Result<Vec<PathBuf>>;
+type Locate = fn(&Path, &Split) -> Result<Vec<PathBuf>>;
 
 fn files_by(data: &Data, locate: Locate) -> Result<Vec<PathBuf>> {
-    let split = data.split.as_deref().unwrap_or("train");
+    let split = match (&data.split, data.measures) {
+        (Some(split), _) => Split::Named(split.clone()),
+        (None, true) => Split::TEST,
+        (None, false) => Split::TRAIN,
+    };
     let mut files = Vec::new();
     for file in &data.files {
         let path = Path::new(file);
         match file.strip_prefix(Data::EMBEDDED) {
             Some(name) => files.push(embedded::data(name)?),
-            None if file.starts_with(HubSet::SCHEME) => files.extend(locate(path, &[split])?),
+            None if file.starts_with(HubSet::SCHEME) => files.extend(locate(path, &split)?),
             None => match matching(path) {
                 // Whoever opens it says what is wrong with it.
                 none if none.is_empty() => files.push(path.to_owned()),
@@ -203,9 +208,27 @@ pub fn read<T: HasPrompt>(
         tell(cx, stage, &report)?;
         Ok(rows)
     };
+    if let Some(file) = eval.map(|eval| shared(data, eval)).transpose()?.flatten() {
+        tracing::warn!(
+            "{stage}: what it learns from and what it is measured on are rows of one file: {}; name other rows, or take \
+             held_out in place of the table",
+            file.display()
+        );
+    }
     let rows = told(stage, data)?;
     let eval = eval.map(|eval| told(&format!("{stage}-eval"), eval));
     Ok(split(rows, eval.transpose()?, data, cx.recipe.seed))
+}
+
+/// A file that two tables take the same rows of.
+fn shared(data: &Data, eval: &Data) -> Result<Option<PathBuf>> {
+    if data.filter != eval.filter {
+        return Ok(None);
+    }
+    let measured = files(eval)?;
+    Ok(files(data)?
+        .into_iter()
+        .find(|file| measured.contains(file)))
 }
 
 /// Rows to learn from and rows to evaluate on: those of `eval` where it is given, else a share of `data`.

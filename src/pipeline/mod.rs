@@ -3,6 +3,7 @@
 //! [`run()`] is the whole; [`online`] is the recipe of "RLHF Workflow" in one screen.
 
 pub mod context;
+mod data_sets;
 pub mod drift;
 pub mod embedded;
 pub mod estimate;
@@ -25,6 +26,7 @@ pub mod sft;
 pub mod start;
 mod training;
 pub mod verifier;
+mod worth;
 
 pub use context::{Context, Policy};
 
@@ -91,12 +93,25 @@ pub fn run(
 ) -> Result<Outcome> {
     let began = Instant::now();
     context::check_dtype(loaded.recipe.model.dtype, &device)?;
-    match Layout::new(directory).recipe().exists() {
+    let layout = Layout::new(directory);
+    match layout.recipe().exists() {
         // Its stages know what they read, and refuse what has changed.
-        true => judges::check(&loaded.recipe)?,
-        false => preflight::check(&loaded.recipe)?,
+        true => {
+            if !start.redo {
+                data_sets::recall(&layout)?;
+            }
+            judges::check(&loaded.recipe)?;
+        }
+        false => {
+            preflight::check(&loaded.recipe)?;
+            if loaded.names_data_sets() {
+                // Rows that have just come tell what they take.
+                estimate::refuse_too_large(&loaded.recipe, until)?;
+            }
+        }
     }
     let mut run = RunDir::create_over(directory, &loaded.text, start.redo)?;
+    data_sets::keep(&layout)?;
     run.begin(start)?;
     if let Some(began) = run.info().began() {
         clock::stop_at(began);
@@ -111,10 +126,12 @@ pub fn run(
     let mut cx = Context::new(loaded.recipe.clone(), run, metrics, device);
     let outcome = stages(&mut cx, until);
     let ended = cx.run.end(outcome.as_ref().map(|_| ()));
+    let kept = data_sets::keep(&layout);
     let report = cx.metrics.sync().and_then(|()| cx.run.write_report());
     // What went wrong in the work comes before what then could not be written about it.
     let (policy, measured) = outcome?;
     ended?;
+    kept?;
     let report = report?;
     Ok(Outcome {
         run: directory.to_owned(),

@@ -5,6 +5,7 @@ use super::examples;
 use super::jury::only_own;
 use super::multi_objective::questions;
 use super::training::{Training, trained};
+use super::worth;
 use crate::data::{Key, Preference};
 use crate::error::{Error, Result};
 use crate::eval::statistics::CONFIDENCE;
@@ -16,7 +17,6 @@ use crate::objective::{BradleyTerry, Example, Objective, Odin};
 use crate::recipe::{Overlong, Reward};
 use crate::run::{stage_key, stages, write_atomic};
 use crate::text::{Answer, Chat};
-use crate::trainer::diagnose::{Diagnosis, HeldOut};
 use crate::trie::Sequence;
 use blake3::Hash;
 use std::collections::{HashMap, HashSet};
@@ -170,7 +170,6 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
         inputs.extend([examples::hash(eval)?, crate::recipe::hash_of(eval)]);
     }
     let file = cx.run.layout().accuracy(name);
-    let mut found = None;
     cx.run
         .measurement(&name_of_eval, stage_key(&table.max_length, &inputs)?)?
         .complete(|_| {
@@ -191,12 +190,11 @@ fn measure(cx: &mut Context, policy: &Policy, table: &Reward, name: &str) -> Res
             let scored = compare(&model, &eval, &fitting, limits.max_length, budget)?;
             let report = AccuracyReport::of(&scored, CONFIDENCE, 0)?;
             tracing::info!("{name}: {}", in_words(&report));
-            found = worth(&report);
             let text = serde_json::to_vec_pretty(&report)
                 .map_err(|e| Error::internal(format!("cannot write the accuracy: {e}")))?;
             write_atomic(&file, &text)
         })?;
-    cx.diagnose(&name_of_eval, found.into_iter().collect())
+    worth::of_pairs(cx, &name_of_eval, &file)
 }
 
 /// Pairs to learn from and pairs to evaluate on.
@@ -332,24 +330,6 @@ fn chars(answer: &Answer, chat: &Chat) -> Result<usize> {
         Answer::Text(text) => count(text),
         Answer::Ids(ids) => count(&chat.decode(ids, true)?),
     })
-}
-
-/// Whether a judge of pairs is worth its training: what is noticed where it is not above the better guess.
-pub(super) fn worth(report: &AccuracyReport) -> Option<Diagnosis> {
-    let guesses = [
-        ("the longer response", report.length_only.accuracy),
-        ("a coin", 0.5),
-    ];
-    let (guess, guessed) = guesses.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
-    let judge = &report.judge;
-    HeldOut {
-        accuracy: judge.accuracy,
-        interval: [judge.low, judge.high],
-        rows: judge.pairs,
-        guess,
-        guessed,
-    }
-    .diagnosis()
 }
 
 /// The report in a line.

@@ -4,7 +4,7 @@ mod files;
 mod judges;
 mod multi_objective;
 
-pub(super) use files::{MissingFile, missing_files};
+pub(super) use files::{MissingFile, missing_files, names_data_sets};
 
 use super::complaint::{Complaint, closest};
 use super::layers::{Node, Table, find, join};

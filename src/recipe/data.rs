@@ -16,9 +16,12 @@ pub struct Data {
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<String>")]
     pub files: Vec<String>,
-    /// Which split of the hub's data sets; absent: `train`, or the only one.
+    /// Which split of the hub's data sets; absent: `train` to learn from, `test` or `validation` to measure on, or the only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
+    /// Whether the rows are there to measure on, which the table's place says.
+    #[serde(skip)]
+    pub measures: bool,
     /// The file's name of a column, by the usual name: `prompt = "question"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, String>,

@@ -8,7 +8,7 @@ const NO_ROWS: [&str; 3] = ["dataset_infos.json", "dataset_dict.json", "state.js
 
 /// A data set's name, taken apart. It is written `owner/name`, `owner/name@revision`, or as other programs have it,
 /// `hf://datasets/owner/name@revision/path`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HubSet {
     /// Whose it is.
     pub owner: String,
@@ -34,33 +34,42 @@ impl HubSet {
             return Err(Error::user(format!("{text} names no data set"))
                 .hint(format!("write it as {}{rest}", Self::SCHEME)));
         }
+        let name = text.split('@').next().unwrap_or_default();
         let is_path =
-            text.starts_with(['.', '/', '~']) || text.matches('/').count() != 1 || has_rows(text);
+            text.starts_with(['.', '/', '~']) || name.matches('/').count() != 1 || is_file(text);
         if long.is_none() && is_path {
             return Ok(None);
         }
-        let mut parts = long.unwrap_or(text).splitn(3, '/');
-        let (owner, name, path) = (parts.next(), parts.next(), parts.next());
-        let (name, revision) = match name.unwrap_or_default().split_once('@') {
-            Some((name, revision)) => (name, Some(revision.to_owned())),
-            None => (name.unwrap_or_default(), None),
-        };
-        let path = path.map(|path| path.trim_matches('/').to_owned());
-        match owner.filter(|owner| plain(owner) && plain(name)) {
-            Some(owner) => Ok(Some(Self {
-                owner: owner.to_owned(),
-                name: name.to_owned(),
-                revision,
-                path: path.filter(|path| !path.is_empty()),
-            })),
-            None if long.is_some() => Err(Error::user(format!("{text} names no data set")).hint(
-                format!(
-                    "write it as {0}owner/name, {0}owner/name/file.parquet or {0}owner/name@revision",
-                    Self::SCHEME
-                ),
-            )),
-            None => Ok(None),
+        match (Self::of(long.unwrap_or(text)), long) {
+            (Some(set), _) => Ok(Some(set)),
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(Error::user(format!("{text} names no data set")).hint(format!(
+                "write it as {0}owner/name, {0}owner/name/file.parquet or {0}owner/name@revision",
+                Self::SCHEME
+            ))),
         }
+    }
+
+    /// `owner/name[@revision][/path]`, taken apart.
+    fn of(text: &str) -> Option<Self> {
+        let (owner, rest) = text.split_once('/')?;
+        let end = rest.find(['@', '/']).unwrap_or(rest.len());
+        let (name, rest) = rest.split_at(end);
+        let (revision, path) = match rest.strip_prefix('@') {
+            Some(rest) => {
+                let (revision, path) = rest.split_at(revision_end(rest));
+                (Some(revision.replace("%2F", "/")), path)
+            }
+            None => (None, rest),
+        };
+        let path = path.trim_matches('/');
+        let sound = plain(owner) && plain(name) && revision.as_deref() != Some("");
+        sound.then(|| Self {
+            owner: owner.to_owned(),
+            name: name.to_owned(),
+            revision,
+            path: (!path.is_empty()).then(|| path.to_owned()),
+        })
     }
 
     /// `owner/name@revision`, without a path in the set.
@@ -82,9 +91,24 @@ impl fmt::Display for HubSet {
     }
 }
 
+/// Where a revision ends that a path may follow. Two kinds have slashes of their own: `refs/pr/1`, `refs/convert/parquet`.
+fn revision_end(text: &str) -> usize {
+    let own = ["refs/pr/", "refs/convert/"];
+    let head = own.iter().find(|head| text.starts_with(*head));
+    let from = head.map_or(0, |head| head.len());
+    text[from..].find('/').map_or(text.len(), |at| from + at)
+}
+
 fn plain(part: &str) -> bool {
     let known = |sign: char| sign.is_ascii_alphanumeric() || "-_.".contains(sign);
     !part.is_empty() && part.chars().all(known)
+}
+
+/// Whether a name ends as a file's does, whether or not duel reads its kind.
+fn is_file(name: &str) -> bool {
+    let others = [".csv", ".tsv", ".txt", ".arrow", ".toml", ".zip", ".gz"];
+    let name = name.to_lowercase();
+    has_rows(&name) || others.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Whether a file of that name holds rows.
@@ -110,6 +134,7 @@ mod tests {
             "a/b/c",
             "data/x.jsonl.gz",
             "data/train-*.parquet",
+            "data/pairs.csv",
         ] {
             assert_eq!(HubSet::parse(path).expect("a path"), None, "{path}");
         }
@@ -121,12 +146,22 @@ mod tests {
                 "hf://datasets/me/rows@v2/data/a.jsonl",
             ),
             ("hf://datasets/me/rows/a/", "hf://datasets/me/rows/a"),
+            ("me/rows@refs/pr/1", "hf://datasets/me/rows@refs/pr/1"),
+            (
+                "hf://datasets/me/rows@refs%2Fconvert%2Fparquet/default/train",
+                "hf://datasets/me/rows@refs/convert/parquet/default/train",
+            ),
         ] {
             let set = HubSet::parse(text).expect("a name").expect("of a data set");
             assert_eq!(set.to_string(), long);
             assert_eq!(HubSet::parse(long).expect("a name"), Some(set));
         }
-        for wrong in ["hf://datasets/me", "hf://me/rows", "hf://datasets//rows"] {
+        for wrong in [
+            "hf://datasets/me",
+            "hf://me/rows",
+            "hf://datasets//rows",
+            "hf://datasets/me/rows@",
+        ] {
             assert!(HubSet::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -115,6 +115,10 @@ fn merge_at(under: &mut Table, over: Table, path: &str) {
     {
         under.retain(|key, _| over.contains_key(key));
     }
+    // A split is of the sets that are named beside it.
+    if over.contains_key("files") && !over.contains_key("split") {
+        under.remove("split");
+    }
     for (key, entry) in over {
         let path = join(path, &key);
         match (under.get_mut(&key), entry.node) {

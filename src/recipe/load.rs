@@ -108,7 +108,7 @@ impl Recipe {
         let mut complaints = schema::take_unknown_keys(&mut tree);
         schema::drop_tables_set_to_false(&mut tree);
         under_stage_defaults(&mut tree, &mut layers);
-        let recipe = deserialize(&tree);
+        let recipe = deserialize(&tree).map(measuring);
         complaints.extend(match &recipe {
             Ok(recipe) => check::check(recipe, &tree),
             Err(wrong) => wrong.clone(),
@@ -148,6 +148,11 @@ impl Loaded {
         missing
             .map(|missing| format!("{}: {}", missing.key, missing.path))
             .collect()
+    }
+
+    /// Whether rows are to come from the hub.
+    pub fn names_data_sets(&self) -> bool {
+        check::names_data_sets(&self.tree)
     }
 
     fn missing(&self) -> Vec<check::MissingFile> {
@@ -202,6 +207,23 @@ impl Loaded {
 fn current_folder() -> Result<PathBuf> {
     std::env::current_dir()
         .map_err(|error| Error::io(Path::new("."), "find the current folder", error))
+}
+
+/// Marks the tables of rows that are measured on.
+fn measuring(mut recipe: Recipe) -> Recipe {
+    let evals = [
+        recipe.sft.as_mut().map(|stage| &mut stage.eval),
+        recipe.reward.as_mut().map(|stage| &mut stage.eval),
+        recipe.multi_objective.as_mut().map(|stage| &mut stage.eval),
+        recipe.pairwise.as_mut().map(|stage| &mut stage.eval),
+        recipe.verifier.as_mut().map(|stage| &mut stage.eval),
+        recipe.dpo.as_mut().map(|stage| &mut stage.eval),
+    ];
+    let prompts = recipe.eval.as_mut().map(|stage| &mut stage.prompts);
+    for data in evals.into_iter().flatten().flatten().chain(prompts) {
+        data.measures = true;
+    }
+    recipe
 }
 
 /// Puts the defaults of the stages that are in `tree` under it.

@@ -185,14 +185,14 @@ fn each_text(value: &mut toml::Value, change: &dyn Fn(&str) -> String) {
     }
 }
 
-/// Rows by a name that means the same everywhere: an absolute path, or the long form of a data set of the hub, where no file
-/// has that path. A wrong form of the latter stays, and is complained of later.
+/// Rows by a name that means the same everywhere: an absolute path, or the long form of a data set of the hub, where neither a
+/// file nor the folder of one has that path. A wrong form of the latter stays, and is complained of later.
 fn of_rows(file: &str, base: &Path) -> String {
     if file.starts_with(Data::EMBEDDED) {
         return file.to_owned();
     }
-    let here = base.join(file);
-    if here.exists() {
+    let folder = file.split_once('/').map_or(file, |(folder, _)| folder);
+    if base.join(file).exists() || base.join(folder).is_dir() {
         return absolute(file, base);
     }
     match HubSet::parse(file) {

@@ -60,6 +60,11 @@ impl Layout {
         self.root.join("logs")
     }
 
+    /// The commits of the hub's data sets that it reads.
+    pub fn data_sets(&self) -> PathBuf {
+        self.root.join("data-sets.json")
+    }
+
     /// Held, with an OS lock, by the process that writes.
     pub fn lock(&self) -> PathBuf {
         self.root.join(".lock")

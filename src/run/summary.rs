@@ -45,7 +45,7 @@ pub struct RoundSummary {
     /// Mean length of the round's own samples, drawn before it is trained on them, in tokens.
     pub length_samples: Option<f64>,
     /// Pairs of the run's own responses that the round learnt from, those too long for it included.
-    pub pairs: usize,
+    pub pairs: Option<usize>,
     /// Wall time of the round.
     pub seconds: f64,
 }
@@ -63,8 +63,7 @@ impl RoundSummary {
 
     /// Every number that can be measured by its name, for curves over the rounds and for comparing runs.
     pub fn numbers(&self) -> [(&'static str, Option<f64>); 14] {
-        // No round learns from nothing.
-        let pairs = (self.round > 0).then_some(self.pairs as f64);
+        let pairs = self.pairs.map(|pairs| pairs as f64);
         [
             ("win_rate", self.win_rate),
             ("win_rate_low", self.low),
@@ -194,7 +193,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// What a round of a loop would note of it: the numbers of an evaluation after the run's last stage, which is of no round.
+    /// What a round of a loop would note of it, where it was made after the last stage of a run: the number of the round is 0.
     pub fn summary(&self) -> RoundSummary {
         let win = self.headline().map(|opinion| self.win(opinion));
         RoundSummary {

@@ -93,7 +93,9 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
         .args(arguments)
         .env_remove("DUEL_LOG")
         .env("COLUMNS", "100")
-        .env("HF_HUB_OFFLINE", "1");
+        .env("HF_HUB_OFFLINE", "1")
+        .env_remove("HF_HUB_CACHE")
+        .env("HF_HOME", folder.join("hf"));
     command
 }
 
@@ -107,9 +109,7 @@ fn duel_online(folder: &TempDir, endpoint: &str, arguments: &[&str]) -> Said {
     said(
         command(folder.path(), arguments)
             .env_remove("HF_HUB_OFFLINE")
-            .env_remove("HF_HUB_CACHE")
-            .env("HF_ENDPOINT", endpoint)
-            .env("HF_HOME", folder.path().join("hf")),
+            .env("HF_ENDPOINT", endpoint),
     )
 }
 

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use duel::data::Key;
 use duel::data::summary::pearson;
 use duel::model::build::Kept;
-use duel::objective::{Example, Objective, Odin, Sft, Verdict};
+use duel::objective::{BradleyTerry, Example, Objective, Odin, Sft, Verdict};
 use duel::recipe::Train;
 use duel::recipe::loss::LossType;
 use duel::trainer::{Fit, StepRecord};
@@ -63,6 +63,39 @@ fn dpo_raises_the_margin_and_reward_models_tell_apart() {
     );
     assert_eq!(trained.last("accuracy"), 1.0);
     assert!(trained.last("margin") > trained.first("margin") + 1.0);
+}
+
+/// R17, the negative control of reward models: read at a token that comes before the responses, where nothing tells them apart,
+/// the rewards of a pair are equal, and no training moves the loss from a coin's.
+#[test]
+fn r17_a_reward_read_at_the_wrong_token_learns_nothing() {
+    let rows = pairs(8);
+    let at_the_prompts_end: Vec<Example> = rows
+        .iter()
+        .cloned()
+        .map(|mut row| {
+            for sequence in &mut row.sequences {
+                let before = sequence.tokens.len() - sequence.scored_count();
+                *sequence = Sequence::unscored(sequence.tokens[..before].to_vec());
+            }
+            row
+        })
+        .collect();
+    let losses = |rows: &[Example]| -> Vec<f64> {
+        let model = reward_model(29);
+        let objective = Box::new(BradleyTerry {
+            margin: false,
+            center_rewards_coefficient: None,
+        });
+        let trained = fit(all(&model), objective, rows, &train(60), None);
+        let loss = |step: &StepRecord| step.get("loss").unwrap();
+        trained.records.iter().map(loss).collect()
+    };
+    let wrong = losses(&at_the_prompts_end);
+    let coin = |loss: &f64| (loss - std::f64::consts::LN_2).abs() < 1e-6;
+    assert!(wrong.iter().all(coin), "{wrong:?}");
+    let right = losses(&rows);
+    assert!(right[59] < 0.4, "{right:?}");
 }
 
 /// A model that answers with one of two tokens learns which, a tie stays undecided, and the loss of a coin flip is ln 2.

@@ -54,7 +54,10 @@ pub fn generate(bench: &Bench, model: &Model) -> Result<Value> {
 
 /// The first prompts of whatever rows the file has.
 fn prompts(bench: &Bench, chat: &Chat) -> Result<Vec<Prompted>> {
-    let (files, options) = (&rows(&bench.data)?[..], bench.reading.options());
+    let (files, options) = (
+        &rows(&bench.data)?[..],
+        bench.reading.options_of(&bench.data),
+    );
     let rows: Vec<_> = match has_pairs(files, &options) {
         true => load_preferences(files, &options)?
             .0
@@ -104,7 +107,10 @@ pub fn judge(bench: &Bench, model: Model, global: &Global) -> Result<Value> {
 
 /// The first rows with their responses; of a pair K are made, each a little different.
 fn groups(bench: &Bench, chat: &Chat) -> Result<Vec<GroupRow>> {
-    let (files, options) = (&rows(&bench.data)?[..], bench.reading.options());
+    let (files, options) = (
+        &rows(&bench.data)?[..],
+        bench.reading.options_of(&bench.data),
+    );
     if !has_pairs(files, &options) {
         let (rows, _) = load_prompts(files, &options)?;
         let answered = rows.iter().filter(|row| !row.responses.is_empty());

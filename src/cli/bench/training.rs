@@ -79,7 +79,10 @@ pub fn measure(bench: &Bench, mut model: Model, global: &Global) -> Result<Value
 /// `count` rows that fit whole, so that nothing is cut differently elsewhere.
 fn rows(bench: &Bench, model: &Model, count: usize) -> Result<Vec<Example>> {
     let limits = examples::limits(bench.max_length, Overlong::Drop, model);
-    let (files, options) = (&reading::rows(&bench.data)?[..], bench.reading.options());
+    let (files, options) = (
+        &reading::rows(&bench.data)?[..],
+        bench.reading.options_of(&bench.data),
+    );
     let texts = bench.kind == Kind::Sft && !has_pairs(files, &options);
     let mut rows = match texts {
         true => examples::texts(&load_sft(files, &options)?.0, &model.chat, &limits)?.examples,

@@ -165,7 +165,7 @@ impl Check {
         let options = LoadOptions {
             skip_bad: true,
             allow_none: true,
-            ..self.how.reading.options()
+            ..self.how.reading.options_of(name.as_ref())
         };
         let (rows, mut report) = rows::load(&rows_of(name)?, self.how.kind, &options)?;
         let tokens = match model {

@@ -16,7 +16,7 @@ use serde::Serialize;
 /// Example: duel data show pairs.jsonl --model HuggingFaceTB/SmolLM2-135M-Instruct --rows 1
 #[derive(Debug, Args)]
 pub struct Show {
-    /// The rows: jsonl or parquet, or `quickstart:NAME`
+    /// The rows: jsonl or parquet, a data set of the hub, or `quickstart:NAME`
     file: String,
     /// Whose tokenizer and chat template: a directory, a GGUF file, a hub id, or `quickstart`
     #[arg(long)]
@@ -51,7 +51,7 @@ impl Show {
     pub fn run(&self, global: &Global) -> Result<()> {
         let options = LoadOptions {
             limit: Some(self.rows),
-            ..self.how.reading.options()
+            ..self.how.reading.options_of(self.file.as_ref())
         };
         let (rows, report) = rows::load(&rows_of(&self.file)?, self.how.kind, &options)?;
         let chat = chat(&self.model)?;

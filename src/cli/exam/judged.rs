@@ -3,6 +3,7 @@
 use super::super::claim::{claim, release};
 use super::super::{Global, output, setup};
 use super::Exam;
+use crate::data::hub::Split;
 use crate::data::{LoadOptions, Report};
 use crate::error::{Error, Result};
 use crate::eval::exam::Score;
@@ -182,7 +183,7 @@ impl Exam {
                     "give the published model_answer file of the baseline by --baseline FILE",
                 ));
             }
-            (Kind::Versus, files) => super::located(files, &[])?,
+            (Kind::Versus, files) => super::located(files, &Split::Among(&[]))?,
         };
         // The limit is one of questions.
         let options = LoadOptions {

@@ -12,12 +12,43 @@ pub(super) fn parse(text: &str) -> Result<Option<HubSet>> {
     HubSet::parse(hub.unwrap_or(text))
 }
 
+/// Which of a set's splits is read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// This one: a set without it is an error.
+    Named(String),
+    /// The first of these that the set has, or its only one.
+    Among(&'static [&'static str]),
+}
+
+impl Split {
+    /// What is learnt from.
+    pub const TRAIN: Self = Self::Among(&["train"]);
+    /// What is measured on.
+    pub const TEST: Self = Self::Among(&["test", "validation", "eval"]);
+
+    /// The names, the wanted one first. Of a known set its own names for them go before.
+    fn names(&self, id: &HubSet) -> Vec<String> {
+        let usual = match self {
+            Self::Named(name) => return vec![name.clone()],
+            Self::Among(usual) => usual.iter(),
+        };
+        let catalog = Catalog::built_in();
+        let known = catalog.find(&format!("{}/{}", id.owner, id.name));
+        let own = known.map(|(_, set)| set.splits.clone()).unwrap_or_default();
+        let means = |own: &String| usual.clone().any(|usual| is_of(own, usual));
+        let own: Vec<String> = own.into_iter().filter(means).collect();
+        let usual = usual.clone().map(|usual| (*usual).to_owned());
+        own.into_iter().chain(usual).collect()
+    }
+}
+
 /// Which of a set's files are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
     /// Those that the hub lists.
     All,
-    /// Those of the cache: another split may be what was asked for.
+    /// Those of a cache that another program filled: another split may be what was asked for.
     Cached,
 }
 
@@ -38,7 +69,7 @@ const SPLITS: [&str; 9] = [
 pub(super) fn choose(
     files: &[String],
     id: &HubSet,
-    splits: &[&str],
+    split: &Split,
     known: Known,
 ) -> Result<Vec<String>> {
     let path = id.path.as_deref();
@@ -83,24 +114,37 @@ pub(super) fn choose(
             .or_default()
             .push(file);
     }
+    let names = split.names(id);
     let mut left: Vec<&String> = by_split.keys().collect();
-    if let Some(wanted) = splits
+    match names
         .iter()
-        .find(|wanted| left.iter().any(|split| is_of(split, wanted)))
+        .find(|name| left.iter().any(|part| is_of(part, name)))
     {
-        left.retain(|split| is_of(split, wanted));
-        if left.iter().any(|split| is_named(split, wanted)) {
-            left.retain(|split| is_named(split, wanted));
+        Some(name) => left = of_split(left, name),
+        None if matches!(split, Split::Named(_)) => {
+            return Err(several(id, &left, &by_split, Some(&names[0])));
         }
+        None => {}
     }
     match left[..] {
-        [only] if known == Known::Cached && is_of_another(only, splits) => Err(Error::user(
+        [only] if known == Known::Cached && is_of_another(only, &names) => Err(Error::user(
             format!("of {} the cache has nothing but {only}", id.id()),
         )
         .hint("unset HF_HUB_OFFLINE once to download the rest, or name the file")),
         [only] => Ok(by_split[only].clone()),
-        _ => Err(several(id, &left, &by_split)),
+        _ => Err(several(id, &left, &by_split, None)),
     }
+}
+
+/// The parts of a split: those of exactly its name, where all lie in one folder, else all with that word in their path.
+fn of_split<'a>(mut parts: Vec<&'a String>, split: &str) -> Vec<&'a String> {
+    parts.retain(|part| is_of(part, split));
+    let folder = |part: &String| part.rfind('/').map(|at| part[..at].to_owned());
+    let together = parts.windows(2).all(|two| folder(two[0]) == folder(two[1]));
+    if together && parts.iter().any(|part| is_named(part, split)) {
+        parts.retain(|part| is_named(part, split));
+    }
+    parts
 }
 
 /// The stem and the ending of each shard of which a file is one: `data/test-00000-of-00002` and `.parquet`.
@@ -153,9 +197,9 @@ fn split_of(file: &str) -> &str {
 }
 
 /// Whether a path names a split, and none of those that are asked for.
-fn is_of_another(path: &str, asked: &[&str]) -> bool {
-    let of = |splits: &[&str]| splits.iter().any(|split| is_of(path, split));
-    !asked.is_empty() && of(&SPLITS) && !of(asked)
+fn is_of_another(path: &str, asked: &[String]) -> bool {
+    let some = SPLITS.iter().any(|split| is_of(path, split));
+    !asked.is_empty() && some && !asked.iter().any(|split| is_of(path, split))
 }
 
 /// Whether a path's last part, or some word of the path, is the split's name.
@@ -172,30 +216,31 @@ fn is_named(path: &str, split: &str) -> bool {
 /// Parts that an error names.
 const NAMED: usize = 12;
 
-fn several(id: &HubSet, splits: &[&String], files: &BTreeMap<String, Vec<String>>) -> Error {
-    let mut named: Vec<&str> = splits
-        .iter()
-        .take(NAMED)
-        .map(|split| split.as_str())
-        .collect();
-    if splits.len() > NAMED {
+/// A set of which nothing says what part is meant, or that lacks the split that was asked for.
+fn several(
+    id: &HubSet,
+    parts: &[&String],
+    files: &BTreeMap<String, Vec<String>>,
+    lacking: Option<&str>,
+) -> Error {
+    let mut named: Vec<&str> = parts.iter().take(NAMED).map(|part| part.as_str()).collect();
+    if parts.len() > NAMED {
         named.push("...");
     }
     // A name with a bare `*` behind it may be how another begins.
-    let first = match splits.first().map(|split| (split, &files[*split][..])) {
+    let first = match parts.first().map(|part| (part, &files[*part][..])) {
         Some((_, [only])) => only.clone(),
-        Some((split, _)) => format!("{split}-0*"),
+        Some((part, _)) => format!("{part}-0*"),
         None => String::new(),
     };
-    Error::user(format!(
-        "{} has several parts: {}",
-        id.id(),
-        named.join(", ")
-    ))
-    .hint(format!(
-        "name one, for example {}{}/{first}",
-        HubSet::SCHEME,
-        id.id()
+    let (name, named) = (id.id(), named.join(", "));
+    let fact = match lacking {
+        Some(split) => format!("{name} has no part `{split}`; it has {named}"),
+        None => format!("{name} has several parts: {named}"),
+    };
+    Error::user(fact).hint(format!(
+        "name one, for example {}{name}/{first}, or in a recipe the `split` beside `files`",
+        HubSet::SCHEME
     ))
 }
 
@@ -236,6 +281,12 @@ mod tests {
         assert_eq!(parse("pairs.jsonl").expect("a path"), None);
     }
 
+    const NONE: Split = Split::Among(&[]);
+
+    fn named(split: &str) -> Split {
+        Split::Named(split.to_owned())
+    }
+
     #[test]
     fn of_several_splits_the_wanted_one_is_taken_with_all_its_shards() {
         let set = files(&[
@@ -245,33 +296,26 @@ mod tests {
             "data/raw-00001-of-00002.parquet",
             "data/raw-00000-of-00002.parquet",
         ]);
-        let chosen = |text: &str, splits: &[&str]| choose(&set, &id(text), splits, Known::All);
-        let filtered = chosen("me/rows", &["filtered"]).expect("one split");
+        let chosen = |text: &str, split: &Split| choose(&set, &id(text), split, Known::All);
+        let filtered = chosen("me/rows", &named("filtered")).expect("one split");
         assert_eq!(filtered, ["data/filtered-00000-of-00001.parquet"]);
         let raw = [
             "data/raw-00000-of-00002.parquet",
             "data/raw-00001-of-00002.parquet",
         ];
-        assert_eq!(
-            chosen("hf://datasets/me/rows/data/raw*", &[]).expect("a pattern"),
-            raw
-        );
-        assert_eq!(
-            chosen("me/rows", &["test", "raw"]).expect("the second"),
-            raw
-        );
-        let error = chosen("me/rows", &["test"]).expect_err("neither");
+        let pattern = "hf://datasets/me/rows/data/raw*";
+        assert_eq!(chosen(pattern, &NONE).expect("a pattern"), raw);
+        let second = Split::Among(&["test", "raw"]);
+        assert_eq!(chosen("me/rows", &second).expect("the second"), raw);
+        let error = chosen("me/rows", &Split::TEST).expect_err("neither");
         assert_eq!(
             error.message,
             "me/rows has several parts: data/filtered, data/raw"
         );
-        assert_eq!(
-            error.hint.as_deref(),
-            Some(
-                "name one, for example hf://datasets/me/rows/data/filtered-00000-of-00001.parquet"
-            )
-        );
-        let error = chosen("hf://datasets/me/rows/other", &[]).expect_err("no such folder");
+        let hint = error.hint.unwrap_or_default();
+        let first = "hf://datasets/me/rows/data/filtered-00000-of-00001.parquet";
+        assert!(hint.contains(first), "{hint}");
+        let error = chosen("hf://datasets/me/rows/other", &NONE).expect_err("no such folder");
         assert!(
             error.message.contains("no file of rows at `other`"),
             "{error}"
@@ -286,10 +330,28 @@ mod tests {
             "data/train_sft-00000-of-00001.parquet",
         ]);
         for (split, file) in [("train", 0), ("train_prefs", 1)] {
-            let found = choose(&set, &id("me/rows"), &[split], Known::All).expect("one split");
-            assert_eq!(found, [set[file].clone()], "{split}");
+            let found = choose(&set, &id("me/rows"), &named(split), Known::All);
+            assert_eq!(found.expect("one split"), [set[file].clone()], "{split}");
         }
-        assert!(choose(&set[1..], &id("me/rows"), &["train"], Known::All).is_err());
+        assert!(choose(&set[1..], &id("me/rows"), &Split::TRAIN, Known::All).is_err());
+        // The catalogue knows which of them is meant.
+        let known = choose(&set[1..], &id("ultrafeedback"), &Split::TRAIN, Known::All);
+        assert_eq!(known.expect("its own"), [set[1].clone()]);
+        // A split of one language is not that of all.
+        let folders = files(&["en/train.jsonl", "fr/train_clean.jsonl"]);
+        assert!(choose(&folders, &id("me/rows"), &Split::TRAIN, Known::All).is_err());
+    }
+
+    #[test]
+    fn a_split_that_was_asked_for_is_that_split_or_an_error() {
+        let only = files(&["data/train-00000-of-00001.parquet"]);
+        let chosen = |split: &Split| choose(&only, &id("me/rows"), split, Known::All);
+        assert_eq!(chosen(&Split::TEST).expect("the only one"), only);
+        let error = chosen(&named("test")).expect_err("not there");
+        assert_eq!(
+            error.message,
+            "me/rows has no part `test`; it has data/train"
+        );
     }
 
     #[test]
@@ -299,38 +361,29 @@ mod tests {
             "law/test-00000-of-00001.parquet",
             "all/dev-00000-of-00001.parquet",
         ]);
-        assert!(choose(&set, &id("me/rows"), &["test"], Known::All).is_err());
-        let found = choose(
-            &set,
-            &id("hf://datasets/me/rows/all"),
-            &["test"],
-            Known::All,
-        )
-        .expect("one");
+        let chosen =
+            |files: &[String], text: &str| choose(files, &id(text), &Split::TEST, Known::All);
+        assert!(chosen(&set, "me/rows").is_err());
+        let found = chosen(&set, "hf://datasets/me/rows/all").expect("one");
         assert_eq!(found, ["all/test-00000-of-00001.parquet"]);
-        let one = choose(
-            &files(&["question.jsonl"]),
-            &id("me/rows"),
-            &["test"],
-            Known::All,
-        )
-        .expect("the only one");
+        let one = chosen(&files(&["question.jsonl"]), "me/rows").expect("the only one");
         assert_eq!(one, ["question.jsonl"]);
     }
 
     #[test]
     fn a_version_is_part_of_a_name() {
         let set = files(&["q-v0.1.jsonl", "q-v0.2.jsonl.gz"]);
-        let error = choose(&set, &id("me/rows"), &["test"], Known::All).expect_err("two");
+        let error = choose(&set, &id("me/rows"), &Split::TEST, Known::All).expect_err("two");
         assert!(error.message.contains("q-v0.1, q-v0.2"), "{error}");
         let hint = error.hint.unwrap_or_default();
-        assert!(hint.ends_with("/q-v0.1.jsonl"), "{hint}");
+        assert!(hint.contains("/q-v0.1.jsonl,"), "{hint}");
     }
 
     #[test]
     fn the_cache_is_not_taken_for_the_set() {
-        let cached =
-            |names: &[&str], text: &str| choose(&files(names), &id(text), &["test"], Known::Cached);
+        let cached = |names: &[&str], text: &str| {
+            choose(&files(names), &id(text), &Split::TEST, Known::Cached)
+        };
         let half = ["data/test-00001-of-00002.parquet"];
         let error = cached(&half, "me/rows").expect_err("a shard is missing");
         assert!(

@@ -2,7 +2,8 @@
 
 use super::super::context::{Context, Policy};
 use super::super::examples;
-use super::super::reward::{compare, in_words, worth};
+use super::super::reward::{compare, in_words};
+use super::super::worth;
 use super::embed::Embedded;
 use super::probe::{Probed, columns};
 use super::questions;
@@ -74,7 +75,6 @@ pub(super) fn measure(
     inputs.extend(embedded.held_out.as_ref().map(|shards| shards.digest));
     let file = cx.run.layout().accuracy("multi-objective");
     let key = stage_key(&table.max_length, &inputs)?;
-    let mut found = None;
     cx.run
         .measurement("multi-objective-eval", key)?
         .complete(|_| {
@@ -94,12 +94,11 @@ pub(super) fn measure(
             let gated = model.gated.as_ref().expect("this stage's model has a gate");
             let objectives = objectives(gated, probed, shards)?;
             tracing::info!("multi-objective: {}", in_words(&judge));
-            found = worth(&judge);
             tell("the tree is", objectives.tree);
             tell("equal weights are", objectives.mean_of_debiased);
             write_json(&file, &Report { judge, objectives })
         })?;
-    cx.diagnose("multi-objective-eval", found.into_iter().collect())
+    worth::of_pairs(cx, "multi-objective-eval", &file)
 }
 
 fn tell(who: &str, right: Option<Accuracy>) {

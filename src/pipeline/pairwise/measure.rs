@@ -2,7 +2,8 @@
 
 use super::super::context::{Context, Policy};
 use super::super::examples;
-use super::super::reward::{in_words, worth};
+use super::super::reward::in_words;
+use super::super::worth;
 use super::rows;
 use crate::data::Preference;
 use crate::error::{Error, Result};
@@ -20,7 +21,6 @@ pub(super) fn measure(cx: &mut Context, policy: &Policy, table: &Pairwise) -> Re
     }
     let file = cx.run.layout().accuracy("pairwise");
     let key = stage_key(&table.max_length, &inputs)?;
-    let mut found = None;
     cx.run.measurement("pairwise-eval", key)?.complete(|_| {
         let [_, eval] = rows(cx, table)?;
         if eval.is_empty() {
@@ -34,12 +34,11 @@ pub(super) fn measure(cx: &mut Context, policy: &Policy, table: &Pairwise) -> Re
         let mut judge = PairwiseModel::new(&model, limits, table.train.max_tokens_per_batch)?;
         let report = accuracy(&mut judge, &model.chat, &eval)?;
         tracing::info!("pairwise: {}", in_words(&report));
-        found = worth(&report);
         let text = serde_json::to_vec_pretty(&report)
             .map_err(|e| Error::internal(format!("cannot write the accuracy: {e}")))?;
         write_atomic(&file, &text)
     })?;
-    cx.diagnose("pairwise-eval", found.into_iter().collect())
+    worth::of_pairs(cx, "pairwise-eval", &file)
 }
 
 /// How often the model prefers the chosen response in the mean of both orders, beside the baselines.

@@ -2,6 +2,7 @@
 
 use super::super::context::{Context, Policy};
 use super::super::examples;
+use super::super::worth;
 use super::{rows, solutions};
 use crate::error::{Error, Result};
 use crate::eval::Classified;
@@ -10,7 +11,6 @@ use crate::objective::Example;
 use crate::recipe::{Verifier, VerifierKind};
 use crate::run::{stage_key, write_atomic};
 use crate::text::Marks;
-use crate::trainer::diagnose::{Diagnosis, HeldOut};
 use crate::trie::{Trie, pack};
 
 /// `verifier-eval.json`: what it says of the held-out rows, as a stage of its own.
@@ -22,7 +22,6 @@ pub(super) fn measure(cx: &mut Context, policy: &Policy, table: &Verifier) -> Re
     }
     let file = cx.run.layout().accuracy("verifier");
     let key = stage_key(&cx.recipe.seed, &inputs)?;
-    let mut found = None;
     cx.run.measurement("verifier-eval", key)?.complete(|_| {
         let [_, eval] = rows(cx, table)?;
         if eval.is_empty() {
@@ -41,24 +40,11 @@ pub(super) fn measure(cx: &mut Context, policy: &Policy, table: &Verifier) -> Re
             Some(report) => tracing::info!("verifier: {}", report.in_words()),
             None => tracing::warn!("verifier: nothing is measured: no held-out label is 0 or 1"),
         }
-        found = report.as_ref().and_then(worth);
         let text = serde_json::to_vec_pretty(&report)
             .map_err(|e| Error::internal(format!("cannot write the accuracy: {e}")))?;
         write_atomic(&file, &text)
     })?;
-    cx.diagnose("verifier-eval", found.into_iter().collect())
-}
-
-/// Whether the verifier is worth its training.
-fn worth(report: &Classified) -> Option<Diagnosis> {
-    HeldOut {
-        accuracy: report.accuracy,
-        interval: [report.low, report.high],
-        rows: report.labels,
-        guess: "always the same answer",
-        guessed: report.majority,
-    }
-    .diagnosis()
+    worth::of_labels(cx, "verifier-eval", &file)
 }
 
 /// What the model says of every label, as a logit, and the label.

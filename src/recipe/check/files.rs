@@ -47,3 +47,13 @@ fn missing_file(file: &toml::Value, key: &str, place: &Place) -> Option<MissingF
         place: place.clone(),
     })
 }
+
+/// Whether some table of a tree takes its rows from a data set of the hub.
+pub(in crate::recipe) fn names_data_sets(tree: &Table) -> bool {
+    let named = |file: &toml::Value| file.as_str().is_some_and(|f| f.starts_with(HubSet::SCHEME));
+    tree.iter().any(|(key, entry)| match &entry.node {
+        Node::Table(inner) => !FREE_TABLES.contains(&key.as_str()) && names_data_sets(inner),
+        Node::Leaf(toml::Value::Array(files), _) => key == "files" && files.iter().any(named),
+        Node::Leaf(file, _) => key == "files" && named(file),
+    })
+}

@@ -78,7 +78,7 @@ const COLUMNS: [Column; 13] = [
         |r| r.truncated.map(percent),
     ),
     ("pairs", "preference pairs trained on", |r| {
-        Some(r.pairs.to_string())
+        r.pairs.map(|pairs| pairs.to_string())
     }),
     ("time", "wall time of the round", |r| {
         Some(duration(r.seconds))

@@ -65,7 +65,7 @@ fn summary(n: usize) -> RoundSummary {
         confidence: Some(0.9),
         length_eval: Some(38.0 + 3.0 * r),
         length_samples: Some(35.0 + 3.0 * r),
-        pairs: 88,
+        pairs: Some(88),
         seconds: 31.0 + r,
     }
 }

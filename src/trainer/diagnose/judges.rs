@@ -9,8 +9,10 @@ pub struct HeldOut<'a> {
     pub accuracy: f64,
     /// The ends of the interval.
     pub interval: [f64; 2],
-    /// Rows that it was measured on.
-    pub rows: usize,
+    /// What it was measured on: so many.
+    pub count: usize,
+    /// Pairs or labels.
+    pub of: &'a str,
     /// What is guessed without reading: `the longer response`.
     pub guess: &'a str,
     /// How often that is right.
@@ -27,9 +29,9 @@ impl HeldOut<'_> {
         let [accuracy, low_percent, high_percent, guessed] =
             [self.accuracy, low, high, self.guessed].map(|share| 100.0 * share);
         let message = format!(
-            "it is right on {accuracy:.1} % of {} held-out rows ({low_percent:.1} to {high_percent:.1}), which is not above {} with \
+            "it is right on {accuracy:.1} % of {} held-out {} ({low_percent:.1} to {high_percent:.1}), which is not above {} with \
              {guessed:.1} %",
-            self.rows, self.guess
+            self.count, self.of, self.guess
         );
         let of = if high < self.guessed {
             problem

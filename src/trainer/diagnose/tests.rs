@@ -426,7 +426,8 @@ fn a_judge_that_a_guess_may_equal_is_noticed() {
         let held_out = HeldOut {
             accuracy: 0.6,
             interval,
-            rows: 40,
+            count: 40,
+            of: "pairs",
             guess: "a coin",
             guessed: 0.5,
         };

@@ -1,7 +1,7 @@
 //! Data sets of the hub wherever rows are named: in recipes, on the command line, and by their names in the catalogue.
 
 use super::hub::Hub;
-use super::{Said, command, duel, duel_online, folder, said};
+use super::{Said, duel, duel_online, folder};
 use tempfile::TempDir;
 
 const RECIPE: &str = r#"
@@ -14,13 +14,12 @@ max_length = 128
 files = "me/pairs"
 [dpo.eval]
 files = "me/pairs@v2"
-split = "test"
 [dpo.train]
 max_steps = 1
 "#;
 
-fn pairs(word: &str) -> String {
-    (1..4)
+fn pairs(word: &str, count: usize) -> String {
+    (0..count)
         .map(|n| {
             format!(
                 "{{\"prompt\": \"{word} {n}\", \"chosen\": \"Yes, {n}.\", \"rejected\": \"No.\"}}\n"
@@ -29,23 +28,21 @@ fn pairs(word: &str) -> String {
         .collect()
 }
 
+/// `main` to learn from and `v2` to be measured on.
 fn hub() -> Hub {
-    Hub::with_rows(&[
-        ("data/train-00000-of-00002.jsonl", pairs("one")),
-        ("data/train-00001-of-00002.jsonl", pairs("two")),
-        ("data/test-00000-of-00001.jsonl", pairs("three")),
+    let hub = Hub::with_rows(&[
+        ("data/train-00000-of-00002.jsonl", pairs("one", 3)),
+        ("data/train-00001-of-00002.jsonl", pairs("two", 3)),
+        ("data/test-00000-of-00001.jsonl", pairs("three", 4)),
         ("README.md", "no rows".to_owned()),
-    ])
+    ]);
+    hub.push("v2", &[("data/test.jsonl", pairs("four", 2))]);
+    hub
 }
 
 /// Without a network, on what is in the cache.
 fn offline(folder: &TempDir, arguments: &[&str]) -> Said {
-    said(
-        command(folder.path(), arguments)
-            .env_remove("HF_HUB_CACHE")
-            .env("HF_HUB_OFFLINE", "1")
-            .env("HF_HOME", folder.path().join("hf")),
-    )
+    duel(folder, arguments)
 }
 
 #[test]
@@ -66,23 +63,32 @@ fn a_recipe_names_data_sets_of_the_hub_and_a_plan_downloads_none() {
     let first = duel_online(&folder, &hub.endpoint, &run);
     assert_eq!(first.code, 0, "{}", first.err);
     assert!(first.err.contains("dpo: 6 rows"), "{}", first.err);
-    assert!(first.err.contains("dpo-eval: 3 rows"), "{}", first.err);
+    assert!(first.err.contains("dpo-eval: 2 rows"), "{}", first.err);
     let asked = hub.asked();
     let count = |part: &str| asked.iter().filter(|line| line.contains(part)).count();
-    // Listed once for each name; each file by HEAD and GET.
-    assert_eq!(
-        (count("/tree/main"), count("/tree/v2")),
-        (1, 1),
-        "{asked:?}"
-    );
-    assert!(count("train-00000") <= 2, "{asked:?}");
+    // Each file once, by HEAD and GET, however often the run reads it, and no other.
+    assert!((1..4).contains(&count("train-00000")), "{asked:?}");
+    assert_eq!((count("test-00000"), count("README")), (0, 0), "{asked:?}");
     assert_eq!(plan(), serde_json::json!([]));
-    let kept = std::fs::read_to_string(folder.path().join("runs/taught/recipe.toml")).unwrap();
+    let kept =
+        |name: &str| std::fs::read_to_string(folder.path().join("runs/taught").join(name)).unwrap();
     for name in ["hf://datasets/me/pairs\"", "hf://datasets/me/pairs@v2\""] {
-        assert!(kept.contains(name), "{name}: {kept}");
+        assert!(kept("recipe.toml").contains(name), "{name}");
     }
     let again = offline(&folder, &run);
     assert_eq!(again.code, 0, "{}", again.err);
+
+    // Whoever goes on reads the rows that the run began with; whoever begins anew reads the newest.
+    hub.push("main", &[("data/train.jsonl", pairs("five", 5))]);
+    let keys = ["reward.data.files=me/pairs", "reward.train.max_steps=1"];
+    let more = ["run", "mine.toml", "--set", keys[0], "--set", keys[1]];
+    let more = duel_online(&folder, &hub.endpoint, &more);
+    assert_eq!(more.code, 0, "{}", more.err);
+    assert!(more.err.contains("reward: 6 rows"), "{}", more.err);
+    assert!(kept("data-sets.json").contains(&"0".repeat(40)));
+    let other = [&run[..], &["--name", "other"]].concat();
+    let other = duel_online(&folder, &hub.endpoint, &other);
+    assert!(other.err.contains("dpo: 5 rows"), "{}", other.err);
 }
 
 #[test]
@@ -99,25 +105,39 @@ fn what_a_recipe_cannot_have_of_the_hub_ends_it_before_it_begins() {
         said.err
     };
     let split = refused("dpo.data.split=validation");
-    assert!(
-        split.contains("several parts: data/test, data/train"),
-        "{split}"
-    );
+    let fact = "me/pairs has no part `validation`; it has data/test, data/train";
+    assert!(split.contains(fact), "{split}");
     let local = refused("dpo.data={files=\"mine.jsonl\", split=\"test\"}");
     assert!(local.contains("`dpo.data.split`"), "{local}");
     let wrong = refused("dpo.data.files=hf://me/pairs");
     assert!(wrong.contains("hf://datasets/me/pairs"), "{wrong}");
     let cached = offline(&folder, &["dpo", "mine.toml"]);
     assert!(cached.err.contains("is not in the cache"), "{}", cached.err);
-    // A file of that name is the file.
+    // A file of that name is the file, and files that a later layer names have no split of an earlier one's.
     std::fs::create_dir(folder.path().join("me")).unwrap();
     std::fs::write(folder.path().join("me/pairs"), "").unwrap();
-    let shown = duel(&folder, &["recipe", "show", "mine.toml"]);
-    assert!(
-        !shown.out.contains("hf://datasets/me/pairs\""),
-        "{}",
-        shown.out
-    );
+    let shown = |set: &[&str]| {
+        let said = duel(&folder, &[&["recipe", "show", "mine.toml"], set].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+        said.out
+    };
+    let here = format!("{}/me/pairs\"", folder.path().display());
+    assert!(shown(&[]).contains(&here), "{}", shown(&[]));
+    let split = "dpo.data={files=\"hf://datasets/me/pairs\", split=\"test\"}";
+    assert!(shown(&["--set", split]).contains("split = \"test\""));
+    let mine = ["--set", split, "--set", "dpo.data.files=mine.jsonl"];
+    assert!(!shown(&mine).contains("split ="), "{}", shown(&mine));
+}
+
+#[test]
+fn rows_of_one_file_to_learn_from_and_to_measure_on_are_told_of() {
+    let folder = folder(&[("mine.toml", RECIPE)]);
+    let hub = Hub::with_rows(&[("data/train.jsonl", pairs("one", 3))]);
+    let same = ["dpo", "mine.toml", "--set", "dpo.eval.files=me/pairs"];
+    let said = duel_online(&folder, &hub.endpoint, &same);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let fact = "what it learns from and what it is measured on are rows of one file";
+    assert_eq!(said.err.matches(fact).count(), 1, "{}", said.err);
 }
 
 /// The rows of tests/golden/parquet, as the hub keeps converted sets; a known set brings its own names of columns along.
@@ -137,22 +157,56 @@ fn every_command_reads_data_sets_of_the_hub() {
         assert_eq!(said.code, 0, "{arguments:?}: {}", said.err);
         said.json().remove(0)
     };
-    let rows = json(&["data", "check", "me/nested", "--json"])["rows"].take();
-    assert_eq!(json(&["data", "check", golden, "--json"])["rows"], rows);
-    let scored = json(&[
-        "score",
-        "--model",
-        "quickstart",
-        "--data",
-        "me/nested",
-        "--json",
-    ]);
-    assert!(scored.is_object(), "{scored}");
+    let model = ["--model", "quickstart"];
+    let (out, drawn) = ("out.jsonl", "drawn.jsonl");
+    // The same lines as of the file itself: `NAME` stands for it.
+    for words in [
+        &["data", "check", "NAME", "--json"][..],
+        &["data", "show", "NAME", "--model", "quickstart", "--json"],
+        &["score", "--data", "NAME", "--json"],
+        &["judge", "--rule", "length:3", "--data", "NAME", "--json"],
+        &["eval", "--rule", "length:3", "--data", "NAME", "--json"],
+        &[
+            "generate",
+            "--prompts",
+            "NAME",
+            "--out",
+            "drawn.jsonl",
+            "--max-new-tokens",
+            "2",
+        ],
+        &["pairs", "--data", "NAME", "--out", "out.jsonl"],
+    ] {
+        let said = |name: &str| {
+            let named = words
+                .iter()
+                .map(|word| if *word == "NAME" { name } else { word });
+            let mut named: Vec<&str> = named.collect();
+            if ["score", "generate"].contains(&words[0]) {
+                named.extend(model);
+            }
+            let said = duel_online(&folder, &hub.endpoint, &named);
+            let written = [out, drawn].map(|file| {
+                let file = folder.path().join(file);
+                let text = std::fs::read_to_string(&file).unwrap_or_default();
+                let _ = std::fs::remove_dir_all(folder.path().join("drawn.jsonl.key"));
+                let _ = std::fs::remove_file(file);
+                text
+            });
+            (said.code, said.out.replace(name, "NAME"), written, said.err)
+        };
+        let (of_set, of_file) = (said("me/nested"), said(golden));
+        assert_eq!(
+            (of_set.0, &of_set.2),
+            (of_file.0, &of_file.2),
+            "{words:?}: {}",
+            of_set.3
+        );
+    }
     let data = ["--data", "orca-dpo", "--dry-run", "--json"];
     let known = json(&[&["dpo", "--model", "quickstart"], &data[..]].concat());
     let data = &known["recipe"]["dpo"]["data"];
     let hub = "hf://datasets/Intel/orca_dpo_pairs";
     assert_eq!(data["files"], serde_json::json!([hub]));
-    assert_eq!(data["split"], "train");
     assert_eq!(data["columns"], serde_json::json!({"prompt": "question"}));
 }
