@@ -44,8 +44,8 @@ fn explain(said: &str) -> Error {
         "Not enough memory",
     ]) {
         return Error::device(format!("the device has not enough memory: {}", cause())).hint(
-            "lower max_tokens_per_batch, set gradient_checkpointing = true, or train an adapter ([..lora]); the same \
-             command then goes on from the last checkpoint",
+            "set gradient_checkpointing = true, and the same command goes on from the last checkpoint; a smaller \
+             max_tokens_per_batch or an adapter ([..lora]) is another training, which --redo or another name begins",
         );
     }
     if any(&[
@@ -57,12 +57,30 @@ fn explain(said: &str) -> Error {
         "Error while reading data",
     ]) {
         return Error::device(format!("the device failed: {}", cause())).hint(
-            "the same command goes on from the last checkpoint; if it fails again, update the driver or use --backend cpu",
+            format!(
+                "go on from the last checkpoint with `{}`; if it fails again, update the driver, or add `--backend cpu`",
+                typed()
+            ),
         );
     }
     Error::internal(format!("duel has a defect: {said}")).hint(
         "please report it with the command; the same command goes on from the last checkpoint",
     )
+}
+
+/// The command that runs now, as a shell takes it.
+fn typed() -> String {
+    let words: Vec<String> = std::env::args().skip(1).map(|word| shown(&word)).collect();
+    format!("duel {}", words.join(" ")).trim_end().to_owned()
+}
+
+/// A word of a command; in quotes where it holds more than a name, a path or a setting does.
+fn shown(word: &str) -> String {
+    let plain = |sign: char| sign.is_alphanumeric() || "-_./=:@,+%".contains(sign);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +108,8 @@ mod tests {
                 .hint
                 .is_some_and(|hint| hint.contains("--backend cpu"))
         );
+        let words = ["dpo", "--set", "a.b=[1, 2]", "it's"].map(shown);
+        assert_eq!(words.join(" "), r"dpo --set 'a.b=[1, 2]' 'it'\''s'");
         assert!(
             explain("index out of bounds")
                 .message

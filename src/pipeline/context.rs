@@ -137,6 +137,33 @@ pub fn operands(dtype: Dtype, device: &Device) -> Operands {
     }
 }
 
+/// What products read in this run. What `auto` came to when the run began it stays, so that the run goes on where the
+/// device is another; `anew` lets it be chosen again.
+///
+/// # Errors
+/// A device that does not compute in it, or a record that cannot be written.
+pub(super) fn settled(
+    dtype: Dtype,
+    run: &mut RunDir,
+    device: &Device,
+    anew: bool,
+) -> Result<Operands> {
+    let began = run.info().computes_in.as_deref().and_then(Operands::named);
+    let settled = match (dtype, began) {
+        (Dtype::Auto, Some(began)) if !anew => began,
+        _ => operands(dtype, device),
+    };
+    if !computes(device, settled) {
+        return Err(Error::device(format!(
+            "the run computes in {}, as it began, and this device does not",
+            settled.name()
+        ))
+        .hint("go on with it on the device of before, or begin anew with --set name=NAME"));
+    }
+    run.computes_in(settled.name())?;
+    Ok(settled)
+}
+
 /// Refuses a type that the device does not compute in.
 ///
 /// # Errors
@@ -182,9 +209,14 @@ fn model_files(path: &Path) -> Result<Vec<PathBuf>> {
 
 impl Context {
     /// The context of a run that was just opened, with its metrics.
-    pub fn new(recipe: Recipe, run: RunDir, metrics: Metrics, device: Device) -> Self {
+    pub fn new(
+        recipe: Recipe,
+        run: RunDir,
+        metrics: Metrics,
+        device: Device,
+        operands: Operands,
+    ) -> Self {
         let key = Key::new(recipe.seed);
-        let operands = operands(recipe.model.dtype, &device);
         Self {
             recipe,
             run,

@@ -111,6 +111,7 @@ pub fn run(
         }
     }
     let mut run = RunDir::create_over(directory, &loaded.text, start.redo)?;
+    let anew = start.redo;
     data_sets::keep(&layout)?;
     run.begin(start)?;
     if let Some(began) = run.info().began() {
@@ -123,7 +124,14 @@ pub fn run(
             return Err(error);
         }
     };
-    let mut cx = Context::new(loaded.recipe.clone(), run, metrics, device);
+    let operands = match context::settled(loaded.recipe.model.dtype, &mut run, &device, anew) {
+        Ok(operands) => operands,
+        Err(error) => {
+            run.end(Err(&error))?;
+            return Err(error);
+        }
+    };
+    let mut cx = Context::new(loaded.recipe.clone(), run, metrics, device, operands);
     let outcome = stages(&mut cx, until);
     let ended = cx.run.end(outcome.as_ref().map(|_| ()));
     let kept = data_sets::keep(&layout);

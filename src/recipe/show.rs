@@ -92,7 +92,10 @@ fn toml_string(text: &str) -> String {
 }
 
 /// Keys that decide what is written while a stage runs and what is kept in memory, not what comes out of it.
-const WITHOUT_EFFECT: [&str; 10] = [
+const WITHOUT_EFFECT: [&str; 12] = [
+    // All devices compute the same, within rounding; a run may begin on one and end on another.
+    "backend",
+    "index",
     // How patiently a judge elsewhere is asked, and with whose key.
     "timeout_seconds",
     "retries",

@@ -101,6 +101,15 @@ impl RunDir {
         self.info.write(&self.layout)
     }
 
+    /// Notes in `run.json` what the products of the run's models read.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn computes_in(&mut self, operands: &str) -> Result<()> {
+        self.info.computes_in = Some(operands.to_owned());
+        self.info.write(&self.layout)
+    }
+
     /// Notes in `run.json` how the run ended; a failed run keeps its error's message. A call that was refused before it
     /// opened a stage leaves a run as it found it.
     pub fn end(&mut self, outcome: std::result::Result<(), &Error>) -> Result<()> {

@@ -72,6 +72,9 @@ pub struct RunInfo {
     pub error: Option<String>,
     /// Facts about the machine.
     pub machine: BTreeMap<String, String>,
+    /// What the products of its models read, as recipes spell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computes_in: Option<String>,
 }
 
 impl RunInfo {
@@ -87,6 +90,7 @@ impl RunInfo {
             status: Status::Running,
             error: None,
             machine: BTreeMap::new(),
+            computes_in: None,
         }
     }
 

@@ -253,3 +253,71 @@ fn training_on_ragged_batches_comes_to_compile_no_more_kernels_on_each_device() 
         assert!(share < 0.75, "kernels are still being compiled");
     }
 }
+
+/// A device that is lost is no end of a run: it goes on on another one, in the numbers that it began in.
+#[test]
+fn a_run_that_began_on_each_device_goes_on_on_the_cpu() {
+    for found in device::found() {
+        if found.backend == "cpu" {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let index = found.index.to_string();
+        let run = |stage: &str, device: [&str; 2]| {
+            let mut duel = Command::new(env!("CARGO_BIN_EXE_duel"));
+            duel.current_dir(folder.path());
+            duel.args([stage, "--model", "quickstart", "--name", "moved"]);
+            duel.args(["--set", "model.dtype=auto"]);
+            for key in [
+                "sft.data.files=quickstart:sft",
+                "sft.data.max_rows=8",
+                "sft.train.max_steps=1",
+                "dpo.data.files=quickstart:pairs",
+                "dpo.data.max_rows=8",
+                "dpo.train.max_steps=1",
+            ] {
+                duel.args(["--set", key]);
+            }
+            let said = duel
+                .args(["--backend", device[0], "--device", device[1]])
+                .output();
+            let said = said.unwrap();
+            assert!(said.status.success(), "{stage}: {said:?}");
+            let facts = std::fs::read(folder.path().join("runs/moved/run.json")).unwrap();
+            let facts: serde_json::Value = serde_json::from_slice(&facts).unwrap();
+            facts["computes_in"].as_str().unwrap().to_owned()
+        };
+        let began = run("sft", [found.backend, &index]);
+        assert_eq!(run("dpo", ["cpu", "0"]), began);
+        println!("{} {}: began and went on in {began}", found.backend, index);
+    }
+}
+
+/// A device that computes has a speed, which `auto` goes by and `bench` sets the training beside.
+#[test]
+fn the_speed_of_each_device_is_measured() {
+    let duel = |arguments: &[&str]| {
+        let mut duel = Command::new(env!("CARGO_BIN_EXE_duel"));
+        let said = duel.args(arguments).output().unwrap();
+        assert!(said.status.success(), "{arguments:?}: {said:?}");
+        let lines = String::from_utf8(said.stdout).unwrap();
+        let rows = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        rows.collect::<Vec<serde_json::Value>>()
+    };
+    let rows = duel(&["devices", "--json"]);
+    for found in device::found() {
+        let is = |row: &&serde_json::Value| {
+            row["backend"] == found.backend && row["device"] == found.index
+        };
+        let row = rows.iter().find(is).unwrap();
+        let speed = row["matmul_gflops"].as_f64();
+        assert!(speed.is_some_and(|speed| speed > 0.1), "{row}");
+        let index = found.index.to_string();
+        let model = ["--model", "quickstart", "--data", "quickstart:pairs"];
+        let device = ["--backend", found.backend, "--device", &index];
+        let bench = ["bench", "dpo", "--pairs", "1", "--steps", "1", "--json"];
+        duel(&[&bench[..], &model, &device].concat());
+    }
+}

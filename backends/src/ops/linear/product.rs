@@ -33,6 +33,13 @@ impl Operands {
         }
     }
 
+    /// That of a name, as recipes spell it.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::F32, Self::Bf16, Self::F16]
+            .into_iter()
+            .find(|operands| operands.name() == name)
+    }
+
     /// As recipes spell it.
     pub fn name(self) -> &'static str {
         match self {
