@@ -10,7 +10,7 @@ use crate::eval::{Attempts, BestOf};
 use crate::judge::{Opinion, RewardJudge, Rule, Verifier};
 use crate::pipeline::examples;
 use crate::recipe::{Aggregate, Overlong};
-use crate::text::Prompt;
+use crate::text::{Prompt, final_answer};
 use crate::trie::Sequence;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -104,6 +104,23 @@ struct ScoredRow<'a> {
     gold: &'a [f64],
 }
 
+/// Says how many answers come to none, where the right one is known.
+fn tell_of_no_answer(problems: &[Problem], attempts: &[Attempts]) {
+    let known = problems.iter().zip(attempts);
+    let known = known.filter(|(problem, _)| problem.answer.is_some());
+    let texts: Vec<&String> = known.flat_map(|(_, attempts)| &attempts.texts).collect();
+    let silent = texts
+        .iter()
+        .filter(|text| final_answer(text).is_none())
+        .count();
+    if silent > 0 {
+        output::note(&format!(
+            "{silent} of {} answers come to no result: they count as wrong and have no vote",
+            texts.len()
+        ));
+    }
+}
+
 impl BestOfN {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
@@ -120,6 +137,7 @@ impl BestOfN {
         let attempts: Vec<Attempts> = problems.iter().map(attempts).collect::<Result<_>>()?;
         let columns = self.columns(&problems, &attempts, global)?;
         self.tell_of_silence(&columns);
+        tell_of_no_answer(&problems, &attempts);
         if let Some(out) = &self.out {
             crate::run::write_rows(out, &rows(&problems, &attempts, &columns))?;
         }

@@ -112,6 +112,9 @@ impl Exam {
         let mut report = ExamReport::of(&self.exam, self.shots, &marked, CONFIDENCE)?;
         report.left_out = left_out;
         report.cut_off = cut_off(&done);
+        if let Some(Kind::Answers(exam)) = kind.map(|(_, kind)| *kind) {
+            report.without_result = without_result(exam, &done);
+        }
         if let Some(out) = &self.out {
             write_rows(out, &done.iter().map(line).collect::<Vec<_>>())?;
         }
@@ -294,6 +297,19 @@ fn cut_off(done: &[Done]) -> Option<usize> {
         );
     }
     (all > 0).then_some(cut)
+}
+
+/// How many answers come to nothing that can be marked; a warning where there are some.
+fn without_result(exam: &dyn Answers, done: &[Done]) -> Option<usize> {
+    let answers = done.iter().filter_map(|done| done.answer.as_deref());
+    let silent = answers.filter(|answer| !exam.has_result(answer)).count();
+    if silent > 0 {
+        tracing::warn!(
+            "{silent} of {} answers come to no result, and count as wrong",
+            done.len()
+        );
+    }
+    (silent > 0).then_some(silent)
 }
 
 /// A question's line.

@@ -124,7 +124,7 @@ impl Judge {
         let rows = answered(rows, &mut faults)?;
         match (&self.model, rule) {
             (_, Some(rule)) if self.explain => explain_rule(&rule, &rows, faults, global),
-            (_, Some(rule)) => self.judge(&mut RuleJudge(rule), &rows, faults),
+            (_, Some(rule)) => self.judge(&mut RuleJudge::new(rule), &rows, faults),
             (None, None) if self.pairwise.is_some() => self.by_pairs(rows, faults, global),
             (None, None) if self.process.is_some() || self.outcome.is_some() => {
                 self.by_verifier(rows, faults, global)
@@ -160,6 +160,7 @@ impl Judge {
             let kept = self.fitting(rows, &model, &mut faults)?;
             return self.judge(&mut Tournament { compare, rounds }, &kept, faults);
         }
+        setup::warn_of_other_stage(name, "pairwise");
         model.must_write(name)?;
         let limits = examples::limits(self.max_length, Overlong::TruncatePrompt, &model);
         let reason = format!(

@@ -4,7 +4,7 @@ use super::fields::Fields;
 use super::jsonl::Found;
 use super::report::{EMPTY_LINE, FILTERED, LoadOptions, Report};
 use super::rows::Origin;
-use super::{jsonl, parquet};
+use super::{Catalog, jsonl, parquet};
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -145,6 +145,16 @@ fn for_each(path: &Path, sink: &mut jsonl::Sink) -> Result<()> {
 
 /// A name that ends as no file of rows does.
 fn no_rows(path: &Path) -> Error {
+    if !path.exists() {
+        let catalog = Catalog::built_in();
+        let near = catalog.find(&path.to_string_lossy());
+        let hint = near.err().and_then(|error| error.hint);
+        return Error::user(format!("there is no file {}", path.display()))
+            .hint(hint.unwrap_or_default());
+    }
+    if path.is_dir() {
+        return Error::user(format!("{} is a folder", path.display())).hint("name the files in it");
+    }
     Error::user(format!(
         "{}: not a kind of file that holds rows",
         path.display()

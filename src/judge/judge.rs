@@ -5,7 +5,7 @@ use super::rules::Rule;
 use crate::error::{Error, Result};
 use crate::model::{Gated, Model, Opinions};
 use crate::run::interrupt;
-use crate::text::{Encoded, Fit, Limits, Prompt};
+use crate::text::{Encoded, Fit, Limits, Prompt, final_answer};
 use crate::trie::{Sequence, Trie, pack};
 
 /// A prompt with responses to rank.
@@ -217,13 +217,29 @@ impl Judge for RewardJudge<'_> {
 }
 
 /// A rule over the text alone.
-pub struct RuleJudge(pub Rule);
+pub struct RuleJudge {
+    rule: Rule,
+    /// Responses that were judged, and those of them that come to no answer, where the rule asks for one.
+    judged: usize,
+    silent: usize,
+}
+
+impl RuleJudge {
+    /// A judge by a rule.
+    pub fn new(rule: Rule) -> Self {
+        Self {
+            rule,
+            judged: 0,
+            silent: 0,
+        }
+    }
+}
 
 impl Judge for RuleJudge {
     fn scores(&mut self, groups: &[Group], from: usize, done: &mut Scores) -> Result<()> {
         for group in &groups[from..] {
             let score = |text: &String| {
-                let opinion = self.0.opinion(text, group.answer.as_deref());
+                let opinion = self.rule.opinion(text, group.answer.as_deref());
                 opinion.map(|opinion| opinion.score as f32).ok_or_else(|| {
                     Error::data(format!(
                         "row {} has no `answer`, and the rule asks for it",
@@ -233,8 +249,26 @@ impl Judge for RuleJudge {
                 })
             };
             let scores: Result<Vec<f32>> = group.responses.iter().map(score).collect();
+            self.judged += group.responses.len();
+            if self.rule.asks_for_answer() {
+                let silent = |text: &&String| final_answer(text).is_none();
+                self.silent += group.responses.iter().filter(silent).count();
+            }
             done(group, scores?)?;
         }
         Ok(())
+    }
+}
+
+impl Drop for RuleJudge {
+    /// A zero that nobody earned by a wrong answer is worth knowing of wherever the rule judges.
+    fn drop(&mut self) {
+        if self.silent > 0 {
+            tracing::warn!(
+                "judge: {} of {} responses come to no answer, and count as wrong",
+                self.silent,
+                self.judged
+            );
+        }
     }
 }

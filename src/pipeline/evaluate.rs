@@ -19,7 +19,7 @@ use crate::run::{
     write_atomic,
 };
 use crate::text::Limits;
-use crate::trainer::diagnose::{RoundAudit, RoundDiagnoser};
+use crate::trainer::diagnose::{RoundAudit, RoundDiagnoser, ties_everything};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -186,7 +186,16 @@ impl Evaluation {
                 .map_err(|e| Error::internal(format!("cannot write the evaluation: {e}")))?;
             write_atomic(&result, &text)
         })?;
-        Ok(read_json(&result)?.unwrap_or_default())
+        let measured: Measured = read_json(&result)?.unwrap_or_default();
+        let found = measured.opinions.iter().filter_map(|opinion| {
+            let [won, tied, lost] = opinion.counts;
+            (won + lost == 0)
+                .then(|| ties_everything(&opinion.judge, tied))
+                .flatten()
+        });
+        cx.metrics.resume(name, 0)?;
+        cx.diagnose(name, found.take(1).collect())?;
+        Ok(measured)
     }
 
     /// The start's responses to the evaluation's prompts, and what each judge gives them: two stages, for all rounds.

@@ -280,7 +280,7 @@ impl Seat {
             }
             Self::Rule(rule) => {
                 let rule: Rule = rule.formula.parse()?;
-                score_from(&mut RuleJudge(rule), rows, known, &mut keep)?;
+                score_from(&mut RuleJudge::new(rule), rows, known, &mut keep)?;
             }
             Self::Command(table) => {
                 score_from(&mut command(table), rows, known, &mut keep)?;

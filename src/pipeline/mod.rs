@@ -193,6 +193,9 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
     if until == Until::Pairwise {
         return Ok((pairwise.unwrap_or(tuned), None));
     }
+    let judge = [&pairwise, &objectives, &rewards.first().cloned(), &verifier]
+        .into_iter()
+        .find_map(Clone::clone);
     let own = Own {
         rewards,
         tree: objectives.clone().filter(|_| cx.recipe.grows_tree()),
@@ -208,6 +211,12 @@ fn stages(cx: &mut Context, until: Until) -> Result<(Policy, Option<Measured>)> 
         Until::Dpo => preferred.clone(),
         _ => online::online(cx, &preferred, &own)?,
     };
+    if policy == begin
+        && let Some(judge) = judge
+    {
+        // What the run made is a judge.
+        return Ok((judge, None));
+    }
     if cx.recipe.eval.is_none() {
         return Ok((policy, None));
     }

@@ -16,7 +16,7 @@ mod tests;
 
 use limits::*;
 
-pub use judges::HeldOut;
+pub use judges::{HeldOut, ties_everything};
 pub use rounds::{RoundAudit, RoundDiagnoser};
 
 /// How much a diagnosis matters.

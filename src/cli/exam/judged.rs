@@ -149,7 +149,7 @@ impl Exam {
         let (longest, budget) = (self.longest(), self.max_tokens_per_batch);
         let mut by = match (examiner, rule, &judge_model, &self.judged.command) {
             (Some(examiner), ..) => By::Elsewhere(Box::new(examiner)),
-            (_, Some(rule), ..) => By::Here(Local::of(RuleJudge(rule))),
+            (_, Some(rule), ..) => By::Here(Local::of(RuleJudge::new(rule))),
             (.., Some(model), _) => By::Here(Local::model(model, longest, budget)?),
             (.., Some(program)) => By::Here(Local::of(judges::program(program)?)),
             _ => return Err(Error::internal("a judge was named, but none is there")),

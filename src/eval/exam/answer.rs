@@ -38,6 +38,11 @@ pub trait Answers: Sync {
         None
     }
 
+    /// Whether an answer comes to something that can be marked: one that does not is wrong, and is counted.
+    fn has_result(&self, _answer: &str) -> bool {
+        true
+    }
+
     /// Whether to mark an answer is to run it.
     fn runs_code(&self) -> bool {
         false

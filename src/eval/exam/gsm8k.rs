@@ -44,6 +44,11 @@ impl Answers for Gsm8k {
         })
     }
 
+    fn has_result(&self, answer: &str) -> bool {
+        // What both marks look for.
+        answer.contains(|sign: char| sign.is_ascii_digit())
+    }
+
     fn stops(&self) -> &'static [&'static str] {
         &["Question:", "</s>", "<|im_end|>"]
     }

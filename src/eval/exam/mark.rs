@@ -67,6 +67,9 @@ pub struct ExamReport {
     /// Answers that were not finished when the model had written all that it might, where it wrote some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut_off: Option<usize>,
+    /// Answers that come to nothing that can be marked, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_result: Option<usize>,
     /// Confidence of the intervals, 0 to 1.
     pub confidence: f64,
     /// Every metric.
@@ -99,6 +102,7 @@ impl ExamReport {
             questions: marked.len(),
             left_out: BTreeMap::new(),
             cut_off: None,
+            without_result: None,
             confidence,
             scores: scores(&all, confidence),
             parts: parts.collect(),

@@ -48,6 +48,10 @@ impl Answers for Math {
         })
     }
 
+    fn has_result(&self, answer: &str) -> bool {
+        final_answer(answer).is_some()
+    }
+
     fn stops(&self) -> &'static [&'static str] {
         &["Problem:"]
     }

@@ -28,6 +28,9 @@ pub struct Endpoint {
     cache: PathBuf,
 }
 
+/// Characters from which on a key is taken for a secret wherever it occurs.
+const LEAST_SECRET: usize = 8;
+
 /// An API key. It has no `Debug` and no way into a message.
 struct Key(String);
 
@@ -226,7 +229,11 @@ impl Endpoint {
     fn content(&self, text: &str) -> std::result::Result<String, Failure> {
         let reply: Value = serde_json::from_str(text).unwrap_or_default();
         match reply["choices"][0]["message"]["content"].as_str() {
-            Some(content) => Ok(content.to_owned()),
+            Some(content) => Ok(match &self.key {
+                // A reply is kept and shown. A short key is a placeholder, and may stand in any text.
+                Some(key) if key.0.len() >= LEAST_SECRET => key.out_of(content),
+                _ => content.to_owned(),
+            }),
             None => Err(Failure::Passing(
                 format!(
                     "a reply without `choices[0].message.content`: {}",

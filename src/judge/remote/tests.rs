@@ -354,6 +354,7 @@ fn questions_keep_their_order_and_no_more_are_under_way_than_allowed() {
 fn the_key_is_sent_and_is_in_no_message_and_no_file() {
     let server = Server::start(|_, question| match question {
         "refused" => Reply::Echo,
+        "said" => says(&format!("I heard {}", env!("CARGO_MANIFEST_DIR"))),
         _ => says("fine"),
     });
     let table = Table {
@@ -368,6 +369,8 @@ fn the_key_is_sent_and_is_in_no_message_and_no_file() {
         head.contains(&format!("Bearer {key}")) && !body.contains(&key),
         "{head}"
     );
+    let said = endpoint.ask(&["said".into()], any).unwrap();
+    assert_eq!(said, ["I heard ***"]);
     let quoted = endpoint.ask(&["refused".into()], any).unwrap_err().message;
     assert!(
         quoted.contains("Bearer ***") && !quoted.contains(&key),
@@ -382,7 +385,7 @@ fn the_key_is_sent_and_is_in_no_message_and_no_file() {
             files += 1;
         }
     }
-    assert_eq!(files, 1);
+    assert_eq!(files, 2);
     let missing = Table {
         api_key_env: Some("DUEL_NO_SUCH_KEY".into()),
         ..table

@@ -48,7 +48,7 @@ fn two_turns(folder: &tempfile::TempDir) -> Vec<Task> {
 }
 
 fn rule(formula: &str) -> Local<'static> {
-    Local::of(RuleJudge(formula.parse::<Rule>().expect("a rule")))
+    Local::of(RuleJudge::new(formula.parse::<Rule>().expect("a rule")))
 }
 
 #[test]

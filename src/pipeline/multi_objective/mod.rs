@@ -63,7 +63,8 @@ pub fn multi_objective(cx: &mut Context, start: &Policy) -> Result<Option<Policy
     }
     let embedded = {
         let mut embedder = Embedder::new(cx, &base, &table);
-        let (fit, validation) = split(rows, VALIDATION, cx.recipe.seed);
+        // Of a line of its own: that of the held-out pairs would cut where these rows were already taken away.
+        let (fit, validation) = split(rows, VALIDATION, !cx.recipe.seed);
         Embedded {
             ratings: embedder.ratings(&attributes, [fit, validation])?,
             pairs: embedder.pairs("multi-objective-pairs", &pairs)?,

@@ -62,12 +62,17 @@ pub(super) fn train(cx: &mut Context, learning: &Learning, ssrm: &Ssrm) -> Resul
         let kept = sure_of(&pairs, &labels, ssrm.threshold);
         told.push(account(iteration, &pairs, &labels, ssrm.threshold));
         tell(&told[iteration - 1]);
-        let name = match iteration == ssrm.iterations {
+        // Without a pair more the next model is the one that labelled, and so are all that follow.
+        let last = iteration == ssrm.iterations || kept.is_empty();
+        let name = match last {
             true => "pairwise".to_owned(),
             false => format!("pairwise-{iteration}"),
         };
         let said = hash_of(&(&labels, ssrm.threshold));
         model = fit(cx, learning, &name, &[data, said], &kept)?;
+        if last {
+            break;
+        }
     }
     write_json(&cx.run.layout().root().join("pairwise-ssrm.json"), &told)?;
     Ok(model)

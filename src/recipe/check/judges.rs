@@ -107,6 +107,18 @@ impl Check<'_> {
 
     pub(super) fn eval(&mut self, recipe: &Recipe, eval: &Eval) {
         self.data("eval.prompts", &eval.prompts);
+        let trains = [
+            recipe.sft.is_some(),
+            recipe.dpo.is_some(),
+            recipe.online.is_some(),
+        ];
+        if !trains.contains(&true) {
+            self.complain(
+                "eval",
+                "`[eval]` compares a trained policy with its start, and no table trains one",
+                "add `[sft]`, `[dpo]` or `[online]`; judges are measured by their own `eval` tables",
+            );
+        }
         self.judges(
             "eval",
             eval.rule.as_ref(),

@@ -429,3 +429,14 @@ fn an_unknown_key_does_not_hide_the_other_mistakes() {
     hint: `warmup_ratio`: Share of the steps in which the learning rate rises from 0.
     "#);
 }
+
+#[test]
+fn an_evaluation_of_nothing_is_no_recipe() {
+    let text = "name = \"x\"\n[model]\nmodel_name_or_path = \"m\"\n[eval]\nprompts.files = \"quickstart:eval\"\nrule.formula = \"sentence\"\n";
+    let error = recipe(text).error(&[]);
+    assert!(
+        error
+            .contains("`[eval]` compares a trained policy with its start, and no table trains one"),
+        "{error}"
+    );
+}

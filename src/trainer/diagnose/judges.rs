@@ -46,3 +46,15 @@ impl HeldOut<'_> {
         ))
     }
 }
+
+/// A judge that sees no difference between a policy and its start on any of `prompts` prompts.
+pub fn ties_everything(judge: &str, prompts: usize) -> Option<Diagnosis> {
+    (prompts > 1).then(|| {
+        problem(
+            "judge-ties-everything",
+            format!("`{judge}` finds the two models' responses to all {prompts} prompts equally good"),
+            "look at the samples: is something written, and not the same? else try the judge on two plainly different responses \
+             with `duel judge`",
+        )
+    })
+}

@@ -439,3 +439,13 @@ fn a_judge_that_a_guess_may_equal_is_noticed() {
     assert_eq!(found([0.45, 0.7]), Some((name, Severity::Warning)));
     assert_eq!(found([0.2, 0.49]), Some((name, Severity::Problem)));
 }
+
+#[test]
+fn a_judge_that_ties_everything_is_noticed() {
+    let found = ties_everything("rule", 20).expect("noticed");
+    assert_eq!(
+        (found.name, found.severity),
+        ("judge-ties-everything", Severity::Problem)
+    );
+    assert_eq!(ties_everything("rule", 1), None, "one tie is no habit");
+}

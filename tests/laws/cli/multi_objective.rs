@@ -384,3 +384,17 @@ fn what_cannot_be_fitted_is_refused_with_what_to_do() {
         let _ = fs::remove_dir_all(folder.path().join("runs/x"));
     }
 }
+
+/// Held-out pairs take their prompts' ratings away; what chooses the probes' penalties is drawn from the others by a line of its own.
+#[test]
+fn ratings_of_the_pairs_own_prompts_are_enough_however_many_pairs_are_held_out() {
+    let folder = data(150, 50);
+    let said = duel(&folder, &["multi-objective", "recipe.toml"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let probes = read(&folder, "multi-objective-probe.json");
+    for probe in probes.as_array().unwrap() {
+        let rows = |name: &str| probe[name].as_u64().unwrap() as f64;
+        let share = rows("validation_rows") / (rows("rows") + rows("validation_rows"));
+        assert!((0.05..0.45).contains(&share), "{probe}");
+    }
+}

@@ -140,3 +140,21 @@ fn a_missing_file_of_a_shipped_recipe_names_its_key_and_readme() {
         dry.out
     );
 }
+
+/// What a run made is named at its end, whatever it is.
+#[test]
+fn a_run_that_trains_a_judge_alone_names_the_judge() {
+    let folder = folder(&[]);
+    let keys = [
+        "reward.data.files=quickstart:pairs",
+        "reward.data.max_rows=8",
+        "reward.train.max_steps=1",
+    ];
+    let set = keys.iter().flat_map(|key| ["--set", key]);
+    let run = ["run", "--model", "quickstart", "--name", "r", "--json"];
+    let run: Vec<&str> = run.into_iter().chain(set).collect();
+    let said = duel(&folder, &run);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let model = said.json()[0]["model"].as_str().unwrap().to_owned();
+    assert!(model.ends_with("reward/checkpoint"), "{model}");
+}

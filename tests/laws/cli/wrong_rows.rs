@@ -247,3 +247,42 @@ fn d29_rows_with_a_prompt_of_what_is_measured_on_are_counted() {
     let told = notes("bench.jsonl", "other.jsonl");
     assert_eq!(told, "no row has a prompt of other.jsonl");
 }
+
+#[test]
+fn answers_that_come_to_nothing_are_wrong_and_counted() {
+    let row = |texts: &[&str]| {
+        format!(
+            "{}\n",
+            serde_json::json!({"prompt": "2+2?", "responses": texts, "answer": "4"})
+        )
+    };
+    let folder = folder(&[
+        ("half.jsonl", &row(&["I do not know", "It is 4."])),
+        (
+            "asked.jsonl",
+            "{\"question\": \"How many?\", \"answer\": \"2*2=4\\n#### 4\"}\n",
+        ),
+    ]);
+    let judged = ["judge", "--rule", "answer", "--data", "half.jsonl"];
+    let judged = duel(&folder, &judged);
+    assert_eq!(judged.json()[0]["rewards"], serde_json::json!([0.0, 1.0]));
+    let fact = "1 of 2 responses come to no answer, and count as wrong";
+    assert!(judged.err.contains(fact), "{}", judged.err);
+    let picked = ["best-of", "--rule", "answer", "--data", "half.jsonl"];
+    let picked = duel(&folder, &picked);
+    let fact = "1 of 2 answers come to no result";
+    assert!(picked.err.contains(fact), "{}", picked.err);
+    let wordless = [
+        "exam",
+        "gsm8k",
+        "--model",
+        "quickstart",
+        "--data",
+        "asked.jsonl",
+    ];
+    let wordless = duel(
+        &folder,
+        &[&wordless[..], &["--max-new-tokens", "4", "--json"]].concat(),
+    );
+    assert_eq!(wordless.json()[0]["without_result"], 1, "{}", wordless.out);
+}
