@@ -91,6 +91,10 @@ fn text(
         let header = ["stage", "memory", "steps", "tokens", "at least"];
         let table = output::table(&header, found.stages.iter().map(row).collect());
         let _ = write!(text, "\n{table}");
+        let full = |stage: &StageEstimate| stage.seconds_of_a_full_step.is_some();
+        if found.stages.iter().any(full) {
+            text += "\na full step: all its rows as long as max_length lets them be";
+        }
     }
     for unknown in found.unknown_beside(unread) {
         let _ = write!(text, "\nnot known yet: {unknown}");
@@ -109,7 +113,10 @@ fn row(stage: &StageEstimate) -> Vec<String> {
         bytes(stage.peak_bytes as f64),
         known(stage.steps.map(|steps| steps.to_string())),
         known(stage.tokens.map(thousands)),
-        known(stage.seconds.map(roughly)),
+        known(stage.seconds.map(roughly).or_else(|| {
+            let seconds = stage.seconds_of_a_full_step?;
+            Some(format!("{} a full step", roughly(seconds)))
+        })),
     ]
 }
 

@@ -88,6 +88,9 @@ pub struct StageEstimate {
     /// Least seconds: the matrix products alone, at the measured rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
+    /// The same of one optimiser step whose rows are all as long as they may be, where the rows are not there to be counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds_of_a_full_step: Option<f64>,
 }
 
 /// What `recipe` takes on `device`; without a device no time is estimated.
@@ -140,6 +143,8 @@ struct Fit<'a> {
     times: f64,
     /// The rows are not there yet: their sizes are the largest that the limits allow.
     guessed: bool,
+    /// Tokens of the longest row that the limits allow.
+    longest: usize,
 }
 
 struct Planner<'a> {
@@ -236,6 +241,7 @@ impl Planner<'_> {
             references: 0.0,
             times: 1.0,
             guessed: false,
+            longest: table.max_length,
         };
         self.training(fit, sizes);
     }
@@ -261,6 +267,7 @@ impl Planner<'_> {
             references: f64::from(u8::from(table.loss.needs_reference())),
             times: 1.0,
             guessed: false,
+            longest: 2 * table.max_length,
         };
         self.training(fit, sizes);
     }
@@ -284,7 +291,7 @@ impl Planner<'_> {
             "round-*/responses",
             &base.spec,
             &how,
-            prompts,
+            Some(prompts),
             prompt,
             rounds,
         );
@@ -315,6 +322,7 @@ impl Planner<'_> {
             references: f64::from(u8::from(table.loss.needs_reference())),
             times: rounds,
             guessed: true,
+            longest: 2 * table.max_length,
         };
         self.training(fit, Some(sizes));
     }
@@ -333,9 +341,9 @@ impl Planner<'_> {
             table.max_length,
         );
         let rows = match examples::here(&table.prompts).and_then(|data| examples::prompts(&data)) {
-            Ok((rows, _)) => rows.len(),
-            // Already named by `prompt_length`.
-            Err(_) => 1,
+            Ok((rows, _)) => Some(rows.len()),
+            // Why is named by `prompt_length`.
+            Err(_) => table.prompts.max_rows,
         };
         let rounds = match &self.recipe.online {
             Some(online) if table.every_round => online.rounds as f64,
@@ -350,15 +358,11 @@ impl Planner<'_> {
             1.0 + rounds,
         );
         let how = &table.generate;
-        let responses = (rows * how.num_generations * how.max_new_tokens) as u64;
-        let tokens = (rows * prompt) as u64 + responses;
-        self.scoring(
-            "eval",
-            &base.spec,
-            Some([tokens, responses]),
-            2.0 * rounds,
-            self.kept(),
-        );
+        let sizes = rows.map(|rows| {
+            let responses = (rows * how.num_generations * how.max_new_tokens) as u64;
+            [(rows * prompt) as u64 + responses, responses]
+        });
+        self.scoring("eval", &base.spec, sizes, 2.0 * rounds, self.kept());
     }
 
     /// The mean length of a prompt in tokens; where the rows are not there yet, the longest that leaves room.
@@ -461,10 +465,21 @@ impl Planner<'_> {
         };
         // Once more forward.
         let in_blocks = in_blocks + 2.0 * f64::from(u8::from(train.gradient_checkpointing));
+        let trained =
+            |tokens: f64, targets: f64| tokens * in_blocks * blocks + targets * in_head * head;
         let seconds = counted.and_then(|(tokens, targets, once, scored)| {
-            let trained = tokens * in_blocks * blocks + targets * in_head * head;
-            self.seconds(trained + 2.0 * (once * blocks + scored * head))
+            let read = 2.0 * (once * blocks + scored * head);
+            self.seconds(trained(tokens, targets) + read)
         });
+        let of_a_full_step = || {
+            let tokens = (train.rows_per_step() * fit.longest) as f64;
+            let targets = if full.targets == 0 { 0.0 } else { tokens };
+            self.seconds(trained(tokens, targets))
+        };
+        let seconds_of_a_full_step = match counted {
+            Some(_) => None,
+            None => of_a_full_step(),
+        };
         self.found.stages.push(StageEstimate {
             stage: fit.stage.to_owned(),
             peak_bytes: self.shown(spec, memory.peak, kept),
@@ -477,22 +492,25 @@ impl Planner<'_> {
             steps: plan.map(|plan| plan.steps),
             tokens: counted.map(|(tokens, ..)| tokens as u64),
             seconds,
+            seconds_of_a_full_step,
         });
     }
 
-    /// A stage that draws responses to `prompts` prompts of `length` tokens, `times` times.
+    /// A stage that draws responses to `prompts` prompts of `length` tokens, `times` times; where nobody knows how many, its memory
+    /// is that of full batches.
     fn drawing(
         &mut self,
         stage: &str,
         spec: &DecoderSpec,
         how: &Sampling,
-        prompts: usize,
+        prompts: Option<usize>,
         length: usize,
         times: f64,
     ) {
         let k = how.num_generations;
         let one = length + k * how.max_new_tokens;
-        let together = (how.max_tokens_per_batch / one.max(1)).clamp(1, prompts.max(1));
+        let most = prompts.unwrap_or(usize::MAX).max(1);
+        let together = (how.max_tokens_per_batch / one.max(1)).clamp(1, most);
         let kept = self.kept();
         let mut bytes_per_weight = precision(how.dtype).bytes_per_weight();
         if self.on_card {
@@ -501,8 +519,9 @@ impl Planner<'_> {
         }
         let (rows, live) = ((together * one) as u64, (together * k) as u64);
         let memory = memory::drawing(spec, rows, live, bytes_per_weight, kept);
-        let drawn = (prompts * k * how.max_new_tokens) as f64 * times;
-        let tokens = (prompts * length) as f64 * times + drawn;
+        let count = prompts.unwrap_or(0) as f64 * times;
+        let drawn = count * (k * how.max_new_tokens) as f64;
+        let tokens = count * length as f64 + drawn;
         let operations = 2.0
             * (tokens * memory::block_matrices(spec) as f64
                 + drawn * memory::head_matrix(spec) as f64);
@@ -513,8 +532,9 @@ impl Planner<'_> {
             training: None,
             drawing: Some(memory),
             steps: None,
-            tokens: Some(tokens as u64),
-            seconds: self.seconds(operations),
+            tokens: prompts.map(|_| tokens as u64),
+            seconds: prompts.and_then(|_| self.seconds(operations)),
+            seconds_of_a_full_step: None,
         });
     }
 
@@ -546,6 +566,7 @@ impl Planner<'_> {
             steps: None,
             tokens: sizes.map(|_| (tokens as f64 * times) as u64),
             seconds: sizes.and_then(|_| self.seconds(2.0 * products * times)),
+            seconds_of_a_full_step: None,
         });
     }
 }

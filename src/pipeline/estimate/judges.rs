@@ -50,6 +50,7 @@ impl Planner<'_> {
                 references: 0.0,
                 times: 1.0,
                 guessed: false,
+                longest: 2 * table.max_length,
             };
             self.training(fit, sizes.clone());
         }
@@ -149,6 +150,7 @@ impl Planner<'_> {
                 _ => 1.0,
             },
             guessed: false,
+            longest: table.max_length,
         };
         self.training(fit, sizes);
     }
@@ -184,6 +186,7 @@ impl Planner<'_> {
             references: 0.0,
             times: 1.0,
             guessed: false,
+            longest: table.max_length,
         };
         self.training(fit, sizes);
     }

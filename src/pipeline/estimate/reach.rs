@@ -57,6 +57,7 @@ mod tests {
             steps: None,
             tokens: None,
             seconds: Some(seconds),
+            seconds_of_a_full_step: None,
         };
         let whole = || Estimate {
             stages: ["sft", "reward", "dpo", "round-*/checkpoint", "eval"]

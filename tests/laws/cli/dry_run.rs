@@ -220,6 +220,11 @@ fn every_shipped_recipe_dry_runs_on_the_configs_of_its_models_alone() {
                 "{name}: {unknown}"
             );
         }
+        for stage in estimate["stages"].as_array().unwrap() {
+            let trains = stage["training"].is_object();
+            let timed = stage["seconds"].is_f64() || stage["seconds_of_a_full_step"].is_f64();
+            assert!(timed || !trains, "{name}: {stage}");
+        }
         let known = estimate["unknown"] == serde_json::json!([]);
         assert_eq!(
             estimate["seconds"].is_f64(),
