@@ -181,11 +181,17 @@ def make(asked, size):
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.add_special_tokens(special)
     tokenizer.save(os.path.join(folder, "tokenizer.json"))
-    for name, value in {"config.json": config, "tokenizer_config.json": {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}}.items():
+    for name, value in {"config.json": config, "tokenizer_config.json": {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "chat_template": TEMPLATE}}.items():
         with open(os.path.join(folder, name), "w") as out:
             json.dump(value, out)
     return folder
 
+
+# Words alone, and an end after each answer.
+TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %} {{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %} {{ eos_token }}{% endif %}{% endfor %}"
+)
 
 TABLES = {"length": over_length, "batch": over_batch, "vocabulary": over_vocabulary, "samples": over_samples, "model": over_size}
 
