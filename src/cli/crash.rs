@@ -45,7 +45,7 @@ fn explain(said: &str) -> Error {
     ]) {
         return Error::device(format!("the device has not enough memory: {}", cause())).hint(
             "set gradient_checkpointing = true, and the same command goes on from the last checkpoint; a smaller \
-             max_tokens_per_batch or an adapter ([..lora]) is another training, which --redo or another name begins",
+             max_tokens_per_batch or an adapter ([..lora]) is another training: give it a name of its own (--set name=NAME)",
         );
     }
     if any(&[
@@ -58,8 +58,9 @@ fn explain(said: &str) -> Error {
     ]) {
         return Error::device(format!("the device failed: {}", cause())).hint(
             format!(
-                "go on from the last checkpoint with `{}`; if it fails again, update the driver, or add `--backend cpu`",
-                typed()
+                "`{}` goes on from the last checkpoint; if the device fails again, update its driver, or go on with `{}`",
+                typed(None),
+                typed(Some("cpu"))
             ),
         );
     }
@@ -68,10 +69,32 @@ fn explain(said: &str) -> Error {
     )
 }
 
-/// The command that runs now, as a shell takes it.
-fn typed() -> String {
-    let words: Vec<String> = std::env::args().skip(1).map(|word| shown(&word)).collect();
-    format!("duel {}", words.join(" ")).trim_end().to_owned()
+/// The command that runs now, as a shell takes it, to go on with what it did: nothing is redone. On `backend` where it is given.
+fn typed(backend: Option<&str>) -> String {
+    resumed(std::env::args().skip(1), backend)
+}
+
+fn resumed(typed: impl Iterator<Item = String>, backend: Option<&str>) -> String {
+    let mut words = vec!["duel".to_owned()];
+    let mut typed = typed;
+    while let Some(word) = typed.next() {
+        let of_device = ["--backend", "--device"].iter().find_map(|flag| {
+            let rest = word.strip_prefix(flag)?;
+            (rest.is_empty() || rest.starts_with('=')).then_some(rest.is_empty())
+        });
+        match (of_device, backend) {
+            (Some(apart), Some(_)) => {
+                // Its value goes with it.
+                if apart {
+                    typed.next();
+                }
+            }
+            _ if word == "--redo" => {}
+            _ => words.push(shown(&word)),
+        }
+    }
+    words.extend(backend.map(|backend| format!("--backend {backend}")));
+    words.join(" ")
 }
 
 /// A word of a command; in quotes where it holds more than a name, a path or a setting does.
@@ -108,8 +131,24 @@ mod tests {
                 .hint
                 .is_some_and(|hint| hint.contains("--backend cpu"))
         );
-        let words = ["dpo", "--set", "a.b=[1, 2]", "it's"].map(shown);
-        assert_eq!(words.join(" "), r"dpo --set 'a.b=[1, 2]' 'it'\''s'");
+        let typed = [
+            "dpo",
+            "--redo",
+            "--backend",
+            "vulkan",
+            "--set",
+            "a.b=[1, 2]",
+            "it's",
+        ];
+        let typed = |backend| resumed(typed.map(str::to_owned).into_iter(), backend);
+        assert_eq!(
+            typed(None),
+            r"duel dpo --backend vulkan --set 'a.b=[1, 2]' 'it'\''s'"
+        );
+        assert_eq!(
+            typed(Some("cpu")),
+            r"duel dpo --set 'a.b=[1, 2]' 'it'\''s' --backend cpu"
+        );
         assert!(
             explain("index out of bounds")
                 .message

@@ -2,10 +2,10 @@
 
 use super::{Global, output, setup};
 use crate::error::{Error, Result};
-use crate::pipeline::Until;
 use crate::pipeline::estimate::{Estimate, StageEstimate, estimate, memory_of};
+use crate::pipeline::{Until, data_sets, directory};
 use crate::recipe::Loaded;
-use crate::run::available_mib;
+use crate::run::{Layout, available_mib};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
@@ -16,6 +16,7 @@ use std::fmt::Write;
 pub fn show(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
     let backend = loaded.recipe.device.backend.name();
     let opened = setup::open_device(backend, loaded.recipe.device.index);
+    data_sets::recall(&Layout::new(&directory(&loaded.recipe)?))?;
     let mut found = estimate(&loaded.recipe, opened.as_ref().ok()).until(until);
     let device = setup::opened(backend);
     if let Err(error) = &opened {

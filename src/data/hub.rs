@@ -12,7 +12,7 @@ mod memory;
 pub mod progress;
 
 pub use choice::Split;
-pub use memory::{located, pin, pinned};
+pub use memory::{in_cache, keep_in, located, pin};
 
 use super::{Catalog, DataSet};
 use crate::error::{Error, Result};
@@ -45,17 +45,6 @@ pub fn known(name: &Path) -> Option<DataSet> {
     Some(known.clone())
 }
 
-/// The files of [`located`] without a network: whoever only plans downloads nothing.
-///
-/// # Errors
-/// A set that is not in the cache.
-pub fn in_cache(name: &Path, split: &Split) -> Result<Vec<PathBuf>> {
-    match named(name)? {
-        Some(set) => DataHub::default().in_cache(&set, split),
-        None => Ok(vec![name.to_owned()]),
-    }
-}
-
 /// Where data sets come from; what is `None` comes from the environment.
 #[derive(Default)]
 pub(super) struct DataHub {
@@ -73,9 +62,9 @@ impl DataHub {
         let (endpoint, cache) = (client.endpoint().to_owned(), client.cache_dir().to_owned());
         let blocking = blocking(client)?;
         let set = blocking.dataset(&id.owner, &id.name);
-        // A commit never changes: what is here whole needs no network.
+        // A commit never changes: of one whose list is here, what is here needs no network.
         if id.revision.as_deref().is_some_and(is_commit)
-            && let Some(Ok(cached)) = cached(&set, id, split)
+            && let Some((Known::All, Ok(cached))) = cached(&set, id, split)
         {
             return Ok(cached);
         }
@@ -84,7 +73,7 @@ impl DataHub {
                 Ok(found) => return found,
                 Err(error) if !unreachable(&error) => return Err(explain(&error, id, &endpoint)),
                 Err(error) => match cached(&set, id, split) {
-                    Some(found) => {
+                    Some((_, found)) => {
                         tracing::warn!("cannot reach {endpoint}: using the cached {}", id.id());
                         return found;
                     }
@@ -92,7 +81,8 @@ impl DataHub {
                 },
             }
         }
-        cached(&set, id, split).unwrap_or_else(|| {
+        let found = cached(&set, id, split).map(|(_, found)| found);
+        found.unwrap_or_else(|| {
             Err(Error::user(format!(
                 "the data set {} is not in the cache {}, and duel is offline",
                 id.id(),
@@ -112,7 +102,8 @@ impl DataHub {
                 id.id()
             )))
         };
-        cached(&set, id, split)
+        let found = cached(&set, id, split).map(|(_, found)| found);
+        found
             .unwrap_or_else(missing)
             .map_err(|error| error.hint("the run itself downloads it"))
     }
@@ -175,8 +166,8 @@ fn fetched(set: &Set, id: &HubSet, split: &Split) -> Result<Result<Vec<PathBuf>>
     Ok(Ok(chosen.iter().map(|file| folder.join(file)).collect()))
 }
 
-/// The same out of the cache, as far as it goes; nothing where it has none of the files.
-fn cached(set: &Set, id: &HubSet, split: &Split) -> Option<Result<Vec<PathBuf>>> {
+/// The same out of the cache, as far as it goes, with what is known of the set; nothing where it has none of the files.
+fn cached(set: &Set, id: &HubSet, split: &Split) -> Option<(Known, Result<Vec<PathBuf>>)> {
     let folder = set
         .snapshot_download()
         .maybe_revision(id.revision.clone())
@@ -196,10 +187,11 @@ fn cached(set: &Set, id: &HubSet, split: &Split) -> Option<Result<Vec<PathBuf>>>
     }
     let chosen = match choose(&files, id, split, known) {
         Ok(chosen) => chosen,
-        Err(error) => return Some(Err(error)),
+        Err(error) => return Some((known, Err(error))),
     };
     let found: Vec<PathBuf> = chosen.iter().map(|file| folder.join(file)).collect();
-    found.iter().all(|file| file.exists()).then_some(Ok(found))
+    let here = found.iter().all(|file| file.exists());
+    here.then_some((known, Ok(found)))
 }
 
 /// Whether a revision names one commit for ever.

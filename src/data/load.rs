@@ -6,6 +6,7 @@ use super::report::{EMPTY_LINE, FILTERED, LoadOptions, Report};
 use super::rows::Origin;
 use super::{Catalog, jsonl, parquet};
 use crate::error::{Error, Result};
+use crate::recipe::HubSet;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -147,10 +148,13 @@ fn for_each(path: &Path, sink: &mut jsonl::Sink) -> Result<()> {
 fn no_rows(path: &Path) -> Error {
     if !path.exists() {
         let catalog = Catalog::built_in();
-        let near = catalog.find(&path.to_string_lossy());
-        let hint = near.err().and_then(|error| error.hint);
-        return Error::user(format!("there is no file {}", path.display()))
-            .hint(hint.unwrap_or_default());
+        let name = path.to_string_lossy();
+        let near = catalog.find(&name).err().and_then(|error| error.hint);
+        let hint = match HubSet::parse(&name) {
+            Ok(Some(set)) => format!("check the path; the data set of the hub is {set}"),
+            _ => near.unwrap_or_else(|| "check the path".to_owned()),
+        };
+        return Error::user(format!("there is no file {}", path.display())).hint(hint);
     }
     if path.is_dir() {
         return Error::user(format!("{} is a folder", path.display())).hint("name the files in it");

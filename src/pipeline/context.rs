@@ -260,6 +260,22 @@ impl Context {
         !known
     }
 
+    /// The same in place of what an earlier process recorded: of a stage whose result is read again whenever a run comes by.
+    ///
+    /// # Errors
+    /// When the metrics cannot be written.
+    pub fn diagnose_again(&mut self, stage: &str, found: Vec<Diagnosis>) -> Result<()> {
+        let said = |diagnosis: &Diagnosis| {
+            let key = (stage.to_owned(), diagnosis.name.to_owned());
+            self.said.contains(&key)
+        };
+        if found.iter().any(said) {
+            return Ok(());
+        }
+        self.metrics.resume(stage, 0)?;
+        self.diagnose(stage, found)
+    }
+
     /// Says and records what a stage noticed about itself, each thing once a stage.
     ///
     /// # Errors

@@ -3,25 +3,24 @@
 
 use crate::data::hub;
 use crate::error::Result;
-use crate::run::{Layout, read_json, write_json};
+use crate::run::{Layout, read_json};
 
 /// Lets names stand for the commits that the run knows.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub(super) fn recall(layout: &Layout) -> Result<()> {
-    hub::pin(read_json(&layout.data_sets())?.unwrap_or_default());
+pub fn recall(layout: &Layout) -> Result<()> {
+    let known = read_json(&layout.data_sets()).map_err(|error| {
+        error.hint("remove the file: the run then reads the newest commits, and refuses stages whose rows are others")
+    })?;
+    hub::pin(known.unwrap_or_default());
     Ok(())
 }
 
-/// Keeps what the names were found to stand for.
+/// Keeps what the names were found to stand for, and will be found to.
 ///
 /// # Errors
 /// A file that cannot be written.
 pub(super) fn keep(layout: &Layout) -> Result<()> {
-    let commits = hub::pinned();
-    match commits.is_empty() {
-        true => Ok(()),
-        false => write_json(&layout.data_sets(), &commits),
-    }
+    hub::keep_in(layout.data_sets())
 }

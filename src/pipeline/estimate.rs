@@ -343,7 +343,7 @@ impl Planner<'_> {
         let rows = match examples::here(&table.prompts).and_then(|data| examples::prompts(&data)) {
             Ok((rows, _)) => Some(rows.len()),
             // Why is named by `prompt_length`.
-            Err(_) => table.prompts.max_rows,
+            Err(_) => None,
         };
         let rounds = match &self.recipe.online {
             Some(online) if table.every_round => online.rounds as f64,

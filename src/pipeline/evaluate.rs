@@ -162,6 +162,7 @@ impl Evaluation {
             policy.digest,
             self.start.digest,
             examples::hash(&table.prompts)?,
+            examples::hash_of_reading(&table.prompts),
         ];
         inputs.extend(self.judges.iter().map(|(_, seat)| seat.digest()));
         let part = (
@@ -193,8 +194,7 @@ impl Evaluation {
                 .then(|| ties_everything(&opinion.judge, tied))
                 .flatten()
         });
-        cx.metrics.resume(name, 0)?;
-        cx.diagnose(name, found.take(1).collect())?;
+        cx.diagnose_again(name, found.take(1).collect())?;
         Ok(measured)
     }
 
@@ -204,6 +204,7 @@ impl Evaluation {
         let inputs = [
             self.start.digest,
             examples::hash(&table.prompts)?,
+            examples::hash_of_reading(&table.prompts),
             hash_of(&cx.recipe.seed),
         ];
         let file = cx.run.layout().root().join(format!("{name}.jsonl"));

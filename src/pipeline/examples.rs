@@ -82,6 +82,14 @@ pub fn hash(data: &Data) -> Result<Hash> {
     Ok(hasher.finalize())
 }
 
+/// One hash over what of the files is read, and how: a stage's key beside [`hash`].
+pub fn hash_of_reading(data: &Data) -> Hash {
+    crate::recipe::hash_of(&Data {
+        files: Vec::new(),
+        ..data.clone()
+    })
+}
+
 /// How the files of a table are read.
 pub(super) fn options(data: &Data) -> LoadOptions {
     LoadOptions {

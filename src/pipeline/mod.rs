@@ -3,7 +3,7 @@
 //! [`run()`] is the whole; [`online`] is the recipe of "RLHF Workflow" in one screen.
 
 pub mod context;
-mod data_sets;
+pub mod data_sets;
 pub mod drift;
 pub mod embedded;
 pub mod estimate;
@@ -134,12 +134,10 @@ pub fn run(
     let mut cx = Context::new(loaded.recipe.clone(), run, metrics, device, operands);
     let outcome = stages(&mut cx, until);
     let ended = cx.run.end(outcome.as_ref().map(|_| ()));
-    let kept = data_sets::keep(&layout);
     let report = cx.metrics.sync().and_then(|()| cx.run.write_report());
     // What went wrong in the work comes before what then could not be written about it.
     let (policy, measured) = outcome?;
     ended?;
-    kept?;
     let report = report?;
     Ok(Outcome {
         run: directory.to_owned(),

@@ -104,10 +104,15 @@ pub(super) const FREE_TABLES: [&str; 2] = ["columns", "filter"];
 
 /// Puts `over` on top of `under`: tables are merged key by key, everything else is replaced.
 pub(super) fn merge(under: &mut Table, over: Table) {
-    merge_at(under, over, "");
+    merge_at(under, over, "", true);
 }
 
-fn merge_at(under: &mut Table, over: Table, path: &str) {
+/// The same of two parts of one layer, such as two `--set`: neither takes anything of the other away.
+pub(super) fn combine(under: &mut Table, over: Table) {
+    merge_at(under, over, "", false);
+}
+
+fn merge_at(under: &mut Table, over: Table, path: &str, replaces: bool) {
     if CHOICES.contains(&path)
         && over
             .values()
@@ -116,7 +121,7 @@ fn merge_at(under: &mut Table, over: Table, path: &str) {
         under.retain(|key, _| over.contains_key(key));
     }
     // A split is of the sets that are named beside it.
-    if over.contains_key("files") && !over.contains_key("split") {
+    if replaces && over.contains_key("files") && !over.contains_key("split") {
         under.remove("split");
     }
     for (key, entry) in over {
@@ -124,7 +129,7 @@ fn merge_at(under: &mut Table, over: Table, path: &str) {
         match (under.get_mut(&key), entry.node) {
             (Some(old), Node::Table(new)) => {
                 if let Node::Table(inner) = &mut old.node {
-                    merge_at(inner, new, &path);
+                    merge_at(inner, new, &path, replaces);
                 } else {
                     old.node = Node::Table(new);
                 }

@@ -1,7 +1,7 @@
 //! From layers to a checked [`Recipe`] that knows where each of its values came from.
 
 use super::complaint::{self, Complaint, line_number};
-use super::layers::{self, Layer, LayerKind, Node, Table, find, merge, parse};
+use super::layers::{self, Layer, LayerKind, Node, Table, combine, find, merge, parse};
 use super::source::{self, Source, resolve_paths};
 use super::{Recipe, catalogue, check, schema, set, show};
 use crate::{Error, Result};
@@ -97,13 +97,15 @@ impl Recipe {
             ),
             None => (Table::new(), "--set".to_owned()),
         };
+        let mut flags = Table::new();
         for flag in overrides {
             let index = layers.len();
             layers.push(set::layer(flag, &folder));
             let over = set::tree(flag, index)
                 .map_err(|complaint| complaint::error(&[complaint], &layers, &whole))?;
-            merge(&mut tree, over);
+            combine(&mut flags, over);
         }
+        merge(&mut tree, flags);
         resolve_paths(&mut tree, &layers, "");
         let mut complaints = schema::take_unknown_keys(&mut tree);
         schema::drop_tables_set_to_false(&mut tree);

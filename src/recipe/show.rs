@@ -92,10 +92,7 @@ fn toml_string(text: &str) -> String {
 }
 
 /// Keys that decide what is written while a stage runs and what is kept in memory, not what comes out of it.
-const WITHOUT_EFFECT: [&str; 12] = [
-    // All devices compute the same, within rounding; a run may begin on one and end on another.
-    "backend",
-    "index",
+const WITHOUT_EFFECT: [&str; 10] = [
     // How patiently a judge elsewhere is asked, and with whose key.
     "timeout_seconds",
     "retries",
@@ -111,8 +108,10 @@ const WITHOUT_EFFECT: [&str; 12] = [
 
 /// Whether the value of a dotted key, `dpo.train.save_steps`, changes nothing that comes out of a run.
 pub fn without_effect(key: &str) -> bool {
+    // All devices compute the same, within rounding: a run may begin on one and end on another.
+    let of_device = key.starts_with("device.");
     let last = key.rsplit('.').next();
-    last.is_some_and(|last| WITHOUT_EFFECT.contains(&last))
+    of_device || last.is_some_and(|last| WITHOUT_EFFECT.contains(&last))
 }
 
 /// blake3 of a part of a recipe: a stage keys on it. Two parts that lead to the same result hash the same: the order

@@ -68,8 +68,7 @@ pub fn matrix_rate(device: &Device, operands: Operands) -> f64 {
         // Only a number that is looked at was waited for: the bytes of `into_data` come when they are read.
         let product = || {
             let one = ops::linear(x.clone(), weight.clone(), operands).slice([0..1, 0..1]);
-            let number = one.into_data().iter::<f32>().next();
-            assert_eq!(number, Some(size as f32), "a sum of as many ones");
+            std::hint::black_box(one.into_data().iter::<f32>().next());
         };
         product();
         let began = Instant::now();

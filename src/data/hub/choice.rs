@@ -116,15 +116,23 @@ pub(super) fn choose(
     }
     let names = split.names(id);
     let mut left: Vec<&String> = by_split.keys().collect();
-    match names
-        .iter()
-        .find(|name| left.iter().any(|part| is_of(part, name)))
-    {
-        Some(name) => left = of_split(left, name),
-        None if matches!(split, Split::Named(_)) => {
-            return Err(several(id, &left, &by_split, Some(&names[0])));
+    if let Split::Named(name) = split {
+        // A word in a path is a guess, which is not for a split that was asked for.
+        let asked: Vec<&String> = left
+            .iter()
+            .copied()
+            .filter(|part| is_split(part, name))
+            .collect();
+        if asked.is_empty() {
+            return Err(several(id, &left, &by_split, Some(name)));
         }
-        None => {}
+        left = asked;
+    }
+    let wanted = names
+        .iter()
+        .find(|name| left.iter().any(|part| is_of(part, name)));
+    if let Some(name) = wanted {
+        left = of_split(left, name);
     }
     match left[..] {
         [only] if known == Known::Cached && is_of_another(only, &names) => Err(Error::user(
@@ -206,6 +214,14 @@ fn is_of_another(path: &str, asked: &[String]) -> bool {
 fn is_of(path: &str, split: &str) -> bool {
     let mut words = path.split(|sign: char| !sign.is_ascii_alphanumeric());
     is_named(path, split) || words.any(|word| word == split)
+}
+
+/// Whether a part is the split: its last part has that name, or a folder has and the file names no split.
+fn is_split(part: &str, split: &str) -> bool {
+    let mut folders: Vec<&str> = part.split('/').collect();
+    let file = folders.pop().unwrap_or_default();
+    let tells = SPLITS.iter().any(|known| is_of(file, known));
+    file == split || folders.contains(&split) && !tells
 }
 
 /// Whether a path's last part is the split's name: `train_prefs` has a word that `train_sft` has, too.
@@ -352,6 +368,10 @@ mod tests {
             error.message,
             "me/rows has no part `test`; it has data/train"
         );
+        let words = files(&["test_suite/train.jsonl", "test/0000.jsonl"]);
+        let found = choose(&words, &id("me/rows"), &named("test"), Known::All);
+        assert_eq!(found.expect("a folder"), ["test/0000.jsonl"]);
+        assert!(choose(&words[..1], &id("me/rows"), &named("test"), Known::All).is_err());
     }
 
     #[test]

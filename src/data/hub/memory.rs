@@ -2,8 +2,9 @@
 
 use super::client::is_offline;
 use super::{DataHub, Split, named};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::recipe::HubSet;
+use crate::run::write_json;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,8 @@ struct Memory {
     found: HashMap<(HubSet, Split), Vec<PathBuf>>,
     /// The commit that a set's name stands for, by [`HubSet::id`].
     commits: BTreeMap<String, String>,
+    /// The file that they are kept in.
+    file: Option<PathBuf>,
 }
 
 fn memory() -> MutexGuard<'static, Memory> {
@@ -39,14 +42,10 @@ pub fn located(name: &Path, split: &Split) -> Result<Vec<PathBuf>> {
         ..DataHub::default()
     };
     let set = &key.0;
-    let revision = memory.commits.get(&set.id()).cloned();
-    let at = HubSet {
-        revision: revision.or_else(|| set.revision.clone()),
-        ..set.clone()
-    };
-    let files = hub.located(&at, split)?;
+    let files = hub.located(&memory.at(set), split)?;
     if let Some(commit) = files.first().and_then(|file| commit(file, set)) {
         memory.commits.insert(set.id(), commit);
+        memory.keep()?;
     }
     memory.found.insert(key, files.clone());
     Ok(files)
@@ -66,7 +65,44 @@ pub fn pin(commits: BTreeMap<String, String>) {
     memory().commits.extend(commits);
 }
 
-/// The commits that sets were found at, by their names.
-pub fn pinned() -> BTreeMap<String, String> {
-    memory().commits.clone()
+/// Keeps the commits that names were found to stand for in a file, from now on; a file of before goes where there are none.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn keep_in(file: PathBuf) -> Result<()> {
+    let mut memory = memory();
+    if memory.commits.is_empty() && file.exists() {
+        std::fs::remove_file(&file).map_err(|error| Error::io(&file, "remove", error))?;
+    }
+    memory.file = Some(file);
+    memory.keep()
+}
+
+/// The files of [`located`] without a network: whoever only plans downloads nothing.
+///
+/// # Errors
+/// A set that is not in the cache.
+pub fn in_cache(name: &Path, split: &Split) -> Result<Vec<PathBuf>> {
+    match named(name)? {
+        Some(set) => DataHub::default().in_cache(&memory().at(&set), split),
+        None => Ok(vec![name.to_owned()]),
+    }
+}
+
+impl Memory {
+    fn keep(&self) -> Result<()> {
+        match &self.file {
+            Some(file) if !self.commits.is_empty() => write_json(file, &self.commits),
+            _ => Ok(()),
+        }
+    }
+
+    /// A set at the commit that its name stands for.
+    fn at(&self, set: &HubSet) -> HubSet {
+        let revision = self.commits.get(&set.id()).cloned();
+        HubSet {
+            revision: revision.or_else(|| set.revision.clone()),
+            ..set.clone()
+        }
+    }
 }

@@ -123,10 +123,24 @@ fn what_a_recipe_cannot_have_of_the_hub_ends_it_before_it_begins() {
     };
     let here = format!("{}/me/pairs\"", folder.path().display());
     assert!(shown(&[]).contains(&here), "{}", shown(&[]));
-    let split = "dpo.data={files=\"hf://datasets/me/pairs\", split=\"test\"}";
-    assert!(shown(&["--set", split]).contains("split = \"test\""));
-    let mine = ["--set", split, "--set", "dpo.data.files=mine.jsonl"];
-    assert!(!shown(&mine).contains("split ="), "{}", shown(&mine));
+    // In either order.
+    let split = ["--set", "dpo.data.split=test"];
+    let set = ["--set", "dpo.data.files=hf://datasets/me/pairs"];
+    for both in [[split, set].concat(), [set, split].concat()] {
+        assert!(shown(&both).contains("split = \"test\""), "{both:?}");
+    }
+    let over = "extends = [\"mine.toml\"]\nname = \"over\"\n[dpo.data]\nfiles = \"hf://datasets/me/pairs\"\nsplit = \"test\"\n";
+    std::fs::write(folder.path().join("over.toml"), over).unwrap();
+    let mine = [
+        "recipe",
+        "show",
+        "over.toml",
+        "--set",
+        "dpo.data.files=mine.jsonl",
+    ];
+    let mine = duel(&folder, &mine);
+    assert_eq!(mine.code, 0, "{}", mine.err);
+    assert!(!mine.out.contains("split ="), "{}", mine.out);
 }
 
 #[test]
@@ -165,7 +179,14 @@ fn every_command_reads_data_sets_of_the_hub() {
         &["data", "show", "NAME", "--model", "quickstart", "--json"],
         &["score", "--data", "NAME", "--json"],
         &["judge", "--rule", "length:3", "--data", "NAME", "--json"],
-        &["eval", "--rule", "length:3", "--data", "NAME", "--json"],
+        &[
+            "eval",
+            "--pairwise",
+            "quickstart",
+            "--data",
+            "NAME",
+            "--json",
+        ],
         &[
             "generate",
             "--prompts",
@@ -175,7 +196,6 @@ fn every_command_reads_data_sets_of_the_hub() {
             "--max-new-tokens",
             "2",
         ],
-        &["pairs", "--data", "NAME", "--out", "out.jsonl"],
     ] {
         let said = |name: &str| {
             let named = words
@@ -193,14 +213,25 @@ fn every_command_reads_data_sets_of_the_hub() {
                 let _ = std::fs::remove_file(file);
                 text
             });
-            (said.code, said.out.replace(name, "NAME"), written, said.err)
+            // Whatever names the file is another name.
+            let mut lines = said.json();
+            for line in &mut lines {
+                for own in ["file", "origin"] {
+                    line.as_object_mut().unwrap().remove(own);
+                }
+            }
+            (said.code, lines, written, said.err)
         };
         let (of_set, of_file) = (said("me/nested"), said(golden));
+        assert_eq!(of_set.0, 0, "{words:?}: {}", of_set.3);
         assert_eq!(
-            (of_set.0, &of_set.2),
-            (of_file.0, &of_file.2),
-            "{words:?}: {}",
-            of_set.3
+            (&of_set.1, &of_set.2),
+            (&of_file.1, &of_file.2),
+            "{words:?}"
+        );
+        assert!(
+            !of_set.1.is_empty() || of_set.2.concat().len() > 9,
+            "{words:?}"
         );
     }
     let data = ["--data", "orca-dpo", "--dry-run", "--json"];

@@ -116,3 +116,38 @@ fn a_key_that_is_not_there_and_two_judges_are_found_before_anything_runs() {
         said.err
     );
 }
+
+/// The last round is evaluated by two stages' hands, and what it came to is on record once.
+#[test]
+fn a_judge_that_ties_everything_is_on_record() {
+    let recipe = r#"
+name = "tied"
+[model]
+model_name_or_path = "quickstart"
+[online]
+rounds = 1
+prompts_per_round = 4
+max_length = 64
+prompts.files = "quickstart:prompts"
+generate.num_generations = 2
+generate.max_new_tokens = 8
+judge.rule.formula = "length:5"
+[eval]
+max_length = 64
+prompts = { files = "quickstart:eval", max_rows = 3 }
+generate.max_new_tokens = 8
+rule.formula = "matches:zzzzz"
+"#;
+    let folder = folder(&[("mine.toml", recipe)]);
+    let metrics = || {
+        let said = duel(&folder, &["run", "mine.toml"]);
+        assert_eq!(said.code, 0, "{}", said.err);
+        let fact = "finds the two models' responses to all 3 prompts equally good";
+        assert_eq!(said.err.matches(fact).count(), 1, "{}", said.err);
+        let metrics = folder.path().join("runs/tied/metrics.jsonl");
+        std::fs::read_to_string(metrics).unwrap()
+    };
+    for _ in 0..2 {
+        assert_eq!(metrics().matches("judge-ties-everything").count(), 1);
+    }
+}
