@@ -128,6 +128,21 @@ const SYNONYMS: [(&str, &str); 25] = [
     ("warmup", "warmup_ratio"),
 ];
 
+/// What trains in fewer bits, and what does not.
+const NARROW: &str = "write `dtype = \"bf16\"`, \"f16\" or \"auto\" into `[model]`: products read that, and the weights that are trained \
+                      stay in f32, so that small steps count";
+
+/// Keys of other trainers for which a recipe has another way, and that way.
+const ELSEWHERE: [(&str, &str); 4] = [
+    ("bf16", NARROW),
+    ("fp16", NARROW),
+    ("pure_bf16", NARROW),
+    (
+        "deepspeed",
+        "duel trains on one device: `duel plan RECIPE` says what would make the recipe fit",
+    ),
+];
+
 /// Takes out every key that no recipe has, with a complaint for each.
 pub(super) fn take_unknown_keys(tree: &mut Table) -> Vec<Complaint> {
     let mut unknown = Unknown {
@@ -183,6 +198,9 @@ impl Unknown {
     /// The key that was meant: by another tool's name or by its exact name in a table below, then by spelling, here and
     /// below, then by its name anywhere.
     fn suggestion(&self, key: &str, known: &Map<String, Value>, path: &str) -> String {
+        if let Some((_, way)) = ELSEWHERE.iter().find(|(other, _)| *other == key) {
+            return (*way).to_owned();
+        }
         let synonym = SYNONYMS.iter().find(|(other, _)| *other == key);
         let synonym = synonym.map(|(_, own)| *own);
         let here = synonym

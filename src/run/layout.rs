@@ -60,6 +60,11 @@ impl Layout {
         self.root.join("logs")
     }
 
+    /// What a pairwise model labelled by itself, an entry an iteration.
+    pub fn pseudo_labels(&self) -> PathBuf {
+        self.root.join("pairwise-ssrm.json")
+    }
+
     /// The commits of the hub's data sets that it reads.
     pub fn data_sets(&self) -> PathBuf {
         self.root.join("data-sets.json")

@@ -10,6 +10,7 @@ mod curves;
 mod format;
 mod headline;
 mod histogram;
+mod labels;
 mod objectives;
 mod opinions;
 mod page;

@@ -74,7 +74,7 @@ pub(super) fn train(cx: &mut Context, learning: &Learning, ssrm: &Ssrm) -> Resul
             break;
         }
     }
-    write_json(&cx.run.layout().root().join("pairwise-ssrm.json"), &told)?;
+    write_json(&cx.run.layout().pseudo_labels(), &told)?;
     Ok(model)
 }
 

@@ -440,3 +440,15 @@ fn an_evaluation_of_nothing_is_no_recipe() {
         "{error}"
     );
 }
+
+/// Nobody trains bf16 without masters by a mistaken key: what there is instead is said.
+#[test]
+fn bf16_of_other_trainers_is_answered_with_what_stays_in_f32() {
+    for key in ["bf16", "fp16", "pure_bf16"] {
+        let error = dpo(&format!("[dpo.train]\n{key} = true\n")).error(&[]);
+        assert!(
+            error.contains("the weights that are trained stay in f32"),
+            "{error}"
+        );
+    }
+}

@@ -4,7 +4,7 @@ use super::format::escape;
 use super::headline::headline;
 use super::histogram::histograms;
 use super::read::{Facts, Scores};
-use super::{accuracy, curves, objectives, opinions, samples, tables};
+use super::{accuracy, curves, labels, objectives, opinions, samples, tables};
 use crate::run::info::Status;
 use crate::run::summary::Diagnosis;
 
@@ -19,6 +19,7 @@ pub(super) fn page(facts: &Facts) -> String {
         side_by_side(facts),
         reward(facts),
         attributes(facts),
+        pseudo_labels(facts),
         verifier(facts),
         training(facts),
         distributions(&facts.scores),
@@ -119,6 +120,11 @@ fn attributes(facts: &Facts) -> Option<Section> {
     let found = facts.objectives.as_ref()?;
     let html = objectives::objectives(found);
     Some(Section::new("attributes", "Attributes", html))
+}
+
+fn pseudo_labels(facts: &Facts) -> Option<Section> {
+    let found = &facts.labelled;
+    (!found.is_empty()).then(|| Section::new("labels", "Pseudo-labels", labels::labels(found)))
 }
 
 fn verifier(facts: &Facts) -> Option<Section> {

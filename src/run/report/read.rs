@@ -1,5 +1,6 @@
 //! Everything the page shows, read from the files of the run.
 
+use super::labels::Iteration;
 use super::objectives::Objectives;
 use crate::error::{Error, Result};
 use crate::run::accuracy::{RANKING_STAGES, VERIFIER_STAGE};
@@ -27,6 +28,8 @@ pub(super) struct Facts {
     pub accuracies: Vec<(&'static str, HeldOut)>,
     /// What the attributes of a multi-objective model come to.
     pub objectives: Option<Objectives>,
+    /// What a pairwise model labelled by itself.
+    pub labelled: Vec<Iteration>,
     /// The verifier on held-out labels.
     pub verdicts: Option<Verdicts>,
     pub scores: Vec<Scores>,
@@ -172,6 +175,10 @@ impl Facts {
             true => None,
             false => notes.take(read_json(&layout.accuracy("multi-objective"))),
         };
+        let labelled: Option<Vec<Iteration>> = match stale.contains("pairwise") {
+            true => None,
+            false => notes.take(read_json(&layout.pseudo_labels())),
+        };
         let mut verdicts = None;
         if !stale.contains(format!("{VERIFIER_STAGE}-eval").as_str()) {
             let held_out: Option<Option<Verdicts>> =
@@ -189,6 +196,7 @@ impl Facts {
             evaluations,
             accuracies,
             objectives: objectives.flatten().map(|of| of.objectives),
+            labelled: labelled.unwrap_or_default(),
             verdicts,
             scores,
             samples,

@@ -191,6 +191,9 @@ fn what_was_labelled_is_told() {
     let right = p.iter().filter(|p| **p > 0.5).count();
     assert_eq!(told[0]["kept"], sure, "{told}");
     assert_eq!(told[0]["precision"]["accuracy"], right as f64 / sure as f64);
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
+    let row = format!("<tr><th>1</th><td>6</td><td>{sure}</td>");
+    assert!(page.contains("<h2>Pseudo-labels") && page.contains(&row));
 }
 
 #[test]
