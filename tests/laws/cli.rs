@@ -376,6 +376,8 @@ fn devices_are_listed() {
         (&devices[0]["backend"], &devices[0]["chosen"]),
         (&json!("cpu"), &json!(true))
     );
+    let note = devices[0]["note"].as_str().unwrap();
+    assert!(note.contains("auto takes it: "), "{note}");
     let of = |backend: &str| duel(&folder(&[]), &["devices", "--json", "--backend", backend]);
     assert!(
         of("cpu")

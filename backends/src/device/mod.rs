@@ -214,11 +214,18 @@ fn fastest() -> Found {
 pub fn list() -> Vec<DeviceInfo> {
     let chosen = choose();
     let found = found();
+    let cards = found
+        .iter()
+        .any(|card| card.backend != "cpu" && !card.software);
+    let why = match cards {
+        true => "auto takes it: its matrix product is the fastest",
+        false => "auto takes it: there is no graphics card",
+    };
     let mut rows: Vec<DeviceInfo> = Vec::new();
     for backend in &BACKENDS[1..] {
         let devices = found.iter().filter(|found| found.backend == *backend);
         let before = rows.len();
-        rows.extend(devices.map(|found| tried(found, found == chosen)));
+        rows.extend(devices.map(|found| tried(found, (found == chosen).then_some(why))));
         if rows.len() == before {
             rows.push(without_device(backend));
         }
@@ -226,8 +233,8 @@ pub fn list() -> Vec<DeviceInfo> {
     rows
 }
 
-/// A device after it was opened and tried.
-fn tried(found: &Found, chosen: bool) -> DeviceInfo {
+/// A device after it was opened and tried; `chosen` says why `auto` takes it.
+fn tried(found: &Found, chosen: Option<&str>) -> DeviceInfo {
     let opened = open(found.backend, found.index);
     let (dtypes, rate, note) = match &opened {
         Ok(device) => (
@@ -247,6 +254,10 @@ fn tried(found: &Found, chosen: bool) -> DeviceInfo {
         (Ok(_), None) => "it opens, but a matrix product fails on it".to_owned(),
         _ => note,
     };
+    let note = match chosen {
+        Some(why) => format!("{note}; {why}"),
+        None => note,
+    };
     DeviceInfo {
         backend: found.backend,
         device: Some(found.index),
@@ -255,7 +266,7 @@ fn tried(found: &Found, chosen: bool) -> DeviceInfo {
         memory_bytes: found.memory_bytes,
         dtypes,
         matmul_gflops: rate.map(|rate| (rate * 1e-8).round() / 10.0),
-        chosen,
+        chosen: chosen.is_some(),
         note,
     }
 }
