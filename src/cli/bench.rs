@@ -1,7 +1,8 @@
 //! `duel bench`: rate, peak memory and loss of a kind of work, for comparison with other trainers.
 
-use super::reading::{Reading, file};
+use super::reading::{self, Reading, file};
 use super::{Global, numbers, output, setup};
+use crate::data::LoadOptions;
 use crate::error::Result;
 use crate::model::Model;
 use crate::model::build::Kept;
@@ -100,6 +101,14 @@ impl Bench {
     /// What products read.
     fn operands(&self, device: &Device) -> Operands {
         context::operands(self.compute, device)
+    }
+
+    /// The files of the rows, and how they are read.
+    fn source(&self) -> Result<(Vec<PathBuf>, LoadOptions)> {
+        Ok((
+            reading::rows(&self.data)?,
+            self.reading.options_of(&self.data),
+        ))
     }
 
     /// The model, kept as the work needs it.

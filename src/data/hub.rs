@@ -14,7 +14,7 @@ pub mod progress;
 pub use choice::Split;
 pub use memory::{in_cache, keep_in, located, pin};
 
-use super::{Catalog, DataSet};
+use super::DataSet;
 use crate::error::{Error, Result};
 use crate::recipe::{HubSet, has_rows};
 use choice::{Known, choose, parse};
@@ -39,10 +39,7 @@ pub fn named(name: &Path) -> Result<Option<HubSet>> {
 
 /// What the catalogue knows of the data set that a name stands for.
 pub fn known(name: &Path) -> Option<DataSet> {
-    let set = named(name).ok()??;
-    let catalog = Catalog::built_in();
-    let (_, known) = catalog.find(&format!("{}/{}", set.owner, set.name)).ok()?;
-    Some(known.clone())
+    choice::known(&named(name).ok()??)
 }
 
 /// Where data sets come from; what is `None` comes from the environment.

@@ -188,13 +188,14 @@ impl Evaluation {
             write_atomic(&result, &text)
         })?;
         let measured: Measured = read_json(&result)?.unwrap_or_default();
-        let found = measured.opinions.iter().filter_map(|opinion| {
-            let [won, tied, lost] = opinion.counts;
-            (won + lost == 0)
-                .then(|| ties_everything(&opinion.judge, tied))
-                .flatten()
+        let found = measured.opinions.iter().find_map(|opinion| {
+            // Won, tied, lost.
+            match opinion.counts {
+                [0, tied, 0] => ties_everything(&opinion.judge, tied),
+                _ => None,
+            }
         });
-        cx.diagnose_again(name, found.take(1).collect())?;
+        cx.diagnose_again(name, found.into_iter().collect())?;
         Ok(measured)
     }
 

@@ -158,9 +158,7 @@ impl Loaded {
     }
 
     fn missing(&self) -> Vec<check::MissingFile> {
-        let mut missing = Vec::new();
-        check::missing_files(&self.tree, "", &mut missing);
-        missing
+        check::missing_files(&self.tree)
     }
 
     /// A shipped recipe says in its family's README where its data is from.

@@ -231,6 +231,11 @@ mod tests {
         run.end(Ok(())).unwrap();
     }
 
+    fn row(compared: &Comparison, name: &str) -> Option<Vec<Value>> {
+        let found = compared.rows.iter().find(|(known, _)| known == name);
+        found.map(|(_, values)| values.clone())
+    }
+
     #[test]
     fn runs_are_listed_with_what_they_reached_and_broken_ones_apart() {
         let dir = tempfile::tempdir().unwrap();
@@ -269,10 +274,7 @@ mod tests {
             "low": 0.5, "high": 0.9, "counts": [3, 0, 1]}], "kl": 1.5, "length_before": 20, "length_after": 21, "samples": []}"#;
         fs::write(eval, result).unwrap();
         let compared = compare(&paths).unwrap();
-        let row = |name: &str| {
-            let found = compared.rows.iter().find(|(known, _)| known == name);
-            found.map(|(_, values)| values.clone()).unwrap()
-        };
+        let row = |name: &str| row(&compared, name).unwrap();
         assert_eq!(row("win_rate"), [Value::from(0.7), Value::from(0.75)]);
         assert_eq!(row("kl"), [Value::Null, Value::from(1.5)]);
         assert_eq!(row("rounds"), [Value::from(2), Value::Null]);
@@ -285,10 +287,7 @@ mod tests {
         write(&paths[0], 0.1, 2);
         write(&paths[1], 0.05, 0);
         let compared = compare(&paths).unwrap();
-        let row = |name: &str| {
-            let found = compared.rows.iter().find(|(known, _)| known == name);
-            found.map(|(_, values)| values.clone())
-        };
+        let row = |name: &str| row(&compared, name);
         assert_eq!(compared.runs, ["a", "b"]);
         assert_eq!(row("win_rate").unwrap(), [Value::from(0.7), Value::Null]);
         assert_eq!(row("rounds").unwrap(), [Value::from(2), Value::Null]);

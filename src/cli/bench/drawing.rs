@@ -1,6 +1,5 @@
 //! The kinds that train nothing: drawing responses and judging them.
 
-use super::super::reading::rows;
 use super::{Bench, Global, setup, where_it_went};
 use crate::data::{Key, has_pairs, load_preferences, load_prompts};
 use crate::error::{Error, Result};
@@ -54,10 +53,8 @@ pub fn generate(bench: &Bench, model: &Model) -> Result<Value> {
 
 /// The first prompts of whatever rows the file has.
 fn prompts(bench: &Bench, chat: &Chat) -> Result<Vec<Prompted>> {
-    let (files, options) = (
-        &rows(&bench.data)?[..],
-        bench.reading.options_of(&bench.data),
-    );
+    let (files, options) = bench.source()?;
+    let files = &files[..];
     let rows: Vec<_> = match has_pairs(files, &options) {
         true => load_preferences(files, &options)?
             .0
@@ -107,10 +104,8 @@ pub fn judge(bench: &Bench, model: Model, global: &Global) -> Result<Value> {
 
 /// The first rows with their responses; of a pair K are made, each a little different.
 fn groups(bench: &Bench, chat: &Chat) -> Result<Vec<GroupRow>> {
-    let (files, options) = (
-        &rows(&bench.data)?[..],
-        bench.reading.options_of(&bench.data),
-    );
+    let (files, options) = bench.source()?;
+    let files = &files[..];
     if !has_pairs(files, &options) {
         let (rows, _) = load_prompts(files, &options)?;
         let answered = rows.iter().filter(|row| !row.responses.is_empty());

@@ -1,6 +1,5 @@
 //! The training kinds: steps of the real trainer on rows in the file's order.
 
-use super::super::reading;
 use super::{Bench, Global, Kind, setup, where_it_went};
 use crate::data::{Key, has_pairs, load_preferences, load_sft};
 use crate::error::{Error, Result};
@@ -79,10 +78,8 @@ pub fn measure(bench: &Bench, mut model: Model, global: &Global) -> Result<Value
 /// `count` rows that fit whole, so that nothing is cut differently elsewhere.
 fn rows(bench: &Bench, model: &Model, count: usize) -> Result<Vec<Example>> {
     let limits = examples::limits(bench.max_length, Overlong::Drop, model);
-    let (files, options) = (
-        &reading::rows(&bench.data)?[..],
-        bench.reading.options_of(&bench.data),
-    );
+    let (files, options) = bench.source()?;
+    let files = &files[..];
     let texts = bench.kind == Kind::Sft && !has_pairs(files, &options);
     let mut rows = match texts {
         true => examples::texts(&load_sft(files, &options)?.0, &model.chat, &limits)?.examples,

@@ -1,6 +1,6 @@
 //! Which data set a name stands for, and which of its files.
 
-use crate::data::Catalog;
+use crate::data::{Catalog, DataSet};
 use crate::error::{Error, Result};
 use crate::recipe::{HubSet, has_rows};
 use std::collections::BTreeMap;
@@ -10,6 +10,13 @@ pub(super) fn parse(text: &str) -> Result<Option<HubSet>> {
     let catalog = Catalog::built_in();
     let hub = catalog.find(text).ok().map(|(_, set)| set.hub.as_str());
     HubSet::parse(hub.unwrap_or(text))
+}
+
+/// What the catalogue knows of a set.
+pub(super) fn known(id: &HubSet) -> Option<DataSet> {
+    let catalog = Catalog::built_in();
+    let found = catalog.find(&format!("{}/{}", id.owner, id.name));
+    found.ok().map(|(_, set)| set.clone())
 }
 
 /// Which of a set's splits is read.
@@ -33,9 +40,7 @@ impl Split {
             Self::Named(name) => return vec![name.clone()],
             Self::Among(usual) => usual.iter(),
         };
-        let catalog = Catalog::built_in();
-        let known = catalog.find(&format!("{}/{}", id.owner, id.name));
-        let own = known.map(|(_, set)| set.splits.clone()).unwrap_or_default();
+        let own = known(id).map(|set| set.splits).unwrap_or_default();
         let means = |own: &String| usual.clone().any(|usual| is_of(own, usual));
         let own: Vec<String> = own.into_iter().filter(means).collect();
         let usual = usual.clone().map(|usual| (*usual).to_owned());
@@ -221,7 +226,7 @@ fn is_split(part: &str, split: &str) -> bool {
     let mut folders: Vec<&str> = part.split('/').collect();
     let file = folders.pop().unwrap_or_default();
     let tells = SPLITS.iter().any(|known| is_of(file, known));
-    file == split || folders.contains(&split) && !tells
+    is_named(part, split) || folders.contains(&split) && !tells
 }
 
 /// Whether a path's last part is the split's name: `train_prefs` has a word that `train_sft` has, too.

@@ -16,25 +16,31 @@ pub(in crate::recipe) struct MissingFile {
     pub place: Place,
 }
 
-/// Every data file of a tree, under the dotted key `path`, that is not there.
-pub(in crate::recipe) fn missing_files(tree: &Table, path: &str, missing: &mut Vec<MissingFile>) {
+/// Hands on every entry of a tree's `files`, under the dotted key `path`, with its key and its place.
+fn each_file(tree: &Table, path: &str, found: &mut dyn FnMut(&toml::Value, &str, &Place)) {
     for (key, entry) in tree {
         let path = join(path, key);
         match &entry.node {
             Node::Table(_) if FREE_TABLES.contains(&key.as_str()) => {}
-            Node::Table(inner) => missing_files(inner, &path, missing),
+            Node::Table(inner) => each_file(inner, &path, found),
             Node::Leaf(toml::Value::Array(files), places) if key == "files" => {
                 for (index, file) in files.iter().enumerate() {
-                    let place = places.get(index).unwrap_or(&entry.value);
-                    missing.extend(missing_file(file, &path, place));
+                    found(file, &path, places.get(index).unwrap_or(&entry.value));
                 }
             }
-            Node::Leaf(file, _) if key == "files" => {
-                missing.extend(missing_file(file, &path, &entry.value));
-            }
+            Node::Leaf(file, _) if key == "files" => found(file, &path, &entry.value),
             Node::Leaf(..) => {}
         }
     }
+}
+
+/// Every data file of a tree that is not there.
+pub(in crate::recipe) fn missing_files(tree: &Table) -> Vec<MissingFile> {
+    let mut missing = Vec::new();
+    each_file(tree, "", &mut |file, key, place| {
+        missing.extend(missing_file(file, key, place));
+    });
+    missing
 }
 
 fn missing_file(file: &toml::Value, key: &str, place: &Place) -> Option<MissingFile> {
@@ -50,10 +56,9 @@ fn missing_file(file: &toml::Value, key: &str, place: &Place) -> Option<MissingF
 
 /// Whether some table of a tree takes its rows from a data set of the hub.
 pub(in crate::recipe) fn names_data_sets(tree: &Table) -> bool {
-    let named = |file: &toml::Value| file.as_str().is_some_and(|f| f.starts_with(HubSet::SCHEME));
-    tree.iter().any(|(key, entry)| match &entry.node {
-        Node::Table(inner) => !FREE_TABLES.contains(&key.as_str()) && names_data_sets(inner),
-        Node::Leaf(toml::Value::Array(files), _) => key == "files" && files.iter().any(named),
-        Node::Leaf(file, _) => key == "files" && named(file),
-    })
+    let mut named = false;
+    each_file(tree, "", &mut |file, _, _| {
+        named |= file.as_str().is_some_and(|f| f.starts_with(HubSet::SCHEME));
+    });
+    named
 }
