@@ -21,6 +21,8 @@ mod generation;
 mod house;
 #[path = "laws/interchange.rs"]
 mod interchange;
+#[path = "laws/kernels.rs"]
+mod kernels;
 #[path = "laws/learning.rs"]
 mod learning;
 #[path = "laws/narrow.rs"]

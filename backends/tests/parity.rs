@@ -9,6 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 #[path = "parity/drawing.rs"]
 mod drawing;
+#[path = "parity/large.rs"]
+mod large;
 #[path = "parity/narrow.rs"]
 mod narrow;
 
@@ -334,10 +336,15 @@ fn served_weights_multiply_as_the_rounded_weights_do() {
             .collect();
         let stacked = Tensor::cat(weights.clone(), 0);
         for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
-            let fused = Served::stacked(&weights, precision, Operands::F32).linear(x.clone());
             let rounded = ops::served::rounded(stacked.clone(), precision);
             let plain = ops::linear::reference(x.clone(), rounded);
-            close(&format!("served {precision:?}"), seed, &fused, &plain);
+            for device in everywhere() {
+                let moved = |x: &Tensor<2>| x.clone().to_device(&device);
+                let weights: Vec<Tensor<2>> = weights.iter().map(moved).collect();
+                let served = Served::stacked(&weights, precision, Operands::F32);
+                let fused = served.linear(moved(&x));
+                close(&format!("served {precision:?}"), seed, &fused, &plain);
+            }
         }
     }
 }
@@ -409,23 +416,25 @@ fn target_logprobs_equal_their_reference_across_vocabulary_chunks() {
 
 #[test]
 fn a_frozen_weight_takes_no_gradient_and_changes_nothing_else() {
-    let device = Device::flex();
-    let mut random = Random(5);
-    let x = random.matrix(9, 6, &device).autodiff().require_grad();
-    let w = random.matrix(11, 6, &device).autodiff();
-    let targets = Arc::new(vec![3u32; 9]);
-    let logps =
-        ops::target_logprobs(x.clone(), w.clone(), targets.clone(), Operands::F32, None).logps;
-    let grads = (logps.sum() + ops::linear(x.clone(), w.clone(), Operands::F32).sum()).backward();
-    assert!(w.grad(&grads).is_none());
-    let fused = x.grad(&grads).expect("x is trained");
-    let plain = {
-        let x = x.clone().detach().require_grad();
-        let logps = ops::target_logprobs::reference(x.clone(), w.clone(), targets, None).logps;
-        let grads = (logps.sum() + ops::linear::reference(x.clone(), w).sum()).backward();
-        x.grad(&grads).expect("x is trained")
-    };
-    close("frozen", 5, &fused, &plain);
+    for device in everywhere() {
+        let mut random = Random(5);
+        let x = random.matrix(9, 6, &device).autodiff().require_grad();
+        let w = random.matrix(11, 6, &device).autodiff();
+        let targets = Arc::new(vec![3u32; 9]);
+        let logps =
+            ops::target_logprobs(x.clone(), w.clone(), targets.clone(), Operands::F32, None).logps;
+        let product = ops::linear(x.clone(), w.clone(), Operands::F32);
+        let grads = (logps.sum() + product.sum()).backward();
+        assert!(w.grad(&grads).is_none());
+        let fused = x.grad(&grads).expect("x is trained");
+        let plain = {
+            let x = x.clone().detach().require_grad();
+            let logps = ops::target_logprobs::reference(x.clone(), w.clone(), targets, None).logps;
+            let grads = (logps.sum() + ops::linear::reference(x.clone(), w).sum()).backward();
+            x.grad(&grads).expect("x is trained")
+        };
+        close("frozen", 5, &fused, &plain);
+    }
 }
 
 /// Every device, the CPU first.

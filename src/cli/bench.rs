@@ -1,11 +1,12 @@
 //! `duel bench`: rate, peak memory and loss of a kind of work, for comparison with other trainers.
 
+use super::kept::{self, Other, must_fit};
 use super::reading::{self, Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::LoadOptions;
 use crate::error::Result;
-use crate::model::Model;
-use crate::model::build::Kept;
+use crate::model::memory::{self, Batch};
+use crate::model::{DecoderSpec, Kept, Model};
 use crate::pipeline::context;
 use crate::recipe::{Dtype, WeightDtype};
 use crate::run::peak_rss_mib;
@@ -121,7 +122,45 @@ impl Bench {
             frozen: only_read || self.lora,
             packed: self.load_in_4bit,
         };
-        Model::load_kept(&setup::model_path(&self.model)?, &device, kept)
+        let path = setup::model_path(&self.model)?;
+        let bytes = |spec: &DecoderSpec, kept: Kept| self.bytes(spec, kept, only_read);
+        must_fit(
+            &path,
+            global,
+            kept,
+            &self.others(kept, only_read, &device),
+            &bytes,
+        )?;
+        Model::load_kept(&path, &device, kept)
+    }
+
+    /// What is there at once in any case: a model that is read, or one that is trained with its gradients and moments.
+    fn bytes(&self, spec: &DecoderSpec, kept: Kept, only_read: bool) -> u64 {
+        if only_read {
+            return memory::weights(spec, kept);
+        }
+        let lora = kept.frozen.then(training::adapter);
+        memory::training(spec, lora.as_ref(), Batch::default(), kept).peak
+    }
+
+    /// What may be said where that does not fit.
+    fn others(&self, asked: Kept, only_read: bool, device: &Device) -> Vec<Other> {
+        if self.lora {
+            return kept::others("", asked, device);
+        }
+        if only_read {
+            let mut others = kept::others("", asked, device);
+            // 4 bits lie under adapters alone.
+            others.retain(|(_, kept)| !kept.packed);
+            return others;
+        }
+        let frozen = Kept {
+            frozen: true,
+            ..asked
+        };
+        let mut others = vec![("--lora".to_owned(), frozen)];
+        others.extend(kept::others("--lora", frozen, device));
+        others
     }
 
     /// Runs the command.

@@ -1,5 +1,6 @@
 //! `duel best-of`: how good the answer is that a judge picks of N.
 
+use super::kept::Keeping;
 use super::reading::{self, Reading, file};
 use super::steps::separator;
 use super::{Global, numbers, output, setup};
@@ -65,6 +66,8 @@ pub struct BestOfN {
     /// Read no more rows than this
     #[arg(long, value_parser = numbers::from_1)]
     limit: Option<usize>,
+    #[command(flatten)]
+    keeping: Keeping,
     #[command(flatten)]
     reading: Reading,
 }
@@ -234,7 +237,7 @@ impl BestOfN {
         for (name, model, separator) in verifiers {
             if let Some(model) = model {
                 setup::warn_of_other_stage(model, "verifier");
-                let model = setup::model(model, global)?;
+                let model = setup::model(model, global, self.keeping)?;
                 let (length, budget) = (self.max_length, self.max_tokens_per_batch);
                 let verifier = Verifier::new(&model, separator, self.aggregate, length, budget)?;
                 columns.push(by_verifier(name, &verifier, problems, attempts)?);
@@ -258,7 +261,7 @@ impl BestOfN {
         attempts: &[Attempts],
         global: &Global,
     ) -> Result<Column> {
-        let model = setup::model(name, global)?;
+        let model = setup::model(name, global, self.keeping)?;
         setup::warn_of_plain_text(&model.chat, problems.iter().map(|row| &row.prompt))?;
         let limits = examples::limits(self.max_length, Overlong::Drop, &model);
         let judge = RewardJudge::new(&model, self.max_length, self.max_tokens_per_batch)?;

@@ -1,5 +1,6 @@
 //! `duel chat`: talk to a model.
 
+use super::kept::Keeping;
 use super::{Global, numbers, output, setup, stop};
 use crate::data::Key;
 use crate::error::{Error, Result};
@@ -39,12 +40,14 @@ pub struct Chat {
     /// Everything random is drawn from it
     #[arg(long, default_value_t = 0, value_parser = numbers::seed)]
     seed: u64,
+    #[command(flatten)]
+    keeping: Keeping,
 }
 
 impl Chat {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
-        let model = setup::writer(&self.model, global)?;
+        let model = setup::writer(&self.model, global, self.keeping)?;
         if !model.chat.has_template() {
             return Err(Error::data(format!("{} has no chat template", self.model))
                 .hint("use an instruction-tuned model, or `duel generate` with text prompts"));

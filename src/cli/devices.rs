@@ -7,7 +7,7 @@ use duel_backends::device::{DeviceInfo, find};
 
 /// List what this binary can compute on, and what `--backend auto` takes
 ///
-/// With --backend only that one's devices. With --json one line a device.
+/// With --backend only that one's devices, with --device N only that one. With --json one line a device.
 ///
 /// Example: duel devices
 #[derive(Debug, Args)]
@@ -25,7 +25,10 @@ impl Devices {
             // `webgpu` is the platform's own way by another name.
             let found = find(&global.backend, 0);
             let named = found.map_or(&*global.backend, |found| found.backend);
-            devices.retain(|device| device.backend == named);
+            let number = |device: &DeviceInfo| device.device.unwrap_or(0);
+            devices.retain(|device| {
+                device.backend == named && (global.device == 0 || number(device) == global.device)
+            });
             if devices.is_empty() {
                 // Why there is none, as every other command says it.
                 setup::open_device(&global.backend, global.device)?;
@@ -50,6 +53,9 @@ impl Devices {
                 device
                     .matmul_gflops
                     .map_or_else(String::new, |rate| format!("{rate:.0}")),
+                device
+                    .step_tokens_per_second
+                    .map_or_else(String::new, |rate| format!("{rate:.0}")),
                 if device.chosen { "yes" } else { "" }.to_owned(),
                 device.note,
             ]
@@ -62,6 +68,7 @@ impl Devices {
             "memory",
             "computes in",
             "GFLOP/s",
+            "tokens/s",
             "auto",
             "note",
         ];
@@ -75,17 +82,21 @@ fn report(devices: &[DeviceInfo]) -> String {
     let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
     let tried = devices.iter().filter(|device| device.device.is_some());
     let rows = tried.map(|device| {
-        let rate = device.matmul_gflops.map_or_else(
+        let mut outcome = vec![device.dtypes.join(", ")];
+        outcome.extend(device.memory_bytes.map(gib));
+        outcome.push(device.matmul_gflops.map_or_else(
             || "no matrix product".to_owned(),
             |rate| format!("{rate:.0} GFLOP/s"),
-        );
+        ));
+        let steps = device.step_tokens_per_second;
+        outcome.extend(steps.map(|rate| format!("{rate:.0} tokens/s of a block")));
         format!(
-            "| {} | {} | {} | {today} | {system}, duel {}: {}; {rate} |",
+            "| {} | {} | {} | {today} | {system}, duel {}: {} |",
             device.name,
             device.backend,
             device.driver,
             env!("CARGO_PKG_VERSION"),
-            device.dtypes.join(", "),
+            outcome.join("; "),
         )
     });
     rows.collect::<Vec<_>>().join("\n")

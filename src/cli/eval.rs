@@ -1,5 +1,6 @@
 //! `duel eval`: how often a judge ranks held-out pairs right.
 
+use super::kept::Keeping;
 use super::reading::{Reading, file, located};
 use super::{Global, numbers, output, setup};
 use crate::data::hub::Split;
@@ -49,6 +50,8 @@ pub struct Eval {
     #[arg(long, value_parser = numbers::from_1)]
     limit: Option<usize>,
     #[command(flatten)]
+    keeping: Keeping,
+    #[command(flatten)]
     reading: Reading,
 }
 
@@ -76,16 +79,17 @@ impl Eval {
         let rows = self.rows()?;
         let judged = match (&self.pairwise, &self.model) {
             (Some(name), _) => {
-                let model = setup::model(name, global)?;
+                let model = setup::model(name, global, self.keeping)?;
                 self.by_pairs(&model, name, &rows)?
             }
             (None, name) => {
-                let model = setup::model(name.as_deref().unwrap_or_default(), global)?;
+                let model =
+                    setup::model(name.as_deref().unwrap_or_default(), global, self.keeping)?;
                 self.by_rewards(&model, &rows)?
             }
         };
         if let Some(other) = &self.against {
-            let model = setup::model(other, global)?;
+            let model = setup::model(other, global, self.keeping)?;
             let second = match model.is_reward_model() {
                 true => self.by_rewards(&model, &rows)?,
                 false => {

@@ -1,5 +1,6 @@
 //! `duel exam`: fixed questions with known right answers.
 
+use super::kept::Keeping;
 use super::reading::{Reading, file, located};
 use super::{Global, numbers, output, setup};
 use crate::data::hub::Split;
@@ -74,6 +75,8 @@ pub struct Exam {
     /// Put no more questions than this
     #[arg(long, value_parser = numbers::from_1)]
     limit: Option<usize>,
+    #[command(flatten)]
+    keeping: Keeping,
     #[command(flatten)]
     reading: Reading,
     /// Run what the model writes, which is how humaneval is marked: in a sandbox that the guide describes
@@ -200,7 +203,11 @@ impl Exam {
             Some((files, options)) => questions(&files, &options, read)?.0,
             None => Vec::new(),
         };
-        let model = setup::writer(self.model.as_deref().unwrap_or_default(), global)?;
+        let model = setup::writer(
+            self.model.as_deref().unwrap_or_default(),
+            global,
+            self.keeping,
+        )?;
         let (done, left_out) = choices(&model, exam, &asked, &shown, &self.setting())?;
         Ok((done, with_unread(left_out, &report)))
     }
@@ -241,7 +248,11 @@ impl Exam {
                     Some((files, options)) => questions(&files, &options, read)?.0,
                     None => Vec::new(),
                 };
-                let model = setup::writer(self.model.as_deref().unwrap_or_default(), global)?;
+                let model = setup::writer(
+                    self.model.as_deref().unwrap_or_default(),
+                    global,
+                    self.keeping,
+                )?;
                 if !self.reading.text_as_chat && !exam.runs_code() {
                     let prompts = asked.iter().map(|(_, asked)| Some(asked.prompt.as_str()));
                     setup::warn_of_plain(&model.chat, prompts)?;

@@ -1,6 +1,7 @@
 //! `duel generate`: K responses a prompt.
 
 use super::claim::{claim, release};
+use super::kept::Keeping;
 use super::reading::{self, Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
@@ -65,6 +66,8 @@ pub struct Generate {
     #[arg(long, value_parser = numbers::from_1)]
     limit: Option<usize>,
     #[command(flatten)]
+    keeping: Keeping,
+    #[command(flatten)]
     reading: Reading,
 }
 
@@ -111,7 +114,8 @@ impl Generate {
             })
             .collect();
         let model = Policy::at(&setup::model_path(&self.model)?)?;
-        let facts = (self.seed, hash_of(how).to_string(), asked);
+        let how = hash_of(how).to_string();
+        let facts = (self.seed, how, self.keeping.fact(), asked);
         let key = stage_key(&facts, &[model.digest])?.to_string();
         claim(
             ("--out", &self.out),
@@ -130,7 +134,7 @@ impl Generate {
         };
         let (rows, report) = load_prompts(&reading::rows(&self.prompts)?, &options)?;
         output::report(&report);
-        let model = setup::writer(&self.model, global)?;
+        let model = setup::writer(&self.model, global, self.keeping)?;
         setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
         self.claim(&rows, &how)?;
         let engine = Engine::new(&model.decoder, &model.chat, &how);

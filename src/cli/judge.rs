@@ -2,6 +2,7 @@
 
 use super::explain::{explain, explain_rule};
 use super::faults::Faults;
+use super::kept::Keeping;
 use super::reading::{self, Reading, file};
 use super::steps::separator;
 use super::{Global, numbers, output, setup};
@@ -92,6 +93,8 @@ pub struct Judge {
     #[arg(long, default_value_t = 4096, value_parser = numbers::from_1)]
     max_tokens_per_batch: usize,
     #[command(flatten)]
+    keeping: Keeping,
+    #[command(flatten)]
     reading: Reading,
     /// Replace the file that `--out` names
     #[arg(long, requires = "out")]
@@ -133,7 +136,7 @@ impl Judge {
                 self.judge(&mut *self.elsewhere()?, &rows, faults)
             }
             (Some(name), None) => {
-                let model = setup::model(name, global)?;
+                let model = setup::model(name, global, self.keeping)?;
                 setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
                 let mut judge =
                     RewardJudge::new(&model, self.max_length, self.max_tokens_per_batch)?;
@@ -151,7 +154,7 @@ impl Judge {
     /// By a pairwise preference model or a decision tree, whose scores are shares of wins.
     fn by_pairs(&self, rows: Vec<PromptRow>, mut faults: Faults, global: &Global) -> Result<()> {
         let name = self.pairwise.as_deref().unwrap_or_default();
-        let model = setup::model(name, global)?;
+        let model = setup::model(name, global, self.keeping)?;
         let rounds = match self.knock_out {
             true => Rounds::KnockOut,
             false => Rounds::RoundRobin,
@@ -184,7 +187,7 @@ impl Judge {
         let name = self.process.as_deref().or(self.outcome.as_deref());
         let name = name.unwrap_or_default();
         setup::warn_of_other_stage(name, "verifier");
-        let model = setup::model(name, global)?;
+        let model = setup::model(name, global, self.keeping)?;
         let (length, budget) = (self.max_length, self.max_tokens_per_batch);
         let mut judge = Verifier::new(&model, separator, self.aggregate, length, budget)?;
         let reason = format!("a response does not fit into {length} tokens with its marks");

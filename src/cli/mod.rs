@@ -15,6 +15,7 @@ mod export;
 mod faults;
 mod generate;
 mod judge;
+mod kept;
 mod loss;
 mod numbers;
 mod output;

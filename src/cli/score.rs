@@ -1,6 +1,7 @@
 //! `duel score`: log-probs and losses of pairs, one line each.
 
 use super::faults::Faults;
+use super::kept::Keeping;
 use super::loss::Loss;
 use super::reading::{self, Reading, file};
 use super::{Global, numbers, output, setup};
@@ -43,6 +44,8 @@ pub struct Score {
     #[arg(long, default_value_t = 4096, value_parser = numbers::from_1)]
     max_tokens_per_batch: usize,
     #[command(flatten)]
+    keeping: Keeping,
+    #[command(flatten)]
     reading: Reading,
 }
 
@@ -56,7 +59,7 @@ impl Score {
         };
         let (rows, report) = load_preferences(&reading::rows(&self.data)?, &options)?;
         output::report(&report);
-        let model = setup::writer(&self.model, global)?;
+        let model = setup::writer(&self.model, global, self.keeping)?;
         let limits = examples::limits(
             self.max_length.unwrap_or(usize::MAX),
             Overlong::TruncatePrompt,
@@ -76,7 +79,7 @@ impl Score {
         let policy = self.logps(&model, &prepared.examples)?;
         let reference = match &self.reference {
             Some(name) => {
-                let reference = setup::writer(name, global)?;
+                let reference = setup::writer(name, global, self.keeping)?;
                 examples::same_tokens(&model, &reference)?;
                 self.logps(&reference, &prepared.examples)?
             }

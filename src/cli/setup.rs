@@ -1,5 +1,6 @@
 //! What a command needs before its work: a log with progress bars, ^C, a device, a model.
 
+use super::kept::{self, Keeping};
 use super::{Global, stop};
 use crate::error::{Error, Result};
 use crate::model::{Model, files::hub};
@@ -104,7 +105,7 @@ pub fn device(global: &Global) -> Result<Device> {
 pub fn opened(backend: &str) -> String {
     match backend {
         "auto" => {
-            let chosen = duel_backends::device::choose();
+            let chosen = &duel_backends::device::choose().device;
             format!("{} ({})", chosen.backend, chosen.name)
         }
         name => name.to_owned(),
@@ -191,15 +192,20 @@ pub fn warn_of_plain<'a>(
 ///
 /// # Errors
 /// A reward model, and whatever is wrong with the files.
-pub fn writer(name: &str, global: &Global) -> Result<Model> {
-    let model = model(name, global)?;
+pub fn writer(name: &str, global: &Global, keeping: Keeping) -> Result<Model> {
+    let model = model(name, global, keeping)?;
     model.must_write(name)?;
     Ok(model)
 }
 
 /// Loads such a model.
-pub fn model(name: &str, global: &Global) -> Result<Model> {
-    Model::load(&model_path(name)?, &device(global)?)
+///
+/// # Errors
+/// A model that does not fit the device, and whatever is wrong with the files.
+pub fn model(name: &str, global: &Global, keeping: Keeping) -> Result<Model> {
+    let path = model_path(name)?;
+    let (device, kept) = kept::read_on(&path, global, keeping)?;
+    Model::load_kept(&path, &device, kept)
 }
 
 /// Warns where a chat model that is asked for verdicts was made by another stage of a run than `stage`: what a model was trained to

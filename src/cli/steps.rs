@@ -1,6 +1,7 @@
 //! `duel steps`: labels of the steps of solutions, by drawing how they go on.
 
 use super::claim::{claim, release};
+use super::kept::Keeping;
 use super::reading::{self, Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{Key, LoadOptions, Needs, Problem, load_problems};
@@ -55,6 +56,8 @@ pub struct Steps {
     #[arg(long, value_parser = numbers::from_1)]
     limit: Option<usize>,
     #[command(flatten)]
+    keeping: Keeping,
+    #[command(flatten)]
     reading: Reading,
 }
 
@@ -87,7 +90,7 @@ impl Steps {
             max_tokens_per_batch: self.max_tokens_per_batch,
             ..Sampling::default()
         };
-        let model = setup::writer(&self.model, global)?;
+        let model = setup::writer(&self.model, global, self.keeping)?;
         setup::warn_of_plain_text(&model.chat, problems.iter().map(|row| &row.prompt))?;
         let room = model.decoder.spec.max_position_embeddings;
         let Some(longest) = room
@@ -159,6 +162,7 @@ impl Steps {
             ..sampling.clone()
         };
         let how = hash_of(&how).to_string();
+        let how = (how, self.keeping.fact());
         let facts = (self.seed, self.soft, &self.separator, how, asked);
         let key = stage_key(&facts, &[model.digest])?.to_string();
         claim(

@@ -2,7 +2,7 @@
 //! decodes together. A prompt's keys and values are stored once for all its responses; a response that is
 //! finished leaves the batch.
 
-use super::sample::Sampler;
+use super::sample::{Sampler, Seen, penalised};
 use crate::data::key::Key;
 use crate::error::{Error, Result};
 use crate::model::{Cache, Decoder, Served};
@@ -11,9 +11,7 @@ use crate::run::interrupt;
 use crate::text::Chat;
 use crate::trie::{Sequence, Trie, pack};
 use burn::tensor::Tensor;
-use duel_backends::clock::{self, Work};
 use duel_backends::ops::{self, Draw, KeySpan, Precision, QuerySegment, Spans};
-use rayon::prelude::*;
 use std::cell::OnceCell;
 
 /// A prompt, tokenised.
@@ -75,6 +73,8 @@ struct Live {
     index: usize,
     sampler: Sampler,
     tokens: Vec<u32>,
+    /// What a repetition penalty holds down; empty where there is none.
+    seen: Seen,
     /// First row of the cache that is its own.
     row: usize,
 }
@@ -181,12 +181,17 @@ impl<'a> Engine<'a> {
         let mut live = Vec::new();
         for (i, prompt) in prompts.iter().enumerate() {
             let key = key.fold("sample").fold(&prompt.id);
+            let seen = match self.penalises() {
+                true => Seen::of(&prompt.tokens),
+                false => Seen::default(),
+            };
             for index in 0..self.how.num_generations {
                 live.push(Live {
                     prompt: i,
                     index,
                     sampler: Sampler::new(self.how, key, index),
                     tokens: Vec::new(),
+                    seen: seen.clone(),
                     row,
                 });
                 row += self.limit(prompt);
@@ -248,8 +253,11 @@ impl<'a> Engine<'a> {
             .cached_logits(self.served(), &tokens, &positions, spans, cache, &all)
     }
 
-    /// Draws one token for every live response from row `row_of[i]` of the logits: where they lie, if it can be said
-    /// without them how.
+    fn penalises(&self) -> bool {
+        self.how.repetition_penalty != 1.0
+    }
+
+    /// Draws one token for every live response from row `row_of[i]` of the logits, where they lie.
     fn draw(
         &self,
         live: &mut [Live],
@@ -257,13 +265,20 @@ impl<'a> Engine<'a> {
         row_of: &[usize],
         prompts: &[Prompted],
     ) -> Result<()> {
-        let blind = live.iter_mut().zip(row_of);
-        let blind: Option<Vec<Draw>> = blind.map(|(l, &row)| l.sampler.blind(row)).collect();
-        let tokens = match blind {
-            Some(draws) => ops::draw(logits, draws),
-            None => draw_on_the_host(live, logits, row_of, prompts),
-        };
-        for (response, token) in live.iter_mut().zip(tokens) {
+        // Responses that share a row have seen the same: their prompt.
+        let mut rows: Vec<(usize, &Seen)> = row_of
+            .iter()
+            .copied()
+            .zip(live.iter().map(|l| &l.seen))
+            .collect();
+        rows.dedup_by_key(|(row, _)| *row);
+        let logits = penalised(logits, self.how.repetition_penalty, rows.into_iter());
+        let draws: Vec<Draw> = live
+            .iter_mut()
+            .zip(row_of)
+            .map(|(response, &row)| response.sampler.next(row))
+            .collect();
+        for (response, token) in live.iter_mut().zip(ops::draw(logits, draws)) {
             let Some(token) = token else {
                 return Err(Error::data(format!(
                     "prompt {}: the model's logits are not finite after {} response tokens",
@@ -275,6 +290,9 @@ impl<'a> Engine<'a> {
                 ));
             };
             response.tokens.push(token);
+            if self.penalises() {
+                response.seen.add(token);
+            }
         }
         Ok(())
     }
@@ -332,24 +350,4 @@ impl<'a> Engine<'a> {
             finish,
         }))
     }
-}
-
-/// A token for each live response, none where its logits are not finite.
-fn draw_on_the_host(
-    live: &mut [Live],
-    logits: Tensor<2>,
-    row_of: &[usize],
-    prompts: &[Prompted],
-) -> Vec<Option<u32>> {
-    let vocab = logits.dims()[1];
-    let logits: Vec<f32> = logits.into_data().try_into_vec().expect("logits are f32");
-    let one = |(response, &row): (&mut Live, &usize)| {
-        let logits = &logits[row * vocab..(row + 1) * vocab];
-        let seen = [&prompts[response.prompt].tokens[..], &response.tokens[..]];
-        let finite = logits.iter().all(|logit| logit.is_finite());
-        finite.then(|| response.sampler.draw(logits, &seen))
-    };
-    clock::measure(Work::Sampling, || {
-        live.par_iter_mut().zip(row_of).map(one).collect()
-    })
 }

@@ -1,9 +1,9 @@
-//! One token from one row of logits, without sorting the vocabulary.
+//! How the next token of a response is drawn, and from which logits.
 
 use crate::data::key::Key;
 use crate::recipe::Sampling;
+use burn::tensor::{Int, Tensor, TensorData};
 use duel_backends::ops::Draw;
-use duel_backends::ops::draw::{at_share, largest};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -13,7 +13,6 @@ pub struct Sampler {
     top_p: f64,
     top_k: usize,
     min_p: f64,
-    repetition_penalty: f32,
     random: ChaCha8Rng,
 }
 
@@ -26,36 +25,13 @@ impl Sampler {
             top_p: how.top_p,
             top_k: how.top_k,
             min_p: how.min_p,
-            repetition_penalty: how.repetition_penalty as f32,
             random: key.fold_index(index as u64).rng(),
         }
     }
 
-    /// The next token. `seen` are the tokens that the repetition penalty holds down.
-    pub fn draw(&mut self, logits: &[f32], seen: &[&[u32]]) -> u32 {
-        if self.repetition_penalty == 1.0 {
-            return self.pick(logits);
-        }
-        let mut logits = logits.to_vec();
-        let mut ids: Vec<u32> = seen.iter().flat_map(|ids| ids.iter().copied()).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        for id in ids {
-            let logit = &mut logits[id as usize];
-            // Keskar et al. 2019: towards less likely, whatever the sign.
-            *logit = match *logit > 0.0 {
-                true => *logit / self.repetition_penalty,
-                false => *logit * self.repetition_penalty,
-            };
-        }
-        self.pick(&logits)
-    }
-
-    /// How the next token is drawn from row `row`, where it can be said without the logits: no top-k, top-p or
-    /// repetition penalty. It uses the randomness up that [`Sampler::draw`] would.
-    pub fn blind(&mut self, row: usize) -> Option<Draw> {
-        let plain = self.repetition_penalty == 1.0 && self.top_k == 0 && self.top_p >= 1.0;
-        plain.then(|| Draw {
+    /// How the next token is drawn, from row `row` of the logits.
+    pub fn next(&mut self, row: usize) -> Draw {
+        Draw {
             row: row as u32,
             temperature: self.temperature,
             uniform: match self.temperature > 0.0 {
@@ -66,74 +42,80 @@ impl Sampler {
                 true => -(self.min_p.ln() * self.temperature) as f32,
                 false => f32::INFINITY,
             },
-        })
-    }
-
-    fn pick(&mut self, logits: &[f32]) -> u32 {
-        let (best, max) = largest(logits);
-        if self.temperature <= 0.0 {
-            return best;
+            top_k: u32::try_from(self.top_k).unwrap_or(u32::MAX),
+            top_p: self.top_p,
         }
-        let scale = 1.0 / self.temperature as f32;
-        let weight = |logit: f32| f64::from(((logit - max) * scale).exp());
-        let uniform: f64 = self.random.random();
-        let floor = self.floor(logits, max, &weight);
-        at_share(logits, max, floor, self.temperature, uniform).unwrap_or(best)
-    }
-
-    /// The smallest logit that top-k, top-p and min-p all keep.
-    fn floor(&self, logits: &[f32], max: f32, weight: &dyn Fn(f32) -> f64) -> f32 {
-        let mut floor = f32::NEG_INFINITY;
-        if self.min_p > 0.0 {
-            floor = max + (self.min_p.ln() * self.temperature) as f32;
-        }
-        if self.top_k > 0 && self.top_k < logits.len() {
-            let mut all = logits.to_vec();
-            let (_, kth, _) = all.select_nth_unstable_by(self.top_k - 1, |a, b| b.total_cmp(a));
-            floor = floor.max(*kth);
-        }
-        if self.top_p < 1.0 {
-            let kept: Vec<f32> = logits.iter().copied().filter(|&l| l >= floor).collect();
-            let total: f64 = kept.iter().map(|&l| weight(l)).sum();
-            return nucleus(kept, self.top_p * total, weight).unwrap_or(floor);
-        }
-        floor
     }
 }
 
-/// The logit at which the likeliest tokens together reach `wanted`. Only as many are sorted as it takes: the likeliest
-/// hundred hold nearly all of it most of the time.
-fn nucleus(mut kept: Vec<f32>, wanted: f64, weight: &dyn Fn(f32) -> f64) -> Option<f32> {
-    let (mut sorted, mut sum) = (0, 0.0);
-    while sorted < kept.len() {
-        let rest = &mut kept[sorted..];
-        let count = (2 * sorted).max(128).min(rest.len());
-        rest.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
-        rest[..count].sort_unstable_by(|a, b| b.total_cmp(a));
-        for &logit in &rest[..count] {
-            sum += weight(logit);
-            if sum >= wanted {
-                return Some(logit);
-            }
-        }
-        sorted += count;
+/// The tokens that a repetition penalty holds down in one row: each once, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(Vec<u32>);
+
+impl Seen {
+    /// The tokens of a prompt.
+    pub fn of(tokens: &[u32]) -> Self {
+        let mut ids = tokens.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        Self(ids)
     }
-    None
+
+    /// One more token.
+    pub fn add(&mut self, token: u32) {
+        if let Err(place) = self.0.binary_search(&token) {
+            self.0.insert(place, token);
+        }
+    }
+}
+
+/// `logits [rows, vocab]` with those of seen tokens divided by `penalty` where they are above 0 and multiplied by it where
+/// they are below: towards less likely, whatever the sign (Keskar et al. 2019, section 4.1). They stay where they lie.
+pub fn penalised<'a>(
+    logits: Tensor<2>,
+    penalty: f64,
+    seen: impl Iterator<Item = (usize, &'a Seen)>,
+) -> Tensor<2> {
+    let [rows, vocab] = logits.dims();
+    let at = |(row, seen): (usize, &'a Seen)| {
+        let first = row * vocab;
+        seen.0.iter().map(move |&id| (first + id as usize) as i32)
+    };
+    let places: Vec<i32> = seen.flat_map(at).collect();
+    let count = places.len();
+    if count == 0 {
+        return logits;
+    }
+    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &logits.device());
+    let flat = logits.reshape([rows * vocab]);
+    let old = flat.clone().select(0, places.clone());
+    let new =
+        (old.clone() * penalty).mask_where(old.clone().greater_elem(0.0), old.clone() / penalty);
+    flat.select_assign(0, places, new - old, burn::tensor::IndexingUpdateOp::Add)
+        .reshape([rows, vocab])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::Device;
+    use duel_backends::ops;
 
-    fn sampler(how: Sampling, index: usize) -> Sampler {
-        Sampler::new(&how, Key::new(3), index)
+    fn logits(row: &[f32]) -> Tensor<2> {
+        let row = TensorData::new(row.to_vec(), [1, row.len()]);
+        Tensor::from_data(row, &Device::flex())
     }
 
-    fn frequencies(how: Sampling, logits: &[f32]) -> Vec<f64> {
-        let mut sampler = sampler(how, 0);
-        let mut counts = vec![0.0; logits.len()];
-        for _ in 0..20_000 {
-            counts[sampler.draw(logits, &[]) as usize] += 1.0 / 20_000.0;
+    fn drawn(sampler: &mut Sampler, row: &[f32], count: usize) -> Vec<u32> {
+        let draws = (0..count).map(|_| sampler.next(0)).collect();
+        let drawn = ops::draw(logits(row), draws);
+        drawn.into_iter().map(|t| t.expect("finite")).collect()
+    }
+
+    fn frequencies(how: Sampling, row: &[f32]) -> Vec<f64> {
+        let mut counts = vec![0.0; row.len()];
+        for token in drawn(&mut Sampler::new(&how, Key::new(3), 0), row, 20_000) {
+            counts[token as usize] += 1.0 / 20_000.0;
         }
         counts
     }
@@ -170,47 +152,30 @@ mod tests {
     }
 
     #[test]
-    fn a_nucleus_ends_where_a_full_sort_ends_it() {
-        // 5,000 logits in no order, nearly flat, so that the nucleus is wide.
-        let logits: Vec<f32> = (0..5_000u32)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32)
-            .collect();
-        let weight = |logit: f32| f64::from(logit).exp();
-        let total: f64 = logits.iter().map(|&l| weight(l)).sum();
-        let mut sorted = logits.clone();
-        sorted.sort_by(|a, b| b.total_cmp(a));
-        for share in [1e-9, 0.01, 0.3, 0.9, 0.999] {
-            let mut sum = 0.0;
-            let wanted = sorted.iter().copied().find(|&logit| {
-                sum += weight(logit);
-                sum >= share * total
-            });
-            assert!(wanted.is_some());
-            assert_eq!(nucleus(logits.clone(), share * total, &weight), wanted);
-        }
-    }
-
-    #[test]
     fn temperature_zero_takes_the_first_best_and_a_mix_goes_round() {
         let how = Sampling {
             temperature: vec![0.0, 50.0],
             ..Sampling::default()
         };
         let logits = [1.0, 3.0, 3.0];
-        assert!((0..50).all(|_| sampler(how.clone(), 2).draw(&logits, &[]) == 1));
-        let mut hot = sampler(how, 1);
-        let drawn: std::collections::BTreeSet<u32> =
-            (0..50).map(|_| hot.draw(&logits, &[])).collect();
-        assert!(drawn.len() > 1);
+        let cold = drawn(&mut Sampler::new(&how, Key::new(3), 2), &logits, 50);
+        assert!(cold.iter().all(|&token| token == 1));
+        let mut hot = drawn(&mut Sampler::new(&how, Key::new(3), 1), &logits, 50);
+        hot.sort_unstable();
+        hot.dedup();
+        assert!(hot.len() > 1);
     }
 
     #[test]
-    fn the_repetition_penalty_holds_down_what_was_seen() {
-        let how = Sampling {
-            temperature: vec![0.0],
-            repetition_penalty: 2.0,
-            ..Sampling::default()
-        };
-        assert_eq!(sampler(how, 0).draw(&[3.0, 2.0, -1.0], &[&[0]]), 1);
+    fn the_repetition_penalty_holds_down_what_was_seen_and_nothing_else() {
+        let mut seen = Seen::of(&[2, 0, 2]);
+        seen.add(0);
+        seen.add(3);
+        let row = logits(&[3.0, 2.0, -1.0, 0.0, 5.0]);
+        let held = penalised(row, 2.0, [(0, &seen)].into_iter()).into_data();
+        assert_eq!(
+            held.try_to_vec::<f32>().unwrap(),
+            [1.5, 2.0, -2.0, 0.0, 5.0]
+        );
     }
 }

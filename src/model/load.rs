@@ -110,14 +110,34 @@ fn head_of(path: &Path) -> Result<Head> {
     }
     let adapter = peft::read_adapter(path)?;
     let scores = |(name, _, _): &NamedTensor| name == "score.weight";
-    match &adapter.config.base_model_name_or_path {
+    match base_of(path, &adapter)? {
         _ if adapter.tensors.iter().any(scores) => Ok(Head::Score),
-        Some(base) => {
-            let revision = adapter.config.revision.as_deref();
-            head_of(&hub::resolve(base, revision, false).map_err(|e| e.at(path.display()))?)
-        }
+        Some(base) => head_of(&base),
         // That it names no base is said where it is loaded.
         None => Ok(Head::LanguageModel),
+    }
+}
+
+/// The model under an adapter in `path`, where it names one.
+fn base_of(path: &Path, adapter: &Adapter) -> Result<Option<PathBuf>> {
+    let Some(base) = &adapter.config.base_model_name_or_path else {
+        return Ok(None);
+    };
+    let base = hub::resolve(base, adapter.config.revision.as_deref(), false);
+    base.map(Some).map_err(|e| e.at(path.display()))
+}
+
+/// What the decoder in `path` is, that of its base for an adapter; no weight is read. None of an adapter without a base.
+///
+/// # Errors
+/// What is missing or damaged, by file.
+pub fn spec_of(path: &Path) -> Result<Option<DecoderSpec>> {
+    if !path.join("adapter_config.json").exists() {
+        return Ok(Some(Checkpoint::open(path)?.spec));
+    }
+    match base_of(path, &peft::read_adapter(path)?)? {
+        Some(base) => spec_of(&base),
+        None => Ok(None),
     }
 }
 
@@ -176,19 +196,13 @@ impl Model {
 
     fn load_adapted(path: &Path, device: &Device, kept: Kept) -> Result<Self> {
         let adapter = peft::read_adapter(path)?;
-        let base = adapter
-            .config
-            .base_model_name_or_path
-            .clone()
-            .ok_or_else(|| {
-                Error::data(format!(
-                    "{} names no base model",
-                    path.join("adapter_config.json").display()
-                ))
-                .hint("set `base_model_name_or_path` in it to the base model's folder")
-            })?;
-        let base = hub::resolve(&base, adapter.config.revision.as_deref(), false)
-            .map_err(|e| e.at(path.display()))?;
+        let base = base_of(path, &adapter)?.ok_or_else(|| {
+            Error::data(format!(
+                "{} names no base model",
+                path.join("adapter_config.json").display()
+            ))
+            .hint("set `base_model_name_or_path` in it to the base model's folder")
+        })?;
         let mut model = Self::load_kept(&base, device, kept)?;
         let has = |wanted: &str| adapter.tensors.iter().any(|(name, _, _)| name == wanted);
         if has("score.weight") {

@@ -16,12 +16,12 @@ pub mod spec;
 mod tape;
 pub mod tree;
 
-pub use build::LoraShape;
+pub use build::{Kept, LoraShape};
 pub use cache::Cache;
 pub use decoder::Decoder;
 pub use gated::{Gate, GateShape, Gated, Opinions};
 pub use linear::{Linear, Lora};
-pub use load::{Model, must_write};
+pub use load::{Model, must_write, spec_of};
 pub use served::Served;
 pub use spec::{Activation, Architecture, DecoderSpec, Head, Rope, RopeScaling};
 pub use tape::EmbeddedGradient;

@@ -5,13 +5,12 @@ use crate::fitting::{
 };
 use crate::tiny;
 use burn::tensor::{Device, Tensor};
-use duel::data::Key;
 use duel::data::summary::pearson;
 use duel::model::build::Kept;
 use duel::objective::{BradleyTerry, Example, Objective, Odin, Sft, Verdict};
 use duel::recipe::Train;
 use duel::recipe::loss::LossType;
-use duel::trainer::{Fit, StepRecord};
+use duel::trainer::StepRecord;
 use duel::trie::{Sequence, Trie};
 use duel_backends::ops::{self, Operands, Precision, served::rounded};
 
@@ -265,13 +264,13 @@ fn memory_stays_flat_over_a_thousand_steps() {
         }
         Ok(())
     };
-    let fit = Fit {
+    let fit = duel::trainer::Fit {
         stage: "test",
         objective: &mut *objective,
         examples: &rows,
         held_out: &[],
         train: &train,
-        key: Key::new(4),
+        key: duel::data::Key::new(4),
         checkpoints: None,
         sink: &mut sink,
         resumed: &mut |_| Ok(()),

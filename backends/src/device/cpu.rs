@@ -2,6 +2,7 @@
 
 use super::{DeviceError, Found};
 use burn::tensor::Device;
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 /// The only CPU.
 pub fn open(index: usize) -> Result<Device, DeviceError> {
@@ -22,25 +23,28 @@ pub fn found() -> Found {
         index: 0,
         name: format!("{} ({threads} threads, {})", name(), crate::simd::name()),
         driver: String::new(),
-        memory_bytes: memory(),
+        memory_bytes: Some(memory()),
         software: false,
     }
 }
 
 /// The processor's own name where the system tells it.
 fn name() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("model name"));
-    match line.and_then(|line| line.split_once(':')) {
-        Some((_, name)) => name.trim().to_owned(),
+    let only = RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing());
+    let system = System::new_with_specifics(only);
+    let named = system.cpus().first().map(|cpu| cpu.brand().trim());
+    match named.filter(|name| !name.is_empty()) {
+        Some(name) => name.to_owned(),
         None => std::env::consts::ARCH.to_owned(),
     }
 }
 
-/// All memory of the machine, where the system tells it.
-fn memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(1024 * kib)
+/// What this process may take: all memory of the machine, or of the container that it runs in.
+fn memory() -> u64 {
+    let only = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(only);
+    let whole = system.total_memory();
+    system
+        .cgroup_limits()
+        .map_or(whole, |limits| whole.min(limits.total_memory))
 }

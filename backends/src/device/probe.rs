@@ -1,9 +1,10 @@
 //! What a device really computes, and how fast: tried, not asked.
 
-use crate::ops::{self, Operands};
+use crate::ops::{self, KeySpan, Operands, QuerySegment, Scores, Spans};
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Device, Tensor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Runs work that a driver may end with a panic; none if it does.
@@ -85,4 +86,95 @@ pub fn matrix_rate(device: &Device, operands: Operands) -> f64 {
         }
         return (products * size * size * size) as f64 / began.elapsed().as_secs_f64();
     }
+}
+
+/// Sizes of the block of [`step_rate`]: those of a model of about 100 million parameters, over two short pairs.
+const HIDDEN: usize = 768;
+const INNER: usize = 2048;
+const HEAD: usize = 64;
+const PROMPT: usize = 128;
+
+/// Tokens a second of a block forward and backward on `device`, over at least a tenth of a second: the products, attention
+/// over prompts that two responses share, and what lies between.
+pub fn step_rate(device: &Device) -> f64 {
+    let spans = pairs();
+    let rows = spans
+        .segments
+        .iter()
+        .map(|segment| segment.rows.len())
+        .sum::<usize>();
+    let step = || {
+        let matrix = |out: usize, width: usize| {
+            let weight = Tensor::<2>::full([out, width], 0.01, device);
+            weight.autodiff().require_grad()
+        };
+        let x = Tensor::<2>::full([rows, HIDDEN], 0.1, device)
+            .autodiff()
+            .require_grad();
+        let out = block(&x, &matrix, &spans).sum();
+        let gradient = x.grad(&out.backward()).expect("it is tracked");
+        // Only a number that is looked at was waited for.
+        std::hint::black_box(
+            gradient
+                .slice([0..1, 0..1])
+                .into_data()
+                .iter::<f32>()
+                .next(),
+        );
+    };
+    // What is compiled and tried, and then what is measured.
+    step();
+    let (began, mut steps) = (Instant::now(), 0);
+    while steps == 0 || began.elapsed() < Duration::from_millis(100) {
+        step();
+        steps += 1;
+    }
+    (steps * rows) as f64 / began.elapsed().as_secs_f64()
+}
+
+/// A block of a Llama over `x [tokens, HIDDEN]`; `matrix` makes its weights.
+fn block(
+    x: &Tensor<2>,
+    matrix: &dyn Fn(usize, usize) -> Tensor<2>,
+    spans: &Arc<Spans>,
+) -> Tensor<2> {
+    let norm = || matrix(1, HIDDEN).flatten(0, 1);
+    let times = |x: &Tensor<2>, out: usize, width: usize| {
+        ops::linear(x.clone(), matrix(out, width), Operands::F32)
+    };
+    let read = ops::rms_norm(x.clone(), norm(), 1e-5);
+    let [q, k, v] = [(); 3].map(|()| times(&read, HIDDEN, HIDDEN));
+    let mixed = ops::attention(q, k, v, Scores::new(HEAD), spans.clone());
+    let x = x.clone() + times(&mixed, HIDDEN, HIDDEN);
+    let read = ops::rms_norm(x.clone(), norm(), 1e-5);
+    let [gate, up] = [(); 2].map(|()| times(&read, INNER, HIDDEN));
+    x + times(&ops::swiglu(gate, up), HIDDEN, INNER)
+}
+
+/// Two prompts with two responses each, all equally long.
+fn pairs() -> Arc<Spans> {
+    let mut segments = Vec::new();
+    for pair in 0..2 {
+        let first = pair * 3 * PROMPT;
+        let span = |part: usize| KeySpan {
+            rows: first + part * PROMPT..first + (part + 1) * PROMPT,
+            depth: if part == 0 { 0 } else { PROMPT },
+        };
+        for part in 0..3 {
+            let keys = if part == 0 {
+                vec![span(0)]
+            } else {
+                vec![span(0), span(part)]
+            };
+            segments.push(QuerySegment {
+                rows: span(part).rows,
+                depth: span(part).depth,
+                keys,
+            });
+        }
+    }
+    Arc::new(Spans {
+        segments,
+        window: None,
+    })
 }

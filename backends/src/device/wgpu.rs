@@ -1,7 +1,7 @@
 //! Graphics cards of any vendor through wgpu. Each graphics API is a backend of its own name; `webgpu` is the API that
 //! the platform has.
 
-use super::{DeviceError, Found};
+use super::{DeviceError, Found, cpu, heaps};
 use burn::tensor::wgpu::{WgpuBackend, wgpu};
 use burn::tensor::{Device, DeviceKind};
 use std::pin::pin;
@@ -28,9 +28,10 @@ pub fn api(backend: &str) -> Option<WgpuBackend> {
     named.map(|(_, api, _)| *api)
 }
 
-/// An adapter, and what Burn calls it.
+/// An adapter, what it holds, and what Burn calls it.
 struct Adapter {
     info: wgpu::AdapterInfo,
+    memory_bytes: Option<u64>,
     kind: DeviceKind,
 }
 
@@ -58,7 +59,15 @@ fn adapters(api: WgpuBackend) -> Vec<Adapter> {
             wgpu::DeviceType::Cpu => DeviceKind::Cpu,
             wgpu::DeviceType::Other => return None,
         };
-        Some(Adapter { info, kind })
+        Some(Adapter {
+            info,
+            memory_bytes: match kind {
+                // Its driver tells some number; what it takes is the processor's.
+                DeviceKind::Cpu => cpu::found().memory_bytes,
+                _ => heaps::memory(adapter),
+            },
+            kind,
+        })
     });
     let mut adapters: Vec<Adapter> = kinds.collect();
     adapters.sort_by_key(|adapter| adapter.info.device_type == wgpu::DeviceType::Cpu);
@@ -85,24 +94,11 @@ pub fn found() -> Vec<Found> {
             index,
             name: adapter.info.name.clone(),
             driver: format!("{} {}", adapter.info.driver, adapter.info.driver_info),
-            memory_bytes: memory(&adapter.info),
+            memory_bytes: adapter.memory_bytes,
             software: adapter.info.device_type == wgpu::DeviceType::Cpu,
         })
     };
     NAMES.into_iter().flat_map(of_api).collect()
-}
-
-/// A card's own memory, where its driver tells the system (AMD on Linux). An integrated one takes more than its own.
-fn memory(info: &wgpu::AdapterInfo) -> Option<u64> {
-    let shares = info.device_type != wgpu::DeviceType::DiscreteGpu;
-    if shares || info.device_pci_bus_id.is_empty() {
-        return None;
-    }
-    let file = format!(
-        "/sys/bus/pci/devices/{}/mem_info_vram_total",
-        info.device_pci_bus_id
-    );
-    std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
 /// Opens adapter `index` of an API, or gives the one that is open.

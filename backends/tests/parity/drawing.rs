@@ -7,20 +7,33 @@ use duel_backends::ops::{Draw, draw};
 /// How far sums in f32 may miss the share.
 const CRUMB: f64 = 2e-6;
 
+/// What each token weighs, by a full sort: those that are cut off nothing.
 fn weights(logits: &[f32], how: &Draw) -> Vec<f64> {
     let max = logits.iter().fold(f32::MIN, |max, logit| max.max(*logit));
-    let weight = |logit: &f32| match *logit >= max - how.cut {
-        true => (f64::from(logit - max) / how.temperature).exp(),
-        false => 0.0,
+    let mut sorted = logits.to_vec();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    let kth = match how.top_k as usize {
+        0 => f32::NEG_INFINITY,
+        k => sorted[k.min(sorted.len()) - 1],
     };
-    let all: Vec<f64> = logits.iter().map(weight).collect();
+    let weight = |logit: f32| (f64::from(logit - max) / how.temperature).exp();
+    sorted.retain(|&logit| logit >= kth && logit >= max - how.cut);
+    let wanted = how.top_p * sorted.iter().map(|&logit| weight(logit)).sum::<f64>();
+    let mut together = 0.0;
+    let last = sorted.iter().copied().find(|&logit| {
+        together += weight(logit);
+        together >= wanted
+    });
+    let floor = last.unwrap_or_else(|| sorted[sorted.len() - 1]);
+    let kept = |&logit: &f32| if logit >= floor { weight(logit) } else { 0.0 };
+    let all: Vec<f64> = logits.iter().map(kept).collect();
     let total: f64 = all.iter().sum();
     all.into_iter().map(|weight| weight / total).collect()
 }
 
 #[test]
 fn a_token_is_the_one_at_which_the_weights_reach_the_share() {
-    for seed in 0..24 {
+    for seed in 0..48 {
         let mut random = Random(seed);
         let (rows, vocab) = (1 + random.below(9), 1 + random.below(3000));
         let logits = random.matrix(rows, vocab, &Device::flex()) * 6.0;
@@ -31,6 +44,8 @@ fn a_token_is_the_one_at_which_the_weights_reach_the_share() {
                 temperature: [0.0, 0.7, 1.0, 1.3][random.below(4)],
                 uniform: f64::from(random.float()).abs(),
                 cut: [f32::INFINITY, 2.3][random.below(2)],
+                top_k: [0, 1, 40, 5000][random.below(4)],
+                top_p: [1.0, 0.9, 0.3][random.below(3)],
             })
             .collect();
         for device in everywhere() {
@@ -66,12 +81,7 @@ fn a_row_that_is_not_finite_gives_no_token_and_spoils_no_other() {
         for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let rows = [[0.0, 9.0, 1.0], [0.0, 1.0, broken], [broken, 2.0, 1.0]];
             let logits = Tensor::<2>::from_floats(rows, &device);
-            let draws = [0, 1, 2, 0].map(|row| Draw {
-                row,
-                temperature: 1.0,
-                uniform: 0.5,
-                cut: f32::INFINITY,
-            });
+            let draws = [0, 1, 2, 0].map(|row| Draw::of(row, 0.5));
             assert_eq!(
                 draw(logits, draws.to_vec()),
                 [Some(1), None, None, Some(1)],

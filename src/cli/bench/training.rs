@@ -128,17 +128,21 @@ fn refer(decoder: &Decoder, rows: &mut [Example]) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
+/// The adapter that `--lora` trains.
+pub fn adapter() -> LoraShape {
+    LoraShape {
+        r: 16,
+        alpha: 32.0,
+        rank_stabilised: false,
+        targets: Lora::MODULES.map(str::to_owned).to_vec(),
+    }
+}
+
 /// The decoder with the weights tracked that are to be trained.
 fn trained(bench: &Bench, model: Model) -> Result<Decoder> {
     let mut decoder = model.decoder;
     if bench.lora {
-        let shape = LoraShape {
-            r: 16,
-            alpha: 32.0,
-            rank_stabilised: false,
-            targets: Lora::MODULES.map(str::to_owned).to_vec(),
-        };
-        decoder = decoder.adapt(&shape, &mut Random::new(Key::new(0), 0.0))?;
+        decoder = decoder.adapt(&adapter(), &mut Random::new(Key::new(0), 0.0))?;
     }
     let lora = bench.lora;
     Ok(decoder.tracked(|name| !lora || is_adapter(name) || name == "score.weight"))

@@ -143,7 +143,7 @@ impl Exam {
         let baseline = self.baseline(benchmark)?;
         let answers = self.turn_answers(benchmark, &tasks, global)?;
         let judge_model = match &self.judged.judge {
-            Some(name) => Some(setup::model(name, global)?),
+            Some(name) => Some(setup::model(name, global, self.keeping)?),
             None => None,
         };
         let (longest, budget) = (self.longest(), self.max_tokens_per_batch);
@@ -211,7 +211,7 @@ impl Exam {
             return judged::given(tasks, &answers);
         }
         let name = self.model.as_deref().unwrap_or_default();
-        let model = setup::writer(name, global)?;
+        let model = setup::writer(name, global, self.keeping)?;
         let drawing = Drawing {
             max_new_tokens: self.max_new_tokens,
             max_length: self.longest(),
@@ -230,7 +230,8 @@ impl Exam {
                 (task.id.as_str(), &task.turns[..], temperature)
             })
             .collect();
-        let facts = (&self.exam, self.max_new_tokens, drawing.max_length, asked);
+        let sizes = (self.max_new_tokens, drawing.max_length);
+        let facts = (&self.exam, sizes, self.keeping.fact(), asked);
         let digest = Policy::at(&setup::model_path(name)?)?.digest;
         let key = stage_key(&facts, &[digest])?.to_string();
         claim(

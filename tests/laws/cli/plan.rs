@@ -61,3 +61,83 @@ fn without_a_recipe_a_plan_says_what_fits_where() {
     let longer = duel(&folder, &["plan", "--json", "--max-length", "8192"]).json();
     assert!(longer[0]["peak_bytes"].as_u64() > rows[0]["peak_bytes"].as_u64());
 }
+
+/// A Llama of 0.8 * 10^12 parameters that takes no room on the disk: its file has a header and a hole.
+#[cfg(unix)]
+fn enormous(folder: &std::path::Path) {
+    let (hidden, intermediate) = (1usize << 16, 1usize << 22);
+    let config = serde_json::json!({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
+        "hidden_size": hidden, "intermediate_size": intermediate, "num_hidden_layers": 1,
+        "num_attention_heads": 512, "num_key_value_heads": 8, "vocab_size": 32,
+        "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "tie_word_embeddings": true,
+    });
+    let (square, narrow) = (vec![hidden, hidden], vec![hidden / 64, hidden]);
+    let (wide, tall) = (vec![intermediate, hidden], vec![hidden, intermediate]);
+    let shapes = [
+        ("embed_tokens", vec![32, hidden]),
+        ("norm", vec![hidden]),
+        ("layers.0.input_layernorm", vec![hidden]),
+        ("layers.0.post_attention_layernorm", vec![hidden]),
+        ("layers.0.self_attn.q_proj", square.clone()),
+        ("layers.0.self_attn.k_proj", narrow.clone()),
+        ("layers.0.self_attn.v_proj", narrow),
+        ("layers.0.self_attn.o_proj", square),
+        ("layers.0.mlp.gate_proj", wide.clone()),
+        ("layers.0.mlp.up_proj", wide),
+        ("layers.0.mlp.down_proj", tall),
+    ];
+    let mut header = serde_json::Map::new();
+    let mut end = 0;
+    for (name, shape) in shapes {
+        let begin = end;
+        end += 2 * shape.iter().product::<usize>();
+        let entry =
+            serde_json::json!({"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]});
+        header.insert(format!("model.{name}.weight"), entry);
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(&header);
+    std::fs::create_dir(folder).unwrap();
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    std::fs::write(folder.join("model.safetensors"), &file).unwrap();
+    let weights = std::fs::File::options()
+        .write(true)
+        .open(folder.join("model.safetensors"));
+    weights.unwrap().set_len((file.len() + end) as u64).unwrap();
+}
+
+#[test]
+#[cfg(unix)]
+fn a_model_that_surely_does_not_fit_is_refused_by_every_command_before_it_is_loaded() {
+    let folder = folder(&[
+        ("pairs.jsonl", PAIRS),
+        (
+            "answers.jsonl",
+            "{\"prompt\": \"sky?\", \"responses\": [\"blue\", \"red\"]}\n",
+        ),
+    ]);
+    enormous(&folder.path().join("enormous"));
+    let model = ["--model", "enormous", "--backend", "cpu"];
+    let commands: [&[&str]; 6] = [
+        &["generate", "--prompts", "pairs.jsonl", "--out", "o.jsonl"],
+        &["judge", "--data", "answers.jsonl"],
+        &["score", "--data", "pairs.jsonl"],
+        &["eval", "--data", "pairs.jsonl"],
+        &["bench", "judge", "--data", "pairs.jsonl"],
+        &["bench", "dpo", "--data", "pairs.jsonl"],
+    ];
+    for words in commands {
+        let said = duel(&folder, &[words, &model[..]].concat());
+        assert_eq!(said.code, 1, "{words:?}: {}", said.err);
+        for fact in [
+            "enormous takes 3",
+            "GiB, the device has",
+            "take a smaller one",
+        ] {
+            let told = said.err.contains(fact) || (words[1] == "dpo" && fact.ends_with('3'));
+            assert!(told, "{words:?}: {}", said.err);
+        }
+    }
+}

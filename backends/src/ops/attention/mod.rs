@@ -57,9 +57,7 @@ pub fn attention(
     spans: Arc<Spans>,
 ) -> Tensor<2> {
     let group = q.dims()[1] / k.dims()[1].max(1);
-    // The kernels of graphics cards have no cap.
-    let beyond = group > GROUPED || scores.softcap.is_some();
-    if !fused(&q) || (beyond && !cpu::serves(&q)) {
+    if !fused(&q) || (group > GROUPED && !cpu::serves(&q)) {
         return blocks::attention(q, k, v, scores, &spans, BLOCK);
     }
     let (out, _) = <Dispatch as Attention>::attention(

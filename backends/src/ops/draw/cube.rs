@@ -1,5 +1,5 @@
 //! Draws on graphics cards: one cube a response. Each unit adds up the weights of a piece of the vocabulary; then one of
-//! them finds the piece, and in it the token.
+//! them finds the piece, and in it the token. Where top-k and top-p end is searched for before, by all units together.
 
 use super::{BROKEN, Draw, DrawRows};
 use crate::cube;
@@ -16,8 +16,66 @@ const UNITS: usize = 256;
 /// A token that no vocabulary has.
 const NONE: u32 = u32::MAX;
 
-/// Numbers of a draw as the kernel reads them: temperature, uniform, cut.
-const NUMBERS: usize = 3;
+/// Numbers of a draw as the kernel reads them: temperature, uniform, cut, top-k, top-p.
+const NUMBERS: usize = 5;
+
+/// A number whose order among others is that of floats.
+#[cube]
+fn key(x: f32) -> u32 {
+    let bits = u32::reinterpret(x);
+    let mut key = bits + 0x8000_0000;
+    if bits >> 31 == 1 {
+        key = 0xffff_ffff - bits;
+    }
+    key
+}
+
+/// The float with that key.
+#[cube]
+fn unkeyed(key: u32) -> f32 {
+    let mut bits = key - 0x8000_0000;
+    if key >> 31 == 0 {
+        bits = 0xffff_ffff - key;
+    }
+    f32::reinterpret(bits)
+}
+
+/// The largest logit such that those from it on, and from `floor` on, are `wanted` or with `weighed` weigh it: found bit by
+/// bit, as a row is not sorted. The cube's units read from `start` to `end`, each its own.
+#[cube]
+fn cut_at(
+    logits: &[f32],
+    start: usize,
+    end: usize,
+    floor: f32,
+    max: f32,
+    temperature: f32,
+    wanted: f32,
+    shared: &mut Shared<[f32]>,
+    #[comptime] weighed: bool,
+    #[comptime] planes: bool,
+) -> f32 {
+    let mut found = 0u32;
+    for bit in 0..32u32 {
+        let tried = found + (1u32 << (31u32 - bit));
+        let mut sum = 0.0f32;
+        for i in start..end {
+            let logit = logits[i];
+            if logit >= floor && key(logit) >= tried {
+                if comptime!(weighed) {
+                    sum += ((logit - max) / temperature).exp();
+                } else {
+                    sum += 1.0f32;
+                }
+            }
+        }
+        let sum = cube::cube_sum(sum, shared, planes);
+        if sum >= wanted {
+            found = tried;
+        }
+    }
+    unkeyed(found)
+}
 
 #[cube(launch_unchecked)]
 fn draw_row(
@@ -28,6 +86,7 @@ fn draw_row(
     vocab: usize,
     #[comptime] units: usize,
     #[comptime] planes: bool,
+    #[comptime] cuts: bool,
 ) {
     if CUBE_POS < drawn.len() {
         let mut shared = Shared::<[f32]>::new_slice(units);
@@ -56,7 +115,44 @@ fn draw_row(
         let own = max;
         let broken = cube::cube_sum(broken, &mut shared, planes);
         let max = cube::cube_max(max, &mut shared, planes);
-        let floor = max - how[CUBE_POS * NUMBERS + 2];
+        let mut floor = max - how[CUBE_POS * NUMBERS + 2];
+        if comptime!(cuts) {
+            let (from, to) = (row + start, row + end);
+            let count = how[CUBE_POS * NUMBERS + 3];
+            let kth = cut_at(
+                logits,
+                from,
+                to,
+                f32::MIN,
+                max,
+                temperature,
+                count,
+                &mut shared,
+                false,
+                planes,
+            );
+            floor = floor.max(kth);
+            let mut weight = 0.0f32;
+            for i in from..to {
+                if logits[i] >= floor {
+                    weight += ((logits[i] - max) / temperature).exp();
+                }
+            }
+            let wanted = how[CUBE_POS * NUMBERS + 4] * cube::cube_sum(weight, &mut shared, planes);
+            let nucleus = cut_at(
+                logits,
+                from,
+                to,
+                floor,
+                max,
+                temperature,
+                wanted,
+                &mut shared,
+                true,
+                planes,
+            );
+            floor = floor.max(nucleus);
+        }
         let mut sum = 0.0f32;
         if temperature > 0.0 {
             for i in start..end {
@@ -115,7 +211,21 @@ impl DrawRows for Cube {
         let logits = cube::dense(logits);
         let vocab = cube::dims2(&logits)[1];
         let rows: Vec<u32> = draws.iter().map(|draw| draw.row).collect();
-        let numbers = |draw: &Draw| [draw.temperature as f32, draw.uniform as f32, draw.cut];
+        let numbers = |draw: &Draw| {
+            let top_k = match draw.top_k as usize {
+                0 => vocab,
+                k => k.min(vocab),
+            };
+            let (temperature, uniform) = (draw.temperature as f32, draw.uniform as f32);
+            [
+                temperature,
+                uniform,
+                draw.cut,
+                top_k as f32,
+                draw.top_p as f32,
+            ]
+        };
+        let cuts = draws.iter().any(|draw| draw.top_k > 0 || draw.top_p < 1.0);
         let how: Vec<f32> = draws.iter().flat_map(numbers).collect();
         let drawn = cube::empty_of(&logits, &[draws.len()], DType::I32);
         let client = logits.client.clone();
@@ -135,6 +245,7 @@ impl DrawRows for Cube {
                 vocab,
                 units,
                 planes,
+                cuts,
             );
         }
         drawn

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "cube")]
 mod cube;
+mod cut;
 
 use crate::clock::{self, Work};
 use crate::cpu;
@@ -24,6 +25,24 @@ pub struct Draw {
     pub uniform: f64,
     /// Tokens whose logit lies further than this below the largest are never drawn; infinite where all may be.
     pub cut: f32,
+    /// No more than this many of the likeliest are drawn, and those that are as likely as the last; at 0 all are.
+    pub top_k: u32,
+    /// Of what is left, the likeliest that together have this share of the weights are drawn; at 1 all are.
+    pub top_p: f64,
+}
+
+impl Draw {
+    /// Draws from row `row` at the share `uniform`, any token and at temperature 1.
+    pub fn of(row: u32, uniform: f64) -> Self {
+        Self {
+            row,
+            temperature: 1.0,
+            uniform,
+            cut: f32::INFINITY,
+            top_k: 0,
+            top_p: 1.0,
+        }
+    }
 }
 
 /// Told of a row whose logits are not all finite.
@@ -40,37 +59,25 @@ pub fn draw(logits: Tensor<2>, draws: Vec<Draw>) -> Vec<Option<u32>> {
 /// The token of a row of finite logits.
 fn drawn(logits: &[f32], draw: &Draw) -> u32 {
     let (best, max) = largest(logits);
-    match draw.temperature > 0.0 {
-        true => {
-            at_share(logits, max, max - draw.cut, draw.temperature, draw.uniform).unwrap_or(best)
-        }
-        false => best,
+    if draw.temperature <= 0.0 {
+        return best;
     }
-}
-
-/// The token at which the weights of those with a logit of `floor` and more, summed in the vocabulary's order, reach the
-/// share `uniform`; none if rounding leaves a last crumb. `max` is the largest logit.
-pub fn at_share(
-    logits: &[f32],
-    max: f32,
-    floor: f32,
-    temperature: f64,
-    uniform: f64,
-) -> Option<u32> {
-    let scale = 1.0 / temperature as f32;
+    let scale = 1.0 / draw.temperature as f32;
     let weight = |logit: f32| f64::from(((logit - max) * scale).exp());
+    let floor = cut::floor(logits, max, draw, &weight);
     let kept = || logits.iter().enumerate().filter(|(_, l)| **l >= floor);
     let total: f64 = kept().map(|(_, &l)| weight(l)).sum();
-    let mut left = uniform * total;
+    let mut left = draw.uniform * total;
     let reached = kept().find(|(_, logit)| {
         left -= weight(**logit);
         left <= 0.0
     });
-    reached.map(|(id, _)| id as u32)
+    // Rounding may leave a last crumb.
+    reached.map_or(best, |(id, _)| id as u32)
 }
 
 /// The first largest logit.
-pub fn largest(logits: &[f32]) -> (u32, f32) {
+fn largest(logits: &[f32]) -> (u32, f32) {
     let mut best = (0, f32::NEG_INFINITY);
     for (id, &logit) in logits.iter().enumerate() {
         if logit > best.1 {

@@ -9,7 +9,7 @@ mod panels;
 use super::linear::Operands;
 use crate::clock::{self, Work};
 use crate::cpu;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use panels::Panels;
 
 /// How a served weight is kept.
@@ -47,7 +47,7 @@ pub struct Served {
 enum Body {
     Panels(Panels),
     /// On a card: the rounded values, and how they are multiplied.
-    Plain(Tensor<2>, Operands),
+    Plain(Box<Tensor<2>>, Operands),
 }
 
 impl Served {
@@ -66,8 +66,17 @@ impl Served {
         let whole = weight.clone().cast(DType::F32);
         let body = match (cpu::serves(&whole), precision) {
             (true, _) => Body::Panels(Panels::new(&host(whole), width, precision)),
-            (false, Precision::F32) => Body::Plain(weight, operands),
-            (false, _) => Body::Plain(rounded(whole, precision).cast(operands.dtype()), operands),
+            (false, Precision::F32) => Body::Plain(Box::new(weight), operands),
+            (false, Precision::Bf16) if operands == Operands::Bf16 => {
+                Body::Plain(Box::new(weight), operands)
+            }
+            (false, _) => {
+                // On the host: not every card knows bf16, and what it does not know it computes wrong.
+                let device = whole.device();
+                let rounded = rounded(whole.to_device(&Device::flex()), precision);
+                let rounded = rounded.to_device(&device).cast(operands.dtype());
+                Body::Plain(Box::new(rounded), operands)
+            }
         };
         Self { body, outs }
     }
@@ -82,7 +91,7 @@ impl Served {
         match &self.body {
             Body::Plain(weight, operands) => {
                 let (rows, x) = (x.dims()[0], in_few_sizes(x));
-                super::linear(x, weight.clone(), *operands).narrow(0, 0, rows)
+                super::linear(x, (**weight).clone(), *operands).narrow(0, 0, rows)
             }
             Body::Panels(panels) => {
                 let (rows, device) = (x.dims()[0], x.device());

@@ -16,8 +16,7 @@ pub fn forward<F: Float>(
     starts: &[u32],
     keys: usize,
     heads: Heads,
-    scale: f32,
-    window: u32,
+    how: Scoring,
     #[comptime] shape: Shape,
     #[define(F)] _format: ElemType,
 ) {
@@ -52,12 +51,12 @@ pub fn forward<F: Float>(
             let mut most = f32::new(HIDDEN);
             #[unroll]
             for j in 0..OWN {
-                let mut score = f32::new(HIDDEN);
-                if sees(&tile, own + i, column * OWN + j, window) {
-                    score = products[i * OWN + j] * scale;
+                let mut of_key = f32::new(HIDDEN);
+                if sees(&tile, own + i, column * OWN + j, &how) {
+                    of_key = score(products[i * OWN + j], &how, shape);
                 }
-                products[i * OWN + j] = score;
-                most = most.max(score);
+                products[i * OWN + j] = of_key;
+                most = most.max(of_key);
             }
             weights[(own + i) * pitch + column] = most;
         }
@@ -122,7 +121,7 @@ pub fn forward<F: Float>(
     }
 }
 
-/// Weights and slopes of a tile again: `p = e^(score - log-sum)` and `d score = p (d p - delta) scale`, for the unit's
+/// Weights and slopes of a tile again: `p = e^(score - log-sum)` and `d product = p (d p - delta) slope`, for the unit's
 /// sixteen places.
 #[cube]
 fn slopes<F: Float>(
@@ -133,8 +132,7 @@ fn slopes<F: Float>(
     log_sums: &[f32],
     deltas: &[f32],
     tile: &Tile,
-    scale: f32,
-    window: u32,
+    how: &Scoring,
     p: &mut Array<f32>,
     ds: &mut Array<f32>,
     stage: &mut Shared<[f32]>,
@@ -157,12 +155,14 @@ fn slopes<F: Float>(
         }
         #[unroll]
         for j in 0..OWN {
+            let of_key = score(p[i * OWN + j], how, shape);
             let mut weight = 0.0f32;
-            if sees(tile, r, column * OWN + j, window) {
-                weight = (p[i * OWN + j] * scale - log_sum).exp();
+            if sees(tile, r, column * OWN + j, how) {
+                weight = (of_key - log_sum).exp();
             }
             p[i * OWN + j] = weight;
-            ds[i * OWN + j] = weight * (ds[i * OWN + j] - delta) * scale;
+            let slope = score_slope(of_key, how, shape);
+            ds[i * OWN + j] = weight * (ds[i * OWN + j] - delta) * slope;
         }
     }
 }
@@ -219,8 +219,7 @@ pub fn query_gradient<F: Float>(
     starts: &[u32],
     keys: usize,
     heads: Heads,
-    scale: f32,
-    window: u32,
+    how: Scoring,
     #[comptime] shape: Shape,
     #[define(F)] _format: ElemType,
 ) {
@@ -238,8 +237,7 @@ pub fn query_gradient<F: Float>(
     for entry in begin_entry..end_entry {
         let tile = tile_of(entries, entry, keys, &heads, shape);
         slopes(
-            q, k, v, grad, log_sums, deltas, &tile, scale, window, &mut p, &mut ds, &mut stage,
-            shape,
+            q, k, v, grad, log_sums, deltas, &tile, &how, &mut p, &mut ds, &mut stage, shape,
         );
         share(&ds, &mut weights, shape);
         accumulate(&weights, k, &tile.k, &mut sums, &mut stage, false, shape);
@@ -263,8 +261,7 @@ pub fn key_gradients<F: Float>(
     starts: &[u32],
     keys: usize,
     heads: Heads,
-    scale: f32,
-    window: u32,
+    how: Scoring,
     #[comptime] shape: Shape,
     #[define(F)] _format: ElemType,
 ) {
@@ -284,8 +281,7 @@ pub fn key_gradients<F: Float>(
     for entry in begin_entry..end_entry {
         let tile = tile_of(entries, entry, keys, &heads, shape);
         slopes(
-            q, k, v, grad, log_sums, deltas, &tile, scale, window, &mut p, &mut ds, &mut stage,
-            shape,
+            q, k, v, grad, log_sums, deltas, &tile, &how, &mut p, &mut ds, &mut stage, shape,
         );
         share(&p, &mut weights, shape);
         accumulate(&weights, grad, &tile.q, &mut of_v, &mut stage, true, shape);

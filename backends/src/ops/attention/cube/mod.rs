@@ -20,7 +20,7 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 use kernels::{forward, key_gradients, query_gradient, row_deltas};
 use std::sync::Arc;
-use tile::{HeadsLaunch, Shape};
+use tile::{HeadsLaunch, ScoringLaunch, Shape};
 use tuned::Tiled;
 
 /// Everything about a call that is not a tensor.
@@ -29,25 +29,33 @@ struct Call {
     keys: usize,
     kv_heads: usize,
     group: usize,
-    scale: f32,
-    window: u32,
+    scores: Scores,
+    window: Option<usize>,
 }
 
 impl Call {
-    fn new(q: &CubeTensor, k: &CubeTensor, shape: Shape, spans: &Spans) -> Self {
+    fn new(q: &CubeTensor, k: &CubeTensor, shape: Shape, scores: Scores, spans: &Spans) -> Self {
         let (width, [keys, kv_width]) = (cube::dims2(q)[1], cube::dims2(k));
         Self {
             shape,
             keys,
             kv_heads: kv_width / shape.head_dim,
             group: width / kv_width,
-            scale: 1.0 / (shape.head_dim as f32).sqrt(),
-            window: spans.window.map_or(0, |window| window as u32),
+            scores,
+            window: spans.window,
         }
     }
 
     fn heads(&self) -> HeadsLaunch {
         HeadsLaunch::new(self.kv_heads, self.group)
+    }
+
+    fn how(&self) -> ScoringLaunch {
+        ScoringLaunch::new(
+            1.0 / (self.shape.head_dim as f32).sqrt(),
+            self.scores.softcap.unwrap_or(1.0),
+            self.window.map_or(0, |window| window as u32),
+        )
     }
 
     fn dim(&self) -> CubeDim {
@@ -67,13 +75,13 @@ struct Forward {
     v: CubeTensor,
     out: CubeTensor,
     log_sums: CubeTensor,
-    head_dim: usize,
+    scores: Scores,
     spans: Arc<Spans>,
 }
 
 impl Tiled for Forward {
-    fn over(&self) -> (&CubeTensor, &CubeTensor, usize, &Spans) {
-        (&self.q, &self.k, self.head_dim, &self.spans)
+    fn over(&self) -> (&CubeTensor, &CubeTensor, Scores, &Spans) {
+        (&self.q, &self.k, self.scores, &self.spans)
     }
 
     fn written(&self) -> &CubeTensor {
@@ -82,7 +90,7 @@ impl Tiled for Forward {
 
     fn run(self, shape: Shape) {
         let Self { q, k, v, .. } = self;
-        let call = Call::new(&q, &k, shape, &self.spans);
+        let call = Call::new(&q, &k, shape, self.scores, &self.spans);
         let tiles = Tiles::new(&self.spans, shape.tile, call.group);
         let (entries, starts) = tiles.by_query();
         let (client, format) = (q.client.clone(), cube::format(&q));
@@ -102,8 +110,7 @@ impl Tiled for Forward {
                 starts_there.into_buffer_arg(),
                 call.keys,
                 call.heads(),
-                call.scale,
-                call.window,
+                call.how(),
                 shape,
                 format,
             );
@@ -119,7 +126,6 @@ impl Attention for Cube {
         scores: Scores,
         spans: Arc<Spans>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        // Capped scores never come here: see `attention`.
         let head_dim = scores.head_dim;
         let [q, k, v] = [q, k, v].map(cube::dense);
         let [queries, width] = cube::dims2(&q);
@@ -132,7 +138,7 @@ impl Attention for Cube {
             v,
             out,
             log_sums,
-            head_dim,
+            scores,
             spans,
         };
         tuned::run("forward", call);
@@ -152,13 +158,13 @@ struct Gradients {
     dq: CubeTensor,
     dk: CubeTensor,
     dv: CubeTensor,
-    head_dim: usize,
+    scores: Scores,
     spans: Arc<Spans>,
 }
 
 impl Tiled for Gradients {
-    fn over(&self) -> (&CubeTensor, &CubeTensor, usize, &Spans) {
-        (&self.q, &self.k, self.head_dim, &self.spans)
+    fn over(&self) -> (&CubeTensor, &CubeTensor, Scores, &Spans) {
+        (&self.q, &self.k, self.scores, &self.spans)
     }
 
     fn written(&self) -> &CubeTensor {
@@ -167,7 +173,7 @@ impl Tiled for Gradients {
 
     fn run(self, shape: Shape) {
         let Self { q, k, v, .. } = self;
-        let call = Call::new(&q, &k, shape, &self.spans);
+        let call = Call::new(&q, &k, shape, self.scores, &self.spans);
         let tiles = Tiles::new(&self.spans, shape.tile, call.group);
         let (client, format) = (q.client.clone(), cube::format(&q));
         let (by_query, query_starts) = tiles.by_query();
@@ -189,8 +195,7 @@ impl Tiled for Gradients {
                 cube::uploaded(&q, &query_starts).into_buffer_arg(),
                 call.keys,
                 call.heads(),
-                call.scale,
-                call.window,
+                call.how(),
                 shape,
                 format,
             );
@@ -210,8 +215,7 @@ impl Tiled for Gradients {
                 cube::uploaded(&q, &key_starts).into_buffer_arg(),
                 call.keys,
                 call.heads(),
-                call.scale,
-                call.window,
+                call.how(),
                 shape,
                 format,
             );
@@ -261,7 +265,7 @@ impl AttentionBackward for Cube {
             dq,
             dk,
             dv,
-            head_dim,
+            scores,
             spans,
         };
         tuned::run("backward", call);

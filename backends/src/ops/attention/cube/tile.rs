@@ -10,6 +10,8 @@ pub struct Shape {
     /// Packed rows and keys of a tile.
     pub tile: usize,
     pub head_dim: usize,
+    /// Scores have a soft cap.
+    pub capped: bool,
 }
 
 /// Columns of two matrices that are multiplied from one load.
@@ -214,6 +216,16 @@ pub struct Heads {
     pub group: usize,
 }
 
+/// How scores are made, and who is too far away to be seen.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+pub struct Scoring {
+    pub scale: f32,
+    /// The soft cap, where there is one.
+    pub cap: f32,
+    /// Keys that a query sees, itself included; 0 for all before it.
+    pub window: u32,
+}
+
 /// The keys of one tile from row `base`.
 #[cube]
 pub fn key_rows(base: usize, keys: usize, heads: &Heads, #[comptime] shape: Shape) -> Rows {
@@ -258,14 +270,36 @@ pub fn tile_of(
     }
 }
 
-/// Whether packed row `r` sees key `key` of a tile. A window of 0 is none.
+/// The score of a product: scaled, and where there is a cap bent below it.
 #[cube]
-pub fn sees(tile: &Tile, r: usize, key: usize, window: u32) -> bool {
+pub fn score(product: f32, how: &Scoring, #[comptime] shape: Shape) -> f32 {
+    let mut score = product * how.scale;
+    if comptime!(shape.capped) {
+        // From 10 on the tangent is 1, and some drivers have none of large numbers.
+        score = how.cap * (score / how.cap).clamp(-10.0f32, 10.0f32).tanh();
+    }
+    score
+}
+
+/// `d score / d product`, of the score itself.
+#[cube]
+pub fn score_slope(score: f32, how: &Scoring, #[comptime] shape: Shape) -> f32 {
+    let mut slope = how.scale;
+    if comptime!(shape.capped) {
+        let share = score / how.cap;
+        slope *= 1.0 - share * share;
+    }
+    slope
+}
+
+/// Whether packed row `r` sees key `key` of a tile.
+#[cube]
+pub fn sees(tile: &Tile, r: usize, key: usize, how: &Scoring) -> bool {
     let mut seen = r < tile.q.count && key >= tile.k_first && key < tile.k_end;
     if seen {
         let depth = tile.q_depth + (r / tile.q.group) as u32;
         let of_key = tile.k_depth + (key - tile.k_first) as u32;
-        seen = of_key <= depth && (window == 0 || depth - of_key < window);
+        seen = of_key <= depth && (how.window == 0 || depth - of_key < how.window);
     }
     seen
 }

@@ -1,6 +1,6 @@
 //! Which size of tiles a call takes: where both will do, the one that was faster when both were tried.
 
-use super::{Shape, Spans};
+use super::{Scores, Shape, Spans};
 use crate::{cube, tried};
 use burn_cubecl::tensor::CubeTensor;
 
@@ -10,8 +10,8 @@ const SMALL: usize = 32;
 
 /// A pass that can be run with tiles of either size.
 pub trait Tiled: Clone {
-    /// Queries, keys, the width of a head, and who sees whom.
-    fn over(&self) -> (&CubeTensor, &CubeTensor, usize, &Spans);
+    /// Queries, keys, how scores are made, and who sees whom.
+    fn over(&self) -> (&CubeTensor, &CubeTensor, Scores, &Spans);
 
     /// What it writes last.
     fn written(&self) -> &CubeTensor;
@@ -23,8 +23,8 @@ pub trait Tiled: Clone {
 /// Runs a pass with the faster tiles; `pass` is its name.
 pub fn run<C: Tiled>(pass: &str, call: C) {
     let shape = fixed(&call).unwrap_or_else(|| {
-        let (q, _, head_dim, _) = call.over();
-        let shapes = [SMALL, LARGE].map(|tile| Shape { tile, head_dim });
+        let (q, _, scores, _) = call.over();
+        let shapes = [SMALL, LARGE].map(|tile| shape_of(tile, scores));
         let mut run = |way: usize| {
             call.clone().run(shapes[way]);
             Some(call.written().clone())
@@ -38,8 +38,8 @@ pub fn run<C: Tiled>(pass: &str, call: C) {
 /// The shape where there is nothing to try: large tiles do not fit, segments that fill none of them waste less of small
 /// ones, or trying would take longer than computing.
 fn fixed<C: Tiled>(call: &C) -> Option<Shape> {
-    let (q, k, head_dim, spans) = call.over();
-    let [small, large] = [SMALL, LARGE].map(|tile| Shape { tile, head_dim });
+    let (q, k, scores, spans) = call.over();
+    let [small, large] = [SMALL, LARGE].map(|tile| shape_of(tile, scores));
     let hardware = &q.client.properties().hardware;
     let fits = large.shared_bytes() <= hardware.max_shared_memory_size
         && large.units() <= hardware.max_units_per_cube as usize;
@@ -49,9 +49,18 @@ fn fixed<C: Tiled>(call: &C) -> Option<Shape> {
     }
 }
 
+fn shape_of(tile: usize, scores: Scores) -> Shape {
+    Shape {
+        tile,
+        head_dim: scores.head_dim,
+        capped: scores.softcap.is_some(),
+    }
+}
+
 /// Calls of one kind take the same tiles: sizes count by their powers of two.
 fn kind<C: Tiled>(call: &C) -> String {
-    let (q, k, head_dim, spans) = call.over();
+    let (q, k, scores, spans) = call.over();
+    let head_dim = scores.head_dim;
     let [queries, keys] = [q, k].map(|x| cube::dims2(x)[0].next_power_of_two());
     let longest = longest(spans).next_power_of_two();
     let (heads, group) = (cube::dims2(q)[1] / head_dim, group(q, k));
