@@ -6,9 +6,6 @@
 //! - [`ops`]: the ops that matter, each with a reference body in plain tensor ops (any device; the test
 //!   oracle), a CPU body and kernels for graphics cards, with their own backward pass
 
-// A kernel counts its places: what lies there is no list to walk along.
-#![cfg_attr(feature = "cube", allow(clippy::needless_range_loop))]
-
 pub mod clock;
 pub mod device;
 pub mod ops;

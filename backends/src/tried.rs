@@ -46,15 +46,22 @@ pub fn fastest(
     way
 }
 
-/// Which of `ways` was found for `kind` of `device`; `find` finds it where nobody knows.
-pub fn remembered(device: &str, kind: &str, ways: &[&str], find: &dyn Fn() -> usize) -> usize {
+/// Which of `ways` was found for `kind` of `device`; `find` finds it where nobody knows, and says whether that is to be kept.
+pub fn remembered(
+    device: &str,
+    kind: &str,
+    ways: &[&str],
+    find: &dyn Fn() -> (usize, bool),
+) -> usize {
     let look = |known: &Known| known.way(device, kind, ways);
     let lock = || known().lock().unwrap_or_else(PoisonError::into_inner);
     // What finds it may try kernels, which are remembered here too.
     let before = look(&lock());
     before.unwrap_or_else(|| {
-        let way = find();
-        lock().keep(device, kind, ways[way]);
+        let (way, sure) = find();
+        if sure {
+            lock().keep(device, kind, ways[way]);
+        }
         way
     })
 }
@@ -175,10 +182,11 @@ mod tests {
     #[test]
     fn what_is_remembered_is_found_once() {
         let ways = ["0", "1"];
-        assert_eq!(remembered("test", "a machine", &ways, &|| 1), 1);
+        assert_eq!(remembered("test", "a machine", &ways, &|| (0, false)), 0);
+        assert_eq!(remembered("test", "a machine", &ways, &|| (1, true)), 1);
         let again = || panic!("it is known");
         assert_eq!(remembered("test", "a machine", &ways, &again), 1);
-        assert_eq!(remembered("test", "another", &ways, &|| 0), 0);
+        assert_eq!(remembered("test", "another", &ways, &|| (0, true)), 0);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! `duel bench`: rate, peak memory and loss of a kind of work, for comparison with other trainers.
 
-use super::kept::{self, Other, must_fit};
+use super::kept::{self, Serving, must_fit};
 use super::reading::{self, Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::LoadOptions;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::memory::{self, Batch};
 use crate::model::{DecoderSpec, Kept, Model};
 use crate::pipeline::context;
@@ -67,8 +67,8 @@ pub struct Bench {
     /// What matrix products read; frozen weights are kept in it
     #[arg(long, default_value = "f32")]
     compute: Dtype,
-    /// Keep the weights under the adapters in 4 bits (with --lora)
-    #[arg(long, requires = "lora")]
+    /// Keep the weights in 4 bits: under adapters, or where nothing is trained
+    #[arg(long)]
     load_in_4bit: bool,
     /// What the device's maker promises for --compute, in 10^12 operations a second: shown is the share that is reached
     #[arg(long, value_parser = numbers::positive)]
@@ -115,7 +115,7 @@ impl Bench {
     /// The model, kept as the work needs it.
     fn load(&self, global: &Global) -> Result<Model> {
         let device = setup::device(global)?;
-        context::check_dtype(self.compute, &device)?;
+        context::check_dtype(self.compute, &device, "--compute")?;
         let only_read = matches!(self.kind, Kind::Generate | Kind::Judge);
         let kept = Kept {
             operands: self.operands(&device),
@@ -123,44 +123,54 @@ impl Bench {
             packed: self.load_in_4bit,
         };
         let path = setup::model_path(&self.model)?;
-        let bytes = |spec: &DecoderSpec, kept: Kept| self.bytes(spec, kept, only_read);
-        must_fit(
-            &path,
-            global,
-            kept,
-            &self.others(kept, only_read, &device),
-            &bytes,
-        )?;
+        if self.load_in_4bit && !only_read && !self.lora {
+            return Err(
+                Error::user("weights that are trained are not kept in 4 bits")
+                    .hint("train adapters over them: --lora"),
+            );
+        }
+        let takes = |spec: &DecoderSpec| self.bytes(spec, kept, &device);
+        must_fit(&path, global, takes, |spec| {
+            self.others(spec, kept, &device)
+        })?;
         Model::load_kept(&path, &device, kept)
     }
 
-    /// What is there at once in any case: a model that is read, or one that is trained with its gradients and moments.
-    fn bytes(&self, spec: &DecoderSpec, kept: Kept, only_read: bool) -> u64 {
-        if only_read {
-            return memory::weights(spec, kept);
+    /// What is there at once in any case: a model that is read, with what it writes with, or one that is trained with its
+    /// gradients and moments.
+    fn bytes(&self, spec: &DecoderSpec, kept: Kept, device: &Device) -> u64 {
+        match self.kind {
+            Kind::Judge => memory::weights(spec, kept),
+            Kind::Generate => kept::drawing_bytes(spec, kept, self.dtype, device),
+            _ => {
+                let lora = kept.frozen.then(training::adapter);
+                memory::training(spec, lora.as_ref(), Batch::default(), kept).peak
+            }
         }
-        let lora = kept.frozen.then(training::adapter);
-        memory::training(spec, lora.as_ref(), Batch::default(), kept).peak
     }
 
-    /// What may be said where that does not fit.
-    fn others(&self, asked: Kept, only_read: bool, device: &Device) -> Vec<Other> {
-        if self.lora {
-            return kept::others("", asked, device);
+    /// What it would be with other flags.
+    fn others(&self, spec: &DecoderSpec, asked: Kept, device: &Device) -> Vec<(String, u64)> {
+        if matches!(self.kind, Kind::Generate) {
+            let serving = Serving {
+                dtype: self.dtype,
+                flag: true,
+            };
+            return kept::fewer_drawing("", spec, asked, serving, device);
         }
-        if only_read {
-            let mut others = kept::others("", asked, device);
-            // 4 bits lie under adapters alone.
-            others.retain(|(_, kept)| !kept.packed);
-            return others;
-        }
+        let mut others = Vec::new();
+        let mut flags = "";
         let frozen = Kept {
             frozen: true,
             ..asked
         };
-        let mut others = vec![("--lora".to_owned(), frozen)];
-        others.extend(kept::others("--lora", frozen, device));
-        others
+        if !asked.frozen {
+            flags = "--lora";
+            others.push((flags.to_owned(), frozen));
+        }
+        others.extend(kept::fewer_bits(flags, frozen, device));
+        let bytes = |(flags, kept)| (flags, self.bytes(spec, kept, device));
+        others.into_iter().map(bytes).collect()
     }
 
     /// Runs the command.

@@ -1,6 +1,6 @@
 //! `duel chat`: talk to a model.
 
-use super::kept::Keeping;
+use super::kept::{Keeping, Serving};
 use super::{Global, numbers, output, setup, stop};
 use crate::data::Key;
 use crate::error::{Error, Result};
@@ -47,7 +47,15 @@ pub struct Chat {
 impl Chat {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
-        let model = setup::writer(&self.model, global, self.keeping)?;
+        let model = setup::drawer(
+            &self.model,
+            global,
+            self.keeping,
+            Serving {
+                dtype: self.dtype,
+                flag: true,
+            },
+        )?;
         if !model.chat.has_template() {
             return Err(Error::data(format!("{} has no chat template", self.model))
                 .hint("use an instruction-tuned model, or `duel generate` with text prompts"));

@@ -7,7 +7,7 @@ use duel_backends::device::{DeviceInfo, find};
 
 /// List what this binary can compute on, and what `--backend auto` takes
 ///
-/// With --backend only that one's devices, with --device N only that one. With --json one line a device.
+/// With --backend only that one's devices, with --device N too only that one. With --json one line a device.
 ///
 /// Example: duel devices
 #[derive(Debug, Args)]
@@ -21,17 +21,19 @@ impl Devices {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
         let mut devices = duel_backends::device::list();
-        if global.backend != "auto" {
-            // `webgpu` is the platform's own way by another name.
-            let found = find(&global.backend, 0);
+        if global.backend != "auto" || global.device.is_some() {
+            // `webgpu` is the platform's own way by another name; a number without a name is no device.
+            let index = global.device.unwrap_or(0);
+            let found = find(&global.backend, index).filter(|_| global.backend != "auto");
             let named = found.map_or(&*global.backend, |found| found.backend);
-            let number = |device: &DeviceInfo| device.device.unwrap_or(0);
-            devices.retain(|device| {
-                device.backend == named && (global.device == 0 || number(device) == global.device)
-            });
+            let is = |device: &DeviceInfo| {
+                let numbered = global.device.is_none() || device.device == global.device;
+                device.backend == named && numbered
+            };
+            devices.retain(is);
             if devices.is_empty() {
                 // Why there is none, as every other command says it.
-                setup::open_device(&global.backend, global.device)?;
+                setup::open_device(&global.backend, index)?;
             }
         }
         if self.report {

@@ -1,6 +1,6 @@
 //! `duel exam`: fixed questions with known right answers.
 
-use super::kept::Keeping;
+use super::kept::{Keeping, Serving};
 use super::reading::{Reading, file, located};
 use super::{Global, numbers, output, setup};
 use crate::data::hub::Split;
@@ -248,10 +248,11 @@ impl Exam {
                     Some((files, options)) => questions(&files, &options, read)?.0,
                     None => Vec::new(),
                 };
-                let model = setup::writer(
+                let model = setup::drawer(
                     self.model.as_deref().unwrap_or_default(),
                     global,
                     self.keeping,
+                    Serving::F32,
                 )?;
                 if !self.reading.text_as_chat && !exam.runs_code() {
                     let prompts = asked.iter().map(|(_, asked)| Some(asked.prompt.as_str()));

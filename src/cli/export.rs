@@ -1,9 +1,10 @@
 //! `duel export`: any model that duel reads, as a Hugging Face directory.
 
+use super::kept::must_fit;
 use super::{Global, output, setup};
 use crate::error::{Error, Result};
-use crate::model::Model;
 use crate::model::files::{StoreDtype, peft};
+use crate::model::{DecoderSpec, Kept, Model, memory};
 use crate::run::write_folder_atomic;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -122,6 +123,9 @@ impl Export {
     }
 
     fn write(&self, source: &Path, out: &Path, global: &Global) -> Result<Value> {
+        // In f32 whatever it is written as: adapters are added in.
+        let takes = |spec: &DecoderSpec| memory::weights(spec, Kept::default());
+        must_fit(source, global, takes, |_| Vec::new())?;
         let mut model = Model::load(source, &setup::device(global)?)?;
         let decoder = model.decoder.clone().merged();
         model.decoder = decoder.clone();

@@ -1,12 +1,13 @@
 //! `duel generate`: K responses a prompt.
 
 use super::claim::{claim, release};
-use super::kept::Keeping;
+use super::kept::{Keeping, Serving};
 use super::reading::{self, Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{LoadOptions, PromptRow, load_prompts};
 use crate::error::Result;
 use crate::generate::Engine;
+use crate::model::Kept;
 use crate::pipeline::responses::{self, GroupRow};
 use crate::pipeline::{Policy, examples};
 use crate::recipe::{Overlong, Sampling, WeightDtype, hash_of};
@@ -103,7 +104,7 @@ impl Generate {
 
     /// Notes beside the file what made it, and refuses to go on with a file of another call: rows are known by their
     /// ids alone. The model is known by its content: a checkpoint that was trained on has the same name.
-    fn claim(&self, rows: &[PromptRow], how: &Sampling) -> Result<()> {
+    fn claim(&self, rows: &[PromptRow], how: &Sampling, kept: Kept) -> Result<()> {
         let asked: Vec<(&str, String)> = rows
             .iter()
             .map(|row| {
@@ -113,9 +114,8 @@ impl Generate {
                 (row.id.as_str(), asked)
             })
             .collect();
-        let model = Policy::at(&setup::model_path(&self.model)?)?;
-        let how = hash_of(how).to_string();
-        let facts = (self.seed, how, self.keeping.fact(), asked);
+        let model = Policy::at(&setup::model_path(&self.model)?)?.kept(kept);
+        let facts = (self.seed, hash_of(how).to_string(), asked);
         let key = stage_key(&facts, &[model.digest])?.to_string();
         claim(
             ("--out", &self.out),
@@ -134,9 +134,17 @@ impl Generate {
         };
         let (rows, report) = load_prompts(&reading::rows(&self.prompts)?, &options)?;
         output::report(&report);
-        let model = setup::writer(&self.model, global, self.keeping)?;
+        let model = setup::drawer(
+            &self.model,
+            global,
+            self.keeping,
+            Serving {
+                dtype: self.dtype,
+                flag: true,
+            },
+        )?;
         setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
-        self.claim(&rows, &how)?;
+        self.claim(&rows, &how, self.keeping.kept(&model.decoder.device()))?;
         let engine = Engine::new(&model.decoder, &model.chat, &how);
         // A prompt is answered whole or not at all.
         let limits = examples::limits_of_responses(usize::MAX, Overlong::Drop, 1, &model);

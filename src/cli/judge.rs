@@ -62,14 +62,14 @@ pub struct Judge {
     separator: String,
     /// A rule instead: sentence, no_repeats, feelings, polite, length:WORDS, contains:PHRASE, avoids:PHRASE, answer (the row's
     /// `answer`), or a weighted sum; or matches:REGEX
-    #[arg(long, conflicts_with_all = ["model", "pairwise", "process", "outcome"])]
+    #[arg(long, conflicts_with_all = ["model", "pairwise", "process", "outcome", "compute", "load_in_4bit"])]
     rule: Option<String>,
     /// A program instead, with its arguments as one text: it reads JSON lines with `prompt` and `responses` and answers each
     /// with a line `{"rewards": [...]}`
-    #[arg(long, conflicts_with_all = ["model", "pairwise", "process", "outcome", "rule"])]
+    #[arg(long, conflicts_with_all = ["model", "pairwise", "process", "outcome", "rule", "compute", "load_in_4bit"])]
     command: Option<String>,
     /// A model behind an OpenAI-compatible endpoint instead: its address up to /chat/completions
-    #[arg(long, value_name = "URL", conflicts_with_all = ["model", "pairwise", "process", "outcome", "rule", "command"], requires = "remote_model")]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["model", "pairwise", "process", "outcome", "rule", "command", "compute", "load_in_4bit"], requires = "remote_model")]
     remote: Option<String>,
     /// The model's name there
     #[arg(long, value_name = "NAME", requires = "remote")]

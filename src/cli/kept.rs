@@ -2,9 +2,10 @@
 
 use super::{Global, setup};
 use crate::error::{Error, Result};
+use crate::generate::precision;
 use crate::model::{DecoderSpec, Kept, memory, spec_of};
 use crate::pipeline::context;
-use crate::recipe::Dtype;
+use crate::recipe::{Dtype, WeightDtype};
 use burn::tensor::Device;
 use clap::Args;
 use duel_backends::device::{self, Found, computes};
@@ -15,8 +16,8 @@ use std::path::Path;
 /// How a model that is only read is kept.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Keeping {
-    /// What matrix products read: in bf16 or f16 the model takes half of the memory, and auto is the fewest bits that the
-    /// device computes with
+    /// What matrix products read: in bf16 or f16 the weights take half of the memory, and auto is the fewest bits that the
+    /// device computes with. What writes lays the matrices out once more
     #[arg(long, default_value = "f32")]
     compute: Dtype,
     /// Keep the matrices of the blocks in 4 bits
@@ -25,30 +26,27 @@ pub struct Keeping {
 }
 
 impl Keeping {
-    /// How on `device`.
+    /// How on `device`, which is asked whether it computes so.
     ///
     /// # Errors
     /// Numbers that it does not compute with.
-    pub fn on(self, device: &Device) -> Result<Kept> {
-        context::check_dtype(self.compute, device)?;
-        Ok(Kept {
+    fn on(self, device: &Device) -> Result<Kept> {
+        context::check_dtype(self.compute, device, "--compute")?;
+        Ok(self.kept(device))
+    }
+
+    /// How on `device`.
+    pub fn kept(self, device: &Device) -> Kept {
+        Kept {
             operands: context::operands(self.compute, device),
             frozen: true,
             packed: self.load_in_4bit,
-        })
-    }
-
-    /// What tells results of one way from those of another.
-    pub fn fact(self) -> (&'static str, bool) {
-        (self.compute.name(), self.load_in_4bit)
+        }
     }
 }
 
-/// Another way to call a command, and how it keeps the model then.
-pub type Other = (String, Kept);
-
-/// What may be said beside `flags` where a model is only read, fewest bits last.
-pub fn others(flags: &str, asked: Kept, device: &Device) -> Vec<Other> {
+/// Other ways to keep a model that is only read, said beside `flags`: fewest bits last.
+pub fn fewer_bits(flags: &str, asked: Kept, device: &Device) -> Vec<(String, Kept)> {
     let packed = |kept: Kept| Kept {
         packed: true,
         ..kept
@@ -68,42 +66,31 @@ pub fn others(flags: &str, asked: Kept, device: &Device) -> Vec<Other> {
     others
 }
 
-/// Stops a command before it loads a model that surely does not fit: what `takes` counts is all there at once.
+/// Stops a command before it loads a model that surely does not fit. `takes` is what is there at once in any case, and
+/// `others` what would be with other flags.
 ///
 /// # Errors
 /// What it takes, what the device has, and up to three ways to make it fit.
 pub fn must_fit(
     model: &Path,
     global: &Global,
-    asked: Kept,
-    others: &[Other],
-    takes: &dyn Fn(&DecoderSpec, Kept) -> u64,
+    takes: impl Fn(&DecoderSpec) -> u64,
+    others: impl Fn(&DecoderSpec) -> Vec<(String, u64)>,
 ) -> Result<()> {
-    let Some(here) = device::find(&global.backend, global.device) else {
+    let Some(here) = device::find(&global.backend, global.device.unwrap_or(0)) else {
         // Opening it says why.
         return Ok(());
     };
     let Some(spec) = spec_of(model)? else {
         return Ok(());
     };
-    let bytes = takes(&spec, asked);
-    let mut narrower: Vec<(&str, u64)> = Vec::new();
-    for (flags, kept) in others {
-        let fewer = takes(&spec, *kept);
-        // More flags that save nothing are no way.
-        if narrower.iter().all(|(_, known)| fewer < *known) {
-            narrower.push((flags, fewer));
-        }
-    }
+    let bytes = takes(&spec);
     match has(&here, bytes) {
         true => Ok(()),
-        false => Err(refusal(
-            &model.display(),
-            bytes,
-            &here,
-            &narrower,
-            &device::found(),
-        )),
+        false => {
+            let (others, devices) = (others(&spec), device::found());
+            Err(refusal(&model.display(), bytes, &here, others, &devices))
+        }
     }
 }
 
@@ -112,7 +99,7 @@ fn refusal(
     model: &dyn Display,
     bytes: u64,
     here: &Found,
-    narrower: &[(&str, u64)],
+    others: Vec<(String, u64)>,
     devices: &[Found],
 ) -> Error {
     let fact = format!(
@@ -121,8 +108,13 @@ fn refusal(
         gib(here.memory_bytes.unwrap_or_default()),
         here.name
     );
-    let fewer = narrower.iter().filter(|(_, bytes)| has(here, *bytes));
-    let fewer = fewer.map(|(flags, bytes)| ((*flags).to_owned(), *bytes));
+    let mut fewer: Vec<(String, u64)> = Vec::new();
+    for (flags, bytes) in others {
+        // More flags that save nothing are no way.
+        if has(here, bytes) && fewer.iter().all(|(_, known)| bytes < *known) {
+            fewer.push((flags, bytes));
+        }
+    }
     // A processor that draws for a card has the same memory as the CPU, and is slower.
     let larger = devices
         .iter()
@@ -132,6 +124,7 @@ fn refusal(
         (flags, bytes)
     });
     let ways: Vec<String> = fewer
+        .into_iter()
         .chain(larger)
         .take(3)
         .map(|(flags, bytes)| format!("{flags} ({:.2} GiB)", gib(bytes)))
@@ -151,21 +144,101 @@ fn gib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 30)
 }
 
-/// The same of a model that is read and no more.
+/// Where a model that is read and no more is loaded, and how.
 ///
 /// # Errors
-/// As above, and a device that cannot be opened.
+/// A device that cannot be opened or does not compute so, and a model that does not fit it.
 pub fn read_on(model: &Path, global: &Global, keeping: Keeping) -> Result<(Device, Kept)> {
     let device = setup::device(global)?;
     let kept = keeping.on(&device)?;
-    must_fit(
-        model,
-        global,
-        kept,
-        &others("", kept, &device),
-        &memory::weights,
-    )?;
+    let ways = |spec: &DecoderSpec| {
+        let ways = fewer_bits("", kept, &device).into_iter();
+        ways.map(|(flags, kept)| (flags, memory::weights(spec, kept)))
+            .collect()
+    };
+    must_fit(model, global, |spec| memory::weights(spec, kept), ways)?;
     Ok((device, kept))
+}
+
+/// What decoding rounds the weights to, and whether the command has `--dtype` to say it.
+#[derive(Debug, Clone, Copy)]
+pub struct Serving {
+    /// As `--dtype` says it.
+    pub dtype: WeightDtype,
+    /// There is such a flag.
+    pub flag: bool,
+}
+
+impl Serving {
+    /// Of a command that rounds nothing.
+    pub const F32: Self = Self {
+        dtype: WeightDtype::F32,
+        flag: false,
+    };
+}
+
+/// The same of a model that writes: its matrices are laid out once more for that.
+///
+/// # Errors
+/// As above.
+pub fn write_on(
+    model: &Path,
+    global: &Global,
+    keeping: Keeping,
+    serving: Serving,
+) -> Result<(Device, Kept)> {
+    let device = setup::device(global)?;
+    let kept = keeping.on(&device)?;
+    let takes = |spec: &DecoderSpec| drawing_bytes(spec, kept, serving.dtype, &device);
+    must_fit(model, global, takes, |spec| {
+        fewer_drawing("", spec, kept, serving, &device)
+    })?;
+    Ok((device, kept))
+}
+
+/// Bytes of a model that writes, before it has written anything.
+pub fn drawing_bytes(spec: &DecoderSpec, kept: Kept, dtype: WeightDtype, device: &Device) -> u64 {
+    let bytes = match on_cpu(device) {
+        true => precision(dtype).bytes_per_weight(),
+        // A card keeps them as its products read them.
+        false => kept.operands.bytes() as f64,
+    };
+    memory::weights(spec, kept) + memory::served(spec, bytes)
+}
+
+/// What it would be with other flags, fewest bits last.
+pub fn fewer_drawing(
+    flags: &str,
+    spec: &DecoderSpec,
+    asked: Kept,
+    serving: Serving,
+    device: &Device,
+) -> Vec<(String, u64)> {
+    let dtypes: &[(&str, WeightDtype)] = match serving.flag && on_cpu(device) {
+        true => &[
+            ("--dtype bf16", WeightDtype::Bf16),
+            ("--dtype int8", WeightDtype::Int8),
+        ],
+        false => &[],
+    };
+    let mut kepts = vec![(flags.to_owned(), asked)];
+    kepts.extend(fewer_bits(flags, asked, device));
+    let mut all = Vec::new();
+    for (flags, kept) in kepts {
+        all.push((
+            flags.clone(),
+            drawing_bytes(spec, kept, serving.dtype, device),
+        ));
+        for (dtype, rounded) in dtypes {
+            let bytes = drawing_bytes(spec, kept, *rounded, device);
+            all.push((format!("{flags} {dtype}").trim().to_owned(), bytes));
+        }
+    }
+    all
+}
+
+fn on_cpu(device: &Device) -> bool {
+    device::row_multiple(device) == 1
 }
 
 #[cfg(test)]
@@ -193,7 +266,10 @@ mod tests {
             device("dx12", 64, true),
         ];
         let said = |bytes: u64, narrower: &[(&str, u64)]| {
-            let error = refusal(&"judge", bytes << 30, &card, narrower, &all);
+            let narrower = narrower
+                .iter()
+                .map(|(flags, bytes)| ((*flags).to_owned(), *bytes));
+            let error = refusal(&"judge", bytes << 30, &card, narrower.collect(), &all);
             error.to_string()
         };
         let narrower = [("--compute auto", 16 << 30), ("--load-in-4bit", 5 << 30)];

@@ -56,9 +56,9 @@ pub struct Global {
     /// Where to compute: auto, cpu, vulkan, metal, dx12, webgpu, cuda, rocm
     #[arg(long, global = true, default_value = "auto", value_name = "NAME")]
     pub backend: String,
-    /// Which device of that backend
-    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
-    pub device: usize,
+    /// Which device of that backend; left out, the first
+    #[arg(long, global = true, value_name = "N")]
+    pub device: Option<usize>,
     /// Print JSON instead of a table
     #[arg(long, global = true)]
     pub json: bool,

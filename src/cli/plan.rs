@@ -49,8 +49,8 @@ impl Plan {
         if global.backend != "auto" {
             overrides.push(format!("device.backend={:?}", global.backend));
         }
-        if global.device != 0 {
-            overrides.push(format!("device.index={}", global.device));
+        if let Some(index) = global.device {
+            overrides.push(format!("device.index={index}"));
         }
         overrides.extend(self.set.iter().cloned());
         let recipe = Recipe::open(name, &overrides)?.recipe;

@@ -36,8 +36,8 @@ impl Quickstart {
             let backend = toml::Value::String(global.backend.clone());
             overrides.push(format!("device.backend={backend}"));
         }
-        if global.device != 0 {
-            overrides.push(format!("device.index={}", global.device));
+        if let Some(index) = global.device {
+            overrides.push(format!("device.index={index}"));
         }
         overrides.extend(self.set.iter().cloned());
         let loaded = Recipe::open("quickstart/quickstart", &overrides)?;

@@ -92,8 +92,8 @@ impl Run {
         if global.backend != "auto" {
             put("device.backend", &Some(global.backend.clone()));
         }
-        if global.device != 0 {
-            overrides.push(format!("device.index={}", global.device));
+        if let Some(index) = global.device {
+            overrides.push(format!("device.index={index}"));
         }
         overrides.extend(self.of_rows(data, known.as_ref())?);
         overrides.extend(self.set.iter().cloned());

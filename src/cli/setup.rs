@@ -1,6 +1,6 @@
 //! What a command needs before its work: a log with progress bars, ^C, a device, a model.
 
-use super::kept::{self, Keeping};
+use super::kept::{self, Keeping, Serving};
 use super::{Global, stop};
 use crate::error::{Error, Result};
 use crate::model::{Model, files::hub};
@@ -98,7 +98,7 @@ where
 
 /// The device that `--backend` and `--device` name.
 pub fn device(global: &Global) -> Result<Device> {
-    open_device(&global.backend, global.device)
+    open_device(&global.backend, global.device.unwrap_or(0))
 }
 
 /// What `auto` comes to on this machine; every other name is itself.
@@ -188,12 +188,24 @@ pub fn warn_of_plain<'a>(
     Ok(())
 }
 
-/// Loads such a model to write with.
+/// Loads such a model that can write, to read with it.
 ///
 /// # Errors
 /// A reward model, and whatever is wrong with the files.
 pub fn writer(name: &str, global: &Global, keeping: Keeping) -> Result<Model> {
     let model = model(name, global, keeping)?;
+    model.must_write(name)?;
+    Ok(model)
+}
+
+/// Loads such a model to write with.
+///
+/// # Errors
+/// The same, and a model that leaves no room for what it writes with.
+pub fn drawer(name: &str, global: &Global, keeping: Keeping, serving: Serving) -> Result<Model> {
+    let path = model_path(name)?;
+    let (device, kept) = kept::write_on(&path, global, keeping, serving)?;
+    let model = Model::load_kept(&path, &device, kept)?;
     model.must_write(name)?;
     Ok(model)
 }

@@ -1,12 +1,13 @@
 //! `duel steps`: labels of the steps of solutions, by drawing how they go on.
 
 use super::claim::{claim, release};
-use super::kept::Keeping;
+use super::kept::{Keeping, Serving};
 use super::reading::{self, Reading, file};
 use super::{Global, numbers, output, setup};
 use crate::data::{Key, LoadOptions, Needs, Problem, load_problems};
 use crate::error::{Error, Result};
 use crate::generate::Engine;
+use crate::model::Kept;
 use crate::pipeline::Policy;
 use crate::pipeline::verifier::label::{Labelling, Labels, label};
 use crate::recipe::{Sampling, hash_of};
@@ -90,7 +91,7 @@ impl Steps {
             max_tokens_per_batch: self.max_tokens_per_batch,
             ..Sampling::default()
         };
-        let model = setup::writer(&self.model, global, self.keeping)?;
+        let model = setup::drawer(&self.model, global, self.keeping, Serving::F32)?;
         setup::warn_of_plain_text(&model.chat, problems.iter().map(|row| &row.prompt))?;
         let room = model.decoder.spec.max_position_embeddings;
         let Some(longest) = room
@@ -103,7 +104,11 @@ impl Steps {
             ))
             .hint("lower --max-new-tokens"));
         };
-        self.claim(&problems, &sampling)?;
+        self.claim(
+            &problems,
+            &sampling,
+            self.keeping.kept(&model.decoder.device()),
+        )?;
         let engine = Engine::new(&model.decoder, &model.chat, &sampling);
         let key = Key::new(self.seed).fold("steps");
         let labels = label(&engine, &problems, &how, longest, key, &self.out);
@@ -141,7 +146,7 @@ impl Steps {
         }
     }
 
-    fn claim(&self, problems: &[Problem], sampling: &Sampling) -> Result<()> {
+    fn claim(&self, problems: &[Problem], sampling: &Sampling, kept: Kept) -> Result<()> {
         let asked: Vec<(&str, String)> = problems
             .iter()
             .map(|problem| {
@@ -155,14 +160,13 @@ impl Steps {
                 (id.as_str(), format!("{:?}", (prompt, solutions, answer)))
             })
             .collect();
-        let model = Policy::at(&setup::model_path(&self.model)?)?;
+        let model = Policy::at(&setup::model_path(&self.model)?)?.kept(kept);
         // How many tokens are computed at once changes none of them.
         let how = Sampling {
             max_tokens_per_batch: 1,
             ..sampling.clone()
         };
         let how = hash_of(&how).to_string();
-        let how = (how, self.keeping.fact());
         let facts = (self.seed, self.soft, &self.separator, how, asked);
         let key = stage_key(&facts, &[model.digest])?.to_string();
         claim(

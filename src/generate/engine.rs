@@ -2,7 +2,7 @@
 //! decodes together. A prompt's keys and values are stored once for all its responses; a response that is
 //! finished leaves the batch.
 
-use super::sample::{Sampler, Seen, penalised};
+use super::sample::{Sampler, Seen};
 use crate::data::key::Key;
 use crate::error::{Error, Result};
 use crate::model::{Cache, Decoder, Served};
@@ -13,6 +13,7 @@ use crate::trie::{Sequence, Trie, pack};
 use burn::tensor::Tensor;
 use duel_backends::ops::{self, Draw, KeySpan, Precision, QuerySegment, Spans};
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 /// A prompt, tokenised.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -266,13 +267,11 @@ impl<'a> Engine<'a> {
         prompts: &[Prompted],
     ) -> Result<()> {
         // Responses that share a row have seen the same: their prompt.
-        let mut rows: Vec<(usize, &Seen)> = row_of
-            .iter()
-            .copied()
-            .zip(live.iter().map(|l| &l.seen))
-            .collect();
+        let mut rows: Vec<(usize, &Live)> = row_of.iter().copied().zip(live.iter()).collect();
         rows.dedup_by_key(|(row, _)| *row);
-        let logits = penalised(logits, self.how.repetition_penalty, rows.into_iter());
+        let held = rows.iter().flat_map(|(row, live)| live.seen.in_row(*row));
+        let penalty = self.how.repetition_penalty as f32;
+        let logits = ops::penalise(logits, penalty, Arc::new(held.collect()));
         let draws: Vec<Draw> = live
             .iter_mut()
             .zip(row_of)

@@ -1,9 +1,8 @@
-//! How the next token of a response is drawn, and from which logits.
+//! How the next token of a response is drawn, and what is held down before.
 
 use crate::data::key::Key;
 use crate::recipe::Sampling;
-use burn::tensor::{Int, Tensor, TensorData};
-use duel_backends::ops::Draw;
+use duel_backends::ops::{Draw, Held};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -61,6 +60,12 @@ impl Seen {
         Self(ids)
     }
 
+    /// What is held down in row `row` of the logits.
+    pub fn in_row(&self, row: usize) -> impl Iterator<Item = Held> {
+        let row = row as u32;
+        self.0.iter().map(move |&id| Held { row, id })
+    }
+
     /// One more token.
     pub fn add(&mut self, token: u32) {
         if let Err(place) = self.0.binary_search(&token) {
@@ -69,36 +74,10 @@ impl Seen {
     }
 }
 
-/// `logits [rows, vocab]` with those of seen tokens divided by `penalty` where they are above 0 and multiplied by it where
-/// they are below: towards less likely, whatever the sign (Keskar et al. 2019, section 4.1). They stay where they lie.
-pub fn penalised<'a>(
-    logits: Tensor<2>,
-    penalty: f64,
-    seen: impl Iterator<Item = (usize, &'a Seen)>,
-) -> Tensor<2> {
-    let [rows, vocab] = logits.dims();
-    let at = |(row, seen): (usize, &'a Seen)| {
-        let first = row * vocab;
-        seen.0.iter().map(move |&id| (first + id as usize) as i32)
-    };
-    let places: Vec<i32> = seen.flat_map(at).collect();
-    let count = places.len();
-    if count == 0 {
-        return logits;
-    }
-    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &logits.device());
-    let flat = logits.reshape([rows * vocab]);
-    let old = flat.clone().select(0, places.clone());
-    let new =
-        (old.clone() * penalty).mask_where(old.clone().greater_elem(0.0), old.clone() / penalty);
-    flat.select_assign(0, places, new - old, burn::tensor::IndexingUpdateOp::Add)
-        .reshape([rows, vocab])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
+    use burn::tensor::{Device, Tensor, TensorData};
     use duel_backends::ops;
 
     fn logits(row: &[f32]) -> Tensor<2> {
@@ -167,15 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn the_repetition_penalty_holds_down_what_was_seen_and_nothing_else() {
+    fn what_was_seen_is_held_down_once() {
         let mut seen = Seen::of(&[2, 0, 2]);
         seen.add(0);
         seen.add(3);
-        let row = logits(&[3.0, 2.0, -1.0, 0.0, 5.0]);
-        let held = penalised(row, 2.0, [(0, &seen)].into_iter()).into_data();
-        assert_eq!(
-            held.try_to_vec::<f32>().unwrap(),
-            [1.5, 2.0, -2.0, 0.0, 5.0]
-        );
+        let held = [0, 2, 3].map(|id| Held { row: 7, id });
+        assert_eq!(seen.in_row(7).collect::<Vec<_>>(), held);
     }
 }

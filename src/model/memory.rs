@@ -257,6 +257,11 @@ pub struct Drawing {
     pub peak: u64,
 }
 
+/// Bytes of all matrices as decoding reads them, beside the weights.
+pub fn served(spec: &DecoderSpec, bytes_per_weight: f64) -> u64 {
+    ((block_matrices(spec) + head_matrix(spec)) as f64 * bytes_per_weight) as u64
+}
+
 /// What it takes to draw `live` responses together over a cache of `rows` tokens, with matrices of `bytes_per_weight`:
 /// the most is alive either while the output head is laid out or at the last token.
 pub fn drawing(
@@ -267,7 +272,7 @@ pub fn drawing(
     kept: Kept,
 ) -> Drawing {
     let weights = weights(spec, kept);
-    let served = ((block_matrices(spec) + head_matrix(spec)) as f64 * bytes_per_weight) as u64;
+    let served = served(spec, bytes_per_weight);
     let cache = Cache::bytes(spec, rows as usize) as u64;
     let logits = 2 * live * spec.vocab_size as u64 * F32;
     let laid_out = F32 * head_matrix(spec);

@@ -101,7 +101,11 @@ impl Policy {
 
     /// The same as `[model]` has it computed here: in other numbers it is another model, as all that comes from it.
     pub fn kept_as(self, cx: &Context) -> Self {
-        let kept = cx.frozen();
+        self.kept(cx.frozen())
+    }
+
+    /// The same as a command has it computed.
+    pub fn kept(self, kept: Kept) -> Self {
         if kept.operands == Operands::F32 && !kept.packed {
             return self;
         }
@@ -168,13 +172,13 @@ pub(super) fn settled(
 ///
 /// # Errors
 /// A device error.
-pub fn check_dtype(dtype: Dtype, device: &Device) -> Result<()> {
+pub fn check_dtype(dtype: Dtype, device: &Device, setting: &str) -> Result<()> {
     let asked = operands(dtype, device);
     if computes(device, asked) {
         if asked != Operands::F32 && narrowest(device) == Operands::F32 {
             tracing::warn!(
                 "the CPU multiplies {} no faster than f32: it rounds what it multiplies, which costs time and saves the \
-                 memory of frozen weights alone; leave model.dtype out for f32",
+                 memory of frozen weights alone; leave {setting} out for f32",
                 dtype.name()
             );
         }
@@ -184,9 +188,9 @@ pub fn check_dtype(dtype: Dtype, device: &Device) -> Result<()> {
         "this device does not compute in {}: a small product in it fails or comes out wrong",
         dtype.name()
     ))
-    .hint(
-        "set model.dtype to \"auto\" or \"f32\"; `duel devices` lists what each device computes in",
-    ))
+    .hint(format!(
+        "take \"auto\" or \"f32\" for {setting}; `duel devices` lists what each device computes in"
+    )))
 }
 
 /// The files of a model, in a fixed order.

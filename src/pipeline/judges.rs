@@ -360,15 +360,24 @@ pub fn must_be_there(text: &str) -> Result<()> {
     let name = text.split_whitespace().next().unwrap_or_default();
     let path = std::path::Path::new(name);
     let places = std::env::var_os("PATH").unwrap_or_default();
-    // Elsewhere than on Unix a name may lack its ending: whoever starts it says what is wrong.
-    let found = !cfg!(unix)
-        || match path.components().count() {
-            0 => false,
-            1 if !name.contains('/') => {
-                std::env::split_paths(&places).any(|folder| folder.join(path).is_file())
-            }
-            _ => path.is_file(),
-        };
+    // On Windows a name may lack its ending.
+    let endings = std::env::var("PATHEXT").unwrap_or_default();
+    let endings = endings.split(';').filter(|_| cfg!(windows)).chain([""]);
+    let is_there = |path: &std::path::Path| {
+        let mut named = endings.clone().map(|ending| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(ending);
+            std::path::PathBuf::from(name)
+        });
+        named.any(|path| path.is_file())
+    };
+    let found = match path.components().count() {
+        0 => false,
+        1 if !name.contains('/') => {
+            std::env::split_paths(&places).any(|folder| is_there(&folder.join(path)))
+        }
+        _ => is_there(path),
+    };
     match found {
         true => Ok(()),
         false => Err(

@@ -92,7 +92,7 @@ pub fn run(
     until: Until,
 ) -> Result<Outcome> {
     let began = Instant::now();
-    context::check_dtype(loaded.recipe.model.dtype, &device)?;
+    context::check_dtype(loaded.recipe.model.dtype, &device, "model.dtype")?;
     let layout = Layout::new(directory);
     match layout.recipe().exists() {
         // Its stages know what they read, and refuse what has changed.

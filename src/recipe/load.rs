@@ -170,8 +170,9 @@ impl Loaded {
         let layer = Path::new(&self.layers[missing.place.layer].name);
         match (catalogue::shipped_text(layer), layer.parent()) {
             (Some(_), Some(family)) => format!(
-                "{mend}; {} says what it holds",
-                family.join("README.md").display()
+                // Recipes of the catalogue are named with slashes everywhere.
+                "{mend}; {}/README.md says what it holds",
+                family.display()
             ),
             _ => mend,
         }

@@ -37,7 +37,8 @@ mod tests {
     fn shards_come_in_the_order_of_their_names_and_other_splits_stay_away() {
         let folder = tempfile::tempdir().expect("a folder");
         // The folder's own name is no pattern.
-        let folder = folder.path().join("a[1]*");
+        let star = if cfg!(windows) { "" } else { "*" };
+        let folder = folder.path().join(format!("a[1]{star}"));
         std::fs::create_dir(&folder).expect("a folder");
         let names = [
             "train-00001.parquet",

@@ -30,13 +30,16 @@ impl RunLock {
             .write(true)
             .open(&path);
         let mut file = opened.map_err(|e| Error::io(&path, "open", e))?;
+        // Windows gives nobody a lock twice, not even its holder.
+        let mut locked = file.try_lock();
         for _ in 1..TRIES {
-            match file.try_lock() {
-                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
-                _ => break,
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
             }
+            std::thread::sleep(PAUSE);
+            locked = file.try_lock();
         }
-        match file.try_lock() {
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(held(layout)),
             Err(TryLockError::Error(error)) => {

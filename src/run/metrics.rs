@@ -28,8 +28,14 @@ const ROUNDS: &str = "rounds";
 #[derive(Debug)]
 pub struct Metrics {
     path: PathBuf,
-    lines: LineWriter,
     events_path: PathBuf,
+    /// None while they are written anew: some systems replace no file that is open.
+    files: Option<Files>,
+}
+
+#[derive(Debug)]
+struct Files {
+    lines: LineWriter,
     events: File,
 }
 
@@ -64,10 +70,14 @@ impl Metrics {
         let events = rebuild_events(&events_path, &parse(&path, &kept)?)?;
         Ok(Self {
             path,
-            lines,
             events_path,
-            events,
+            files: Some(Files { lines, events }),
         })
+    }
+
+    fn files(&mut self) -> Result<&mut Files> {
+        let lost = || Error::internal("the metrics could not be written anew, and are closed");
+        self.files.as_mut().ok_or_else(lost)
     }
 
     /// Drops what a stage recorded at `step` and after: `step` is the first that will be done again.
@@ -88,9 +98,11 @@ impl Metrics {
         if kept.len() == bytes.len() {
             return Ok(());
         }
+        self.files = None;
         write_atomic(&self.path, &kept)?;
-        self.lines = LineWriter::open(&self.path)?.0;
-        self.events = rebuild_events(&self.events_path, &parse(&self.path, &kept)?)?;
+        let (lines, _) = LineWriter::open(&self.path)?;
+        let events = rebuild_events(&self.events_path, &parse(&self.path, &kept)?)?;
+        self.files = Some(Files { lines, events });
         Ok(())
     }
 
@@ -111,9 +123,8 @@ impl Metrics {
             object.insert((*name).to_owned(), Value::from(*number));
         }
         self.append(&object)?;
-        self.events
-            .write_all(&scalars(&record))
-            .map_err(|e| Error::io(&self.events_path, "write", e))
+        let written = self.files()?.events.write_all(&scalars(&record));
+        written.map_err(|e| Error::io(&self.events_path, "write", e))
     }
 
     /// Records a round's numbers under the stage `rounds`, the round being the step. Recording a round
@@ -146,13 +157,15 @@ impl Metrics {
     /// Waits until all records are on the disk. Call it before a checkpoint that counts on them is
     /// written.
     pub fn sync(&self) -> Result<()> {
-        self.lines.sync()
+        self.files
+            .as_ref()
+            .map_or(Ok(()), |files| files.lines.sync())
     }
 
     fn append(&mut self, object: &Map<String, Value>) -> Result<()> {
         let line = serde_json::to_vec(object)
             .map_err(|e| Error::internal(format!("cannot write metrics: {e}")))?;
-        self.lines.append(line)
+        self.files()?.lines.append(line)
     }
 }
 

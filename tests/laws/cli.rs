@@ -201,9 +201,7 @@ fn help_says_what_a_command_is_for_with_an_example() {
               [default: auto]
 
           --device <N>
-              Which device of that backend
-
-              [default: 0]
+              Which device of that backend; left out, the first
 
           --json
               Print JSON instead of a table
@@ -241,9 +239,7 @@ fn help_says_what_a_command_is_for_with_an_example() {
               [default: auto]
 
           --device <N>
-              Which device of that backend
-
-              [default: 0]
+              Which device of that backend; left out, the first
 
           --json
               Print JSON instead of a table

@@ -56,6 +56,7 @@ fn ragged_batches_come_to_compile_no_more_kernels_on_each_device() {
     let train = ["--data=quickstart:pairs", "--pairs=1", "--steps=32"];
     let draw = ["--prompts=quickstart:pairs", "--limit=24", "-k=4"];
     let small = ["--max-tokens-per-batch=500"];
+    let cuts = ["--top-k=40", "--top-p=0.9", "--repetition-penalty=1.2"];
     let work: [(&str, Vec<&str>, &str); 4] = [
         (
             "dpo",
@@ -72,6 +73,7 @@ fn ragged_batches_come_to_compile_no_more_kernels_on_each_device() {
             [
                 &["generate", "--model=quickstart", "--out=d.jsonl"],
                 &draw[..],
+                &cuts,
                 &small,
             ]
             .concat(),
@@ -117,7 +119,7 @@ fn ragged_batches_come_to_compile_no_more_kernels_on_each_device() {
                 found.index,
                 100.0 * share
             );
-            assert!(kernels < 100, "{what}: {kernels} kernels");
+            assert!((1..100).contains(&kernels), "{what}: {kernels} kernels");
             assert!(share < 0.75, "{what}: kernels are still being compiled");
         }
     }

@@ -26,8 +26,9 @@ pub struct Chosen {
     pub why: &'static str,
 }
 
-/// The index of a device by a name that is long; what finds it is only run where nobody knows it yet.
-type Memory<'a> = &'a dyn Fn(&str, usize, &dyn Fn() -> usize) -> usize;
+/// The index of a device for a set of them; what finds it is only run where nobody knows it yet, and is forgotten where it
+/// is not sure.
+type Memory<'a> = &'a dyn Fn(&str, usize, &dyn Fn() -> (usize, bool)) -> usize;
 
 /// The fastest of `devices`, the processor first. A machine without a graphics card has nothing to measure, and the
 /// software renderers of graphics drivers are never taken.
@@ -51,30 +52,42 @@ fn chosen(devices: &[Found], memory: Memory, speed: &dyn Fn(&Found) -> Option<f6
     });
     let names = names.collect::<Vec<_>>().join("; ");
     let fastest = || {
-        let speeds = real.iter().map(|found| speed(found).unwrap_or_default());
-        // Of several names of one card the first stays.
-        let first =
-            |best: (usize, f64), next: (usize, f64)| if next.1 > best.1 { next } else { best };
-        speeds.enumerate().fold((0, f64::MIN), first).0
+        let speeds: Vec<Option<f64>> = real.iter().map(|found| speed(found)).collect();
+        // A card that was busy or out of memory may do better next time.
+        let sure = speeds.iter().all(Option::is_some);
+        let mut best = 0;
+        for (at, speed) in speeds.iter().enumerate() {
+            // Of several names of one card the first stays.
+            if *speed > speeds[best] {
+                best = at;
+            }
+        }
+        (best, sure)
     };
     Chosen {
         device: real[memory(&names, real.len(), &fastest)].clone(),
-        why: "a training step is the fastest on it",
+        why: "a training step was the fastest on it",
     }
 }
 
 /// Kept beside the kernels of the machine.
-fn remembered(names: &str, count: usize, find: &dyn Fn() -> usize) -> usize {
+fn remembered(names: &str, count: usize, find: &dyn Fn() -> (usize, bool)) -> usize {
     #[cfg(feature = "cube")]
     {
         let ways: Vec<String> = (0..count).map(|index| index.to_string()).collect();
         let ways: Vec<&str> = ways.iter().map(String::as_str).collect();
-        crate::tried::remembered("auto", names, &ways, find)
+        // Another build may have slower loops, or write other kernels.
+        let build = (
+            cfg!(debug_assertions),
+            cfg!(feature = "vulkan"),
+            cfg!(feature = "metal"),
+        );
+        crate::tried::remembered("auto", &format!("{names}; {build:?}"), &ways, find)
     }
     #[cfg(not(feature = "cube"))]
     {
         let _ = (names, count);
-        find()
+        find().0
     }
 }
 
@@ -94,8 +107,8 @@ mod tests {
         }
     }
 
-    fn afresh(_: &str, _: usize, find: &dyn Fn() -> usize) -> usize {
-        find()
+    fn afresh(_: &str, _: usize, find: &dyn Fn() -> (usize, bool)) -> usize {
+        find().0
     }
 
     #[test]
@@ -140,11 +153,34 @@ mod tests {
         );
         let machine = [device("cpu", 0, false), device("vulkan", 0, false)];
         let asked = Cell::new(String::new());
-        let known = |names: &str, _: usize, _: &dyn Fn() -> usize| {
+        let known = |names: &str, _: usize, _: &dyn Fn() -> (usize, bool)| {
             asked.set(names.to_owned());
             1
         };
         assert_eq!(chosen(&machine, &known, &speed).device.backend, "vulkan");
         assert_eq!(asked.take(), "cpu 0 a cpu 1.0; vulkan 0 a vulkan 1.0");
+    }
+
+    #[test]
+    fn an_answer_without_one_of_the_devices_is_not_kept() {
+        let machine = [device("cpu", 0, false), device("vulkan", 0, false)];
+        let sure = |of_card: Option<f64>| {
+            let kept = Cell::new(None);
+            let memory = |_: &str, _: usize, find: &dyn Fn() -> (usize, bool)| {
+                let (found, sure) = find();
+                kept.set(Some(sure));
+                found
+            };
+            let speed = |found: &Found| {
+                if found.backend == "cpu" {
+                    Some(1.0)
+                } else {
+                    of_card
+                }
+            };
+            chosen(&machine, &memory, &speed);
+            kept.get()
+        };
+        assert_eq!([sure(Some(2.0)), sure(None)], [Some(true), Some(false)]);
     }
 }

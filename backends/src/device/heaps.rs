@@ -14,8 +14,8 @@ pub fn memory(adapter: &wgpu::Adapter) -> Option<u64> {
     bytes.filter(|bytes| *bytes > 0)
 }
 
-/// The largest heap on the card. Some drivers split the part that the processor can write to off from it, and those of
-/// integrated cards call all heaps their own.
+/// The largest heap on the card: some drivers split the part that the processor can write to off from it. An integrated card
+/// takes what all heaps have together.
 #[cfg(not(target_vendor = "apple"))]
 fn vulkan(adapter: &wgpu::Adapter) -> Option<u64> {
     // SAFETY: the handle is only read, while the guard lives.
@@ -24,10 +24,12 @@ fn vulkan(adapter: &wgpu::Adapter) -> Option<u64> {
         let instance = adapter.shared_instance().raw_instance();
         instance.get_physical_device_memory_properties(adapter.raw_physical_device())
     };
+    let heaps = heaps.memory_heaps[..heaps.memory_heap_count as usize].iter();
+    if adapter.get_info().device_type == wgpu::DeviceType::IntegratedGpu {
+        return Some(heaps.map(|heap| heap.size).sum());
+    }
     // VK_MEMORY_HEAP_DEVICE_LOCAL_BIT.
-    let on_card = heaps.memory_heaps[..heaps.memory_heap_count as usize]
-        .iter()
-        .filter(|heap| heap.flags.as_raw() & 1 == 1);
+    let on_card = heaps.filter(|heap| heap.flags.as_raw() & 1 == 1);
     on_card.map(|heap| heap.size).max()
 }
 

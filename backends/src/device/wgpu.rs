@@ -52,6 +52,9 @@ fn adapters(api: WgpuBackend) -> Vec<Adapter> {
     let all = ready(instance.enumerate_adapters(*backends)).unwrap_or_default();
     let kinds = all.iter().filter_map(|adapter| {
         let info = adapter.get_info();
+        if ends_the_process(api, &info) {
+            return None;
+        }
         let kind = match info.device_type {
             wgpu::DeviceType::DiscreteGpu => DeviceKind::DiscreteGpu(next(0)),
             wgpu::DeviceType::IntegratedGpu => DeviceKind::IntegratedGpu(next(1)),
@@ -74,6 +77,12 @@ fn adapters(api: WgpuBackend) -> Vec<Adapter> {
     // Burn has one name for all software adapters.
     adapters.dedup_by_key(|adapter| adapter.kind.clone());
     adapters
+}
+
+/// Mesa's software Vulkan dies of the kernels that Burn compiles to SPIR-V (seen with 22.3 and 25.0); in WGSL it is right.
+fn ends_the_process(api: WgpuBackend, info: &wgpu::AdapterInfo) -> bool {
+    let in_spirv = cfg!(feature = "vulkan") && api == WgpuBackend::Vulkan;
+    in_spirv && info.device_type == wgpu::DeviceType::Cpu
 }
 
 /// The result of a future that waits for nobody, as wgpu's are outside of browsers.
@@ -113,6 +122,13 @@ pub fn open(backend: &str, api: WgpuBackend, index: usize) -> Result<Device, Dev
     let adapters = adapters(api);
     let Some(adapter) = adapters.get(index) else {
         return Err(match adapters.len() {
+            0 if cfg!(feature = "vulkan") && api == WgpuBackend::Vulkan => DeviceError::new(
+                format!(
+                    "no adapter answers to {backend}: there is no graphics card, its driver is missing, or it is a software \
+                     driver, which dies of this build's kernels (SPIR-V)"
+                ),
+                "use --backend cpu; a build with --features webgpu runs on software drivers",
+            ),
             0 => DeviceError::new(
                 format!(
                     "no adapter answers to {backend}: there is no graphics card, or its driver is missing"

@@ -1,6 +1,7 @@
 //! `duel exam` of a chat benchmark: the model answers, a judge reads.
 
 use super::super::claim::{claim, release};
+use super::super::kept::Serving;
 use super::super::{Global, output, setup};
 use super::Exam;
 use crate::data::hub::Split;
@@ -211,7 +212,7 @@ impl Exam {
             return judged::given(tasks, &answers);
         }
         let name = self.model.as_deref().unwrap_or_default();
-        let model = setup::writer(name, global, self.keeping)?;
+        let model = setup::drawer(name, global, self.keeping, Serving::F32)?;
         let drawing = Drawing {
             max_new_tokens: self.max_new_tokens,
             max_length: self.longest(),
@@ -230,9 +231,9 @@ impl Exam {
                 (task.id.as_str(), &task.turns[..], temperature)
             })
             .collect();
-        let sizes = (self.max_new_tokens, drawing.max_length);
-        let facts = (&self.exam, sizes, self.keeping.fact(), asked);
-        let digest = Policy::at(&setup::model_path(name)?)?.digest;
+        let facts = (&self.exam, self.max_new_tokens, drawing.max_length, asked);
+        let how = self.keeping.kept(&model.decoder.device());
+        let digest = Policy::at(&setup::model_path(name)?)?.kept(how).digest;
         let key = stage_key(&facts, &[digest])?.to_string();
         claim(
             ("--answers", kept),

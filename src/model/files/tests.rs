@@ -86,6 +86,7 @@ fn a_reward_model_is_written_and_read() {
     let read = Checkpoint::open(folder.path()).unwrap();
     assert_eq!(read.spec.head, Head::Score);
     assert_eq!(read.shape("score.weight"), Some(vec![1, 4]));
+    drop(read);
     write_model(
         folder.path(),
         &config(),

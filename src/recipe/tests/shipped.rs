@@ -63,7 +63,8 @@ fn every_recipe_is_in_the_binary_and_in_the_index() {
             .strip_prefix("recipes")
             .expect("a recipe")
             .display()
-            .to_string();
+            .to_string()
+            .replace('\\', "/");
         assert!(
             index.contains(&format!("({link})")),
             "recipes/README.md lacks {link}"

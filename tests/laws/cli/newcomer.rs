@@ -156,5 +156,8 @@ fn a_run_that_trains_a_judge_alone_names_the_judge() {
     let said = duel(&folder, &run);
     assert_eq!(said.code, 0, "{}", said.err);
     let model = said.json()[0]["model"].as_str().unwrap().to_owned();
-    assert!(model.ends_with("reward/checkpoint"), "{model}");
+    assert!(
+        std::path::Path::new(&model).ends_with("reward/checkpoint"),
+        "{model}"
+    );
 }

@@ -19,6 +19,13 @@ const NONE: u32 = u32::MAX;
 /// Numbers of a draw as the kernel reads them: temperature, uniform, cut, top-k, top-p.
 const NUMBERS: usize = 5;
 
+/// What a kernel is made for: rows that top-k or top-p cuts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Cuts {
+    top_k: bool,
+    top_p: bool,
+}
+
 /// A number whose order among others is that of floats.
 #[cube]
 fn key(x: f32) -> u32 {
@@ -40,16 +47,34 @@ fn unkeyed(key: u32) -> f32 {
     f32::reinterpret(bits)
 }
 
-/// The largest logit such that those from it on, and from `floor` on, are `wanted` or with `weighed` weigh it: found bit by
-/// bit, as a row is not sorted. The cube's units read from `start` to `end`, each its own.
+/// The part of a row that one unit reads.
+#[derive(CubeType, Clone, Copy)]
+struct Piece {
+    start: usize,
+    end: usize,
+}
+
+/// What a logit weighs: `e^((logit - max) / temperature)`.
+#[derive(CubeType, Clone, Copy)]
+struct Softmax {
+    max: f32,
+    temperature: f32,
+}
+
+#[cube]
+fn weight(logit: f32, of: &Softmax) -> f32 {
+    ((logit - of.max) / of.temperature).exp()
+}
+
+/// Where a cut ends: the largest logit such that so many of the row, itself included, are as large; or, `weighed`, such that
+/// those together weigh `wanted`. Logits below `floor` do not count. It is found bit by bit, as no row is sorted; if all do
+/// not suffice, `floor`.
 #[cube]
 fn cut_at(
     logits: &[f32],
-    start: usize,
-    end: usize,
+    piece: &Piece,
     floor: f32,
-    max: f32,
-    temperature: f32,
+    of: &Softmax,
     wanted: f32,
     shared: &mut Shared<[f32]>,
     #[comptime] weighed: bool,
@@ -59,11 +84,11 @@ fn cut_at(
     for bit in 0..32u32 {
         let tried = found + (1u32 << (31u32 - bit));
         let mut sum = 0.0f32;
-        for i in start..end {
+        for i in piece.start..piece.end {
             let logit = logits[i];
             if logit >= floor && key(logit) >= tried {
                 if comptime!(weighed) {
-                    sum += ((logit - max) / temperature).exp();
+                    sum += weight(logit, of);
                 } else {
                     sum += 1.0f32;
                 }
@@ -74,7 +99,66 @@ fn cut_at(
             found = tried;
         }
     }
-    unkeyed(found)
+    let mut end = floor;
+    if found > 0 {
+        end = unkeyed(found);
+    }
+    end
+}
+
+/// What all units of a cube weigh together above `floor`.
+#[cube]
+fn weight_from(logits: &[f32], piece: &Piece, floor: f32, of: &Softmax) -> f32 {
+    let mut sum = 0.0f32;
+    for i in piece.start..piece.end {
+        if logits[i] >= floor {
+            sum += weight(logits[i], of);
+        }
+    }
+    sum
+}
+
+/// The token at which the weights reach the share `uniform`, or `best` if rounding leaves a last crumb. `sums` are those of
+/// the units' pieces.
+#[cube]
+fn reached(
+    logits: &[f32],
+    row: usize,
+    vocab: usize,
+    floor: f32,
+    of: &Softmax,
+    uniform: f32,
+    best: u32,
+    sums: &Shared<[f32]>,
+    #[comptime] units: usize,
+) -> u32 {
+    let mut total = sums[0];
+    for unit in 1..units {
+        total += sums[unit];
+    }
+    let mut left = uniform * total;
+    let mut at = 0usize;
+    while at + 1 < units && left > sums[at] {
+        left -= sums[at];
+        at += 1;
+    }
+    let piece = vocab.div_ceil(units);
+    let mut i = (at * piece).min(vocab);
+    let end = (i + piece).min(vocab);
+    let mut token = best;
+    let mut open = true;
+    while open && i < end {
+        let logit = logits[row + i];
+        if logit >= floor {
+            left -= weight(logit, of);
+            if left <= 0.0 {
+                token = i as u32;
+                open = false;
+            }
+        }
+        i += 1;
+    }
+    token
 }
 
 #[cube(launch_unchecked)]
@@ -86,117 +170,96 @@ fn draw_row(
     vocab: usize,
     #[comptime] units: usize,
     #[comptime] planes: bool,
-    #[comptime] cuts: bool,
+    #[comptime] cuts: Cuts,
 ) {
     if CUBE_POS < drawn.len() {
         let mut shared = Shared::<[f32]>::new_slice(units);
         let mut bests = Shared::<[u32]>::new_slice(units);
         let unit = UNIT_POS as usize;
         let row = rows[CUBE_POS] as usize * vocab;
-        let temperature = how[CUBE_POS * NUMBERS];
-        let piece = vocab.div_ceil(units);
-        let start = (unit * piece).min(vocab);
-        let end = (start + piece).min(vocab);
+        let how_row = CUBE_POS * NUMBERS;
+        let own = vocab.div_ceil(units);
+        let first = (unit * own).min(vocab);
+        let piece = Piece {
+            start: row + first,
+            end: row + (first + own).min(vocab),
+        };
         // The first largest of the piece. Compilers may take for granted that numbers are finite: the exponent's bits tell.
-        let mut max = logits[row];
+        let mut largest = logits[row];
         let mut best = 0u32;
         let mut broken = 0.0f32;
-        for i in start..end {
-            let logit = logits[row + i];
+        for i in piece.start..piece.end {
+            let logit = logits[i];
             if (u32::reinterpret(logit) >> 23) & 0xff == 0xff {
                 broken = 1.0;
             }
-            if logit > max {
-                max = logit;
-                best = i as u32;
+            if logit > largest {
+                largest = logit;
+                best = (i - row) as u32;
             }
         }
         bests[unit] = best;
-        let own = max;
         let broken = cube::cube_sum(broken, &mut shared, planes);
-        let max = cube::cube_max(max, &mut shared, planes);
-        let mut floor = max - how[CUBE_POS * NUMBERS + 2];
-        if comptime!(cuts) {
-            let (from, to) = (row + start, row + end);
-            let count = how[CUBE_POS * NUMBERS + 3];
+        let of = Softmax {
+            max: cube::cube_max(largest, &mut shared, planes),
+            temperature: how[how_row],
+        };
+        let mut floor = of.max - how[how_row + 2];
+        if comptime!(cuts.top_k) {
+            let count = how[how_row + 3];
             let kth = cut_at(
                 logits,
-                from,
-                to,
+                &piece,
                 f32::MIN,
-                max,
-                temperature,
+                &of,
                 count,
                 &mut shared,
                 false,
                 planes,
             );
-            floor = floor.max(kth);
-            let mut weight = 0.0f32;
-            for i in from..to {
-                if logits[i] >= floor {
-                    weight += ((logits[i] - max) / temperature).exp();
-                }
+            if count < f32::cast_from(vocab) {
+                floor = floor.max(kth);
             }
-            let wanted = how[CUBE_POS * NUMBERS + 4] * cube::cube_sum(weight, &mut shared, planes);
-            let nucleus = cut_at(
+        }
+        if comptime!(cuts.top_p) {
+            let share = how[how_row + 4];
+            let all = weight_from(logits, &piece, floor, &of);
+            let wanted = share * cube::cube_sum(all, &mut shared, planes);
+            let end = cut_at(
                 logits,
-                from,
-                to,
+                &piece,
                 floor,
-                max,
-                temperature,
+                &of,
                 wanted,
                 &mut shared,
                 true,
                 planes,
             );
-            floor = floor.max(nucleus);
-        }
-        let mut sum = 0.0f32;
-        if temperature > 0.0 {
-            for i in start..end {
-                let logit = logits[row + i];
-                if logit >= floor {
-                    sum += ((logit - max) / temperature).exp();
-                }
+            if share < 1.0 {
+                floor = floor.max(end);
             }
         }
+        let mut sum = 0.0f32;
+        if of.temperature > 0.0 {
+            sum = weight_from(logits, &piece, floor, &of);
+        }
         sync_cube();
-        if own < max {
+        if largest < of.max {
             bests[unit] = NONE;
         }
         shared[unit] = sum;
         sync_cube();
         if unit == 0 {
-            let mut first = bests[0];
-            let mut total = shared[0];
+            let mut best = bests[0];
             for i in 1..units {
-                first = first.min(bests[i]);
-                total += shared[i];
+                best = best.min(bests[i]);
             }
-            let mut token = first;
-            if temperature > 0.0 {
-                let mut left = how[CUBE_POS * NUMBERS + 1] * total;
-                let mut at = 0usize;
-                while at + 1 < units && left > shared[at] {
-                    left -= shared[at];
-                    at += 1;
-                }
-                let mut i = (at * piece).min(vocab);
-                let end = (i + piece).min(vocab);
-                let mut open = true;
-                while open && i < end {
-                    let logit = logits[row + i];
-                    if logit >= floor {
-                        left -= ((logit - max) / temperature).exp();
-                        if left <= 0.0 {
-                            token = i as u32;
-                            open = false;
-                        }
-                    }
-                    i += 1;
-                }
+            let mut token = best;
+            if of.temperature > 0.0 {
+                let uniform = how[how_row + 1];
+                token = reached(
+                    logits, row, vocab, floor, &of, uniform, best, &shared, units,
+                );
             }
             drawn[CUBE_POS] = token as i32;
             if broken > 0.0 {

@@ -2,6 +2,7 @@
 //! vocabulary.
 
 #[cfg(feature = "cube")]
+#[allow(clippy::needless_range_loop)] // kernels count places
 mod cube;
 mod cut;
 

@@ -4,6 +4,7 @@
 //! it without a copy) and only where the weight is trained: a frozen weight costs no gradient product.
 
 #[cfg(feature = "cube")]
+#[allow(clippy::needless_range_loop)] // kernels count places
 mod cube;
 mod dots;
 mod product;

@@ -1,6 +1,7 @@
 //! RMSNorm: `y = x / sqrt(mean(x^2) + eps) * w` (Zhang and Sennrich 2019, equation 4).
 
 #[cfg(feature = "cube")]
+#[allow(clippy::needless_range_loop)] // kernels count places
 mod cube;
 
 use super::fused;

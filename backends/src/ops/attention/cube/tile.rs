@@ -275,7 +275,7 @@ pub fn tile_of(
 pub fn score(product: f32, how: &Scoring, #[comptime] shape: Shape) -> f32 {
     let mut score = product * how.scale;
     if comptime!(shape.capped) {
-        // From 10 on the tangent is 1, and some drivers have none of large numbers.
+        // From 10 on the hyperbolic tangent is 1, and some drivers have none of large numbers.
         score = how.cap * (score / how.cap).clamp(-10.0f32, 10.0f32).tanh();
     }
     score

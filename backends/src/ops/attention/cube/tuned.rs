@@ -64,8 +64,13 @@ fn kind<C: Tiled>(call: &C) -> String {
     let [queries, keys] = [q, k].map(|x| cube::dims2(x)[0].next_power_of_two());
     let longest = longest(spans).next_power_of_two();
     let (heads, group) = (cube::dims2(q)[1] / head_dim, group(q, k));
+    let capped = if scores.softcap.is_some() {
+        ", capped"
+    } else {
+        ""
+    };
     format!(
-        "{queries} queries, {keys} keys, segments of {longest}, {heads} heads of {head_dim}, {group} a key head"
+        "{queries} queries, {keys} keys, segments of {longest}, {heads} heads of {head_dim}, {group} a key head{capped}"
     )
 }
 
