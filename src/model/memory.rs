@@ -28,10 +28,17 @@ pub fn resident(alive: u64) -> u64 {
     PROGRAM + (alive as f64 * HOLES) as u64
 }
 
-/// What a process will show while it loads a model: the weights as they are kept, and the file that they are read from,
-/// in f32.
+/// What a process will show while it loads a model: the weights as they are kept, and the largest of them once more as it
+/// lies in the file and as it was read, in f32. Where pages of a file cannot be given back, the whole file.
 pub fn loading(spec: &DecoderSpec, kept: Kept) -> u64 {
-    PROGRAM + weights(spec, kept) + F32 * parameter_count(spec)
+    let size = |shape: &[usize]| shape.iter().map(|&n| n as u64).product::<u64>();
+    let shapes = parameters(spec).into_iter();
+    let largest = shapes.map(|(_, shape)| size(&shape)).max();
+    let read = match cfg!(unix) {
+        true => 2 * largest.unwrap_or_default(),
+        false => parameter_count(spec),
+    };
+    PROGRAM + weights(spec, kept) + F32 * read
 }
 
 /// Bytes of all weights as they are kept; those of norms and biases are f32 in any case.
@@ -251,7 +258,7 @@ pub struct Drawing {
     pub served: u64,
     /// Keys and values of everything that was read and written.
     pub cache: u64,
-    /// The logits of one token of each response, on the device and on the host.
+    /// The logits of one token of each response, before and after a repetition penalty.
     pub logits: u64,
     /// Most bytes alive at one time.
     pub peak: u64,

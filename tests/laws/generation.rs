@@ -11,6 +11,7 @@ use duel::recipe::Sampling;
 use duel::text::Chat;
 use duel::trie::{Sequence, Trie};
 use duel_backends::ops::{Operands, linear};
+use std::collections::BTreeSet;
 
 fn spec(chat: &Chat) -> DecoderSpec {
     DecoderSpec {
@@ -52,8 +53,8 @@ fn draw(decoder: &Decoder, chat: &Chat, how: &Sampling, prompts: &[Prompted]) ->
     all
 }
 
-/// Each token's logit and the largest logit at its place, by one full forward pass.
-fn judged(decoder: &Decoder, prompt: &[u32], response: &[u32]) -> Vec<(f64, f64)> {
+/// Each token's logit and the largest logit at its place, by one full forward pass; tokens before the place are held down.
+fn judged(decoder: &Decoder, prompt: &[u32], response: &[u32], penalty: f64) -> Vec<(f64, f64)> {
     let tokens = [prompt, response].concat();
     let trie = Trie::new(&[Sequence::unscored(tokens)]);
     let rows: Vec<u32> = (0..response.len())
@@ -66,7 +67,16 @@ fn judged(decoder: &Decoder, prompt: &[u32], response: &[u32]) -> Vec<(f64, f64)
     ));
     let vocab = decoder.spec.vocab_size;
     let of_token = |(i, &token): (usize, &u32)| {
-        let row = &logits[i * vocab..(i + 1) * vocab];
+        let mut row = logits[i * vocab..(i + 1) * vocab].to_vec();
+        let seen = prompt.iter().chain(&response[..i]);
+        for id in seen.copied().collect::<BTreeSet<u32>>() {
+            let logit = &mut row[id as usize];
+            *logit = if *logit > 0.0 {
+                *logit / penalty
+            } else {
+                *logit * penalty
+            };
+        }
         (
             row[token as usize],
             row.iter().copied().fold(f64::MIN, f64::max),
@@ -78,12 +88,6 @@ fn judged(decoder: &Decoder, prompt: &[u32], response: &[u32]) -> Vec<(f64, f64)
 #[test]
 fn greedy_tokens_are_the_best_of_a_full_forward_pass() {
     let chat = tiny::chat();
-    let how = Sampling {
-        num_generations: 2,
-        temperature: vec![0.0],
-        max_new_tokens: 40,
-        ..Sampling::default()
-    };
     let (mut ends, prompts) = (0, prompts());
     let windowed = |window| DecoderSpec {
         sliding_window: window,
@@ -102,6 +106,14 @@ fn greedy_tokens_are_the_best_of_a_full_forward_pass() {
         (13, gemma2),
     ] {
         let decoder = tiny::decoder(&spec, seed);
+        let how = Sampling {
+            num_generations: 2,
+            temperature: vec![0.0],
+            max_new_tokens: 40,
+            // Both responses to a prompt are drawn from one row at first.
+            repetition_penalty: [1.0, 1.7][seed as usize % 2],
+            ..Sampling::default()
+        };
         for (prompt, drawn) in prompts.iter().zip(draw(&decoder, &chat, &how, &prompts)) {
             assert_eq!(drawn[0], drawn[1]);
             let mut response = drawn[0].tokens.clone();
@@ -112,7 +124,7 @@ fn greedy_tokens_are_the_best_of_a_full_forward_pass() {
                 }
                 Finish::Length => assert_eq!(response.len(), how.max_new_tokens),
             }
-            let judged = judged(&decoder, &prompt.tokens, &response);
+            let judged = judged(&decoder, &prompt.tokens, &response, how.repetition_penalty);
             for (i, (logit, best)) in judged.into_iter().enumerate() {
                 assert!(
                     logit >= best - 1e-5,

@@ -2,7 +2,8 @@
 
 use super::{Random, everywhere};
 use burn::tensor::{Device, Tensor};
-use duel_backends::ops::{Draw, draw};
+use duel_backends::ops::{Draw, Held, draw, penalise, penalty};
+use std::sync::Arc;
 
 /// How far sums in f32 may miss the share.
 const CRUMB: f64 = 2e-6;
@@ -87,6 +88,52 @@ fn a_row_that_is_not_finite_gives_no_token_and_spoils_no_other() {
                 [Some(1), None, None, Some(1)],
                 "{broken}"
             );
+        }
+    }
+}
+
+#[test]
+fn a_penalty_equals_its_reference_where_it_holds_and_nowhere_else() {
+    for seed in 0..12 {
+        let mut random = Random(seed);
+        let (rows, vocab) = (1 + random.below(9), 1 + random.below(3000));
+        let logits = random.matrix(rows, vocab, &Device::flex()) * 6.0;
+        let mut held: Vec<Held> = (0..random.below(200))
+            .map(|_| Held {
+                row: random.below(rows) as u32,
+                id: random.below(vocab) as u32,
+            })
+            .collect();
+        held.sort_unstable_by_key(|held| (held.row, held.id));
+        held.dedup();
+        // Several penalties at which a logit and its change do not add up to the new one in f32.
+        let penalty = [1.2, 2.5, 3.0, 0.4][random.below(4)];
+        let host: Vec<f32> = logits.clone().into_data().iter::<f32>().collect();
+        let mut want = host.clone();
+        for held in &held {
+            let logit = &mut want[held.row as usize * vocab + held.id as usize];
+            *logit = if *logit > 0.0 {
+                *logit / penalty
+            } else {
+                *logit * penalty
+            };
+        }
+        for device in everywhere() {
+            let there = logits.clone().to_device(&device);
+            let fused = penalise(there.clone(), penalty, Arc::new(held.clone()));
+            let plain = match held.is_empty() {
+                true => there,
+                false => penalty::reference(there, penalty, &held),
+            };
+            for found in [fused, plain] {
+                let found: Vec<f32> = found.into_data().iter::<f32>().collect();
+                // A card may divide by a reciprocal.
+                let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-6 * b.abs();
+                assert!(
+                    found.iter().zip(&want).all(near),
+                    "seed {seed}, penalty {penalty}"
+                );
+            }
         }
     }
 }

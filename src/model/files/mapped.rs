@@ -35,6 +35,34 @@ impl Mapped {
     }
 }
 
+impl Mapped {
+    /// Gives back the memory of bytes that were read and are not needed soon: a model that is loaded would else lie there
+    /// twice, once in the map. Whoever reads them again has them read from the file again.
+    pub fn forget(&self, start: usize, bytes: usize) {
+        #[cfg(unix)]
+        {
+            // Whole pages: the system takes no other.
+            let from = start.next_multiple_of(PAGE);
+            let until = (start + bytes) / PAGE * PAGE;
+            if from < until {
+                forget(&self.0, from, until - from);
+            }
+        }
+        let _ = (start, bytes);
+    }
+}
+
+/// No page of a system that duel runs on is larger.
+#[cfg(unix)]
+const PAGE: usize = 64 << 10;
+
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn forget(map: &Mmap, start: usize, bytes: usize) {
+    // SAFETY: a page of a read-only map of a file comes back from it with the same bytes. That it stays is no error.
+    let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, bytes) };
+}
+
 impl Deref for Mapped {
     type Target = [u8];
     fn deref(&self) -> &[u8] {

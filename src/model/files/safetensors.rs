@@ -173,7 +173,9 @@ impl TensorFile {
             }
         };
         let (start, end) = info.data_offsets;
-        Ok(element.to_f32(&self.bytes[self.data + start..self.data + end]))
+        let values = element.to_f32(&self.bytes[self.data + start..self.data + end]);
+        self.bytes.forget(self.data + start, end - start);
+        Ok(values)
     }
 }
 

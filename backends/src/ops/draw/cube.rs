@@ -285,10 +285,18 @@ impl DrawRows for Cube {
                 uniform,
                 draw.cut,
                 top_k as f32,
-                draw.top_p as f32,
+                // So little is the largest alone; less would be nothing in f32.
+                (draw.top_p as f32).max(1e-20),
             ]
         };
-        let cuts = draws.iter().any(|draw| draw.top_k > 0 || draw.top_p < 1.0);
+        let of_any = |cut: fn(&Draw) -> bool| {
+            let mut drawn = draws.iter().filter(|draw| draw.temperature > 0.0);
+            drawn.any(cut)
+        };
+        let cuts = Cuts {
+            top_k: of_any(|draw| draw.top_k > 0),
+            top_p: of_any(|draw| draw.top_p < 1.0),
+        };
         let how: Vec<f32> = draws.iter().flat_map(numbers).collect();
         let drawn = cube::empty_of(&logits, &[draws.len()], DType::I32);
         let client = logits.client.clone();
