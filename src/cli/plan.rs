@@ -127,9 +127,9 @@ pub fn markdown() -> String {
          micro-batches, so that more pairs a step cost\ntime and no memory. `duel plan RECIPE` says it of a recipe, part \
          by part; a new run that surely does not fit is refused before\nit loads anything, with the three cheapest ways to \
          make it fit.\n\n\
-         The formula is checked against measured peaks of SmolLM2-135M on the CPU (within 10 %: a test in \
-         src/model/memory.rs, and\nbenches/growth.py up to 1 billion parameters). On a graphics card it has not been \
-         checked: none was at hand.\n\n"
+         The formula is checked against measured peaks on the CPU: in src/model/memory.rs, by benches/growth.py up to 1 \
+         billion\nparameters, and recipe by recipe by benches/memory.py ([benchmarks.md](benchmarks.md)). On a graphics card it \
+         has not been\nchecked: none was at hand.\n\n"
     );
     let _ = writeln!(text, "| {} |", header().join(" | "));
     let _ = writeln!(text, "|{}", "---|".repeat(header().len()));

@@ -68,6 +68,11 @@ fn judged(decoder: &Decoder, prompt: &[u32], response: &[u32], penalty: f64) -> 
     let vocab = decoder.spec.vocab_size;
     let of_token = |(i, &token): (usize, &u32)| {
         let mut row = logits[i * vocab..(i + 1) * vocab].to_vec();
+        if let Some(cap) = decoder.spec.final_logit_softcapping {
+            let cap = f64::from(cap);
+            row.iter_mut()
+                .for_each(|logit| *logit = cap * (*logit / cap).tanh());
+        }
         let seen = prompt.iter().chain(&response[..i]);
         for id in seen.copied().collect::<BTreeSet<u32>>() {
             let logit = &mut row[id as usize];
