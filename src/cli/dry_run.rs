@@ -2,9 +2,9 @@
 
 use super::{Global, output, setup};
 use crate::error::{Error, Result};
-use crate::pipeline::estimate::{Estimate, StageEstimate, estimate, memory_of};
+use crate::pipeline::estimate::{Estimate, StageEstimate, estimate, memory_of, ways};
 use crate::pipeline::{Until, data_sets, directory};
-use crate::recipe::Loaded;
+use crate::recipe::{Loaded, Recipe};
 use crate::run::{Layout, available_mib};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -33,7 +33,12 @@ pub fn show(loaded: &Loaded, global: &Global, until: Until) -> Result<()> {
         false => output::print(&format!(
             "{}\n{}",
             loaded.show().trim_end(),
-            text(&device, &found, unread.as_ref(), memory_of(&loaded.recipe))
+            text(
+                &device,
+                &found,
+                unread.as_ref(),
+                &room(&loaded.recipe, &found, until)
+            )
         )),
     }?;
     match unread {
@@ -59,25 +64,33 @@ fn json_line(loaded: &Loaded, device: &str, found: &Estimate) -> Result<()> {
 
 const MIB: f64 = (1u64 << 20) as f64;
 
-/// Comments, so that the whole is still a recipe.
-fn text(
-    device: &str,
-    found: &Estimate,
-    unread: Option<&(String, Error)>,
-    memory: Option<u64>,
-) -> String {
-    let mut text = format!("\ndevice  {device}");
-    let free = available_mib().map(|mib| mib * MIB);
-    if let Some(peak) = found.peak_bytes {
-        let _ = write!(text, "\nmemory  about {} at the peak", bytes(peak as f64));
-        if let Some(free) = free {
-            let _ = write!(text, "; {} are free now", bytes(free));
-        }
-        let over = memory.is_some_and(|memory| peak > memory);
-        if over || free.is_some_and(|free| peak as f64 > free) {
-            text += "\n        too little: `duel plan` with the same recipe says what would make it fit";
+/// What the recipe takes, what there is, and if that is too little, what would make it fit.
+fn room(recipe: &Recipe, found: &Estimate, until: Until) -> String {
+    let Some(peak) = found.peak_bytes else {
+        return String::new();
+    };
+    let mut text = format!("\nmemory  about {} at the peak", bytes(peak as f64));
+    let free = available_mib().map(|mib| (mib * MIB) as u64);
+    if let Some(free) = free {
+        let _ = write!(text, "; {} are free now", bytes(free as f64));
+    }
+    let memory = memory_of(recipe);
+    if let Some(memory) = memory.filter(|_| recipe.device.memory_gib.is_some()) {
+        let _ = write!(text, "; device.memory_gib is {}", bytes(memory as f64));
+    }
+    let least = [free, memory].into_iter().flatten().min();
+    if let Some(least) = least.filter(|least| peak > *least) {
+        text += "\n        too little";
+        for way in ways(recipe, until, least) {
+            let _ = write!(text, "\n        would fit: {}", way.text());
         }
     }
+    text
+}
+
+/// Comments, so that the whole is still a recipe.
+fn text(device: &str, found: &Estimate, unread: Option<&(String, Error)>, room: &str) -> String {
+    let mut text = format!("\ndevice  {device}{room}");
     if let Some(seconds) = found.seconds {
         let _ = write!(text, "\ntime    {}, at least", roughly(seconds));
     }
@@ -174,7 +187,7 @@ mod tests {
             unknown: vec!["sft: the rows: cannot open a.jsonl".into()],
             ..Estimate::default()
         };
-        let text = text("cpu", &found, None, None);
+        let text = text("cpu", &found, None, "");
         assert!(text.lines().all(|line| line.starts_with('#')), "{text}");
         assert!(
             text.ends_with("# not known yet: sft: the rows: cannot open a.jsonl"),

@@ -125,8 +125,8 @@ pub fn markdown() -> String {
          `duel plan` without a recipe, at `--max-length {MAX_LENGTH}`: memory at the peak of a DPO step of one pair, its \
          prompt half of each\nrow, in f32 with AdamW, and the cards that have it. Longer batches are cut into \
          micro-batches, so that more pairs a step cost\ntime and no memory. `duel plan RECIPE` says it of a recipe, part \
-         by part; a new run that surely does not fit is refused before\nit loads anything, with the three cheapest ways to \
-         make it fit.\n\n\
+         by part; a new run that surely does not fit is refused before\nit loads anything, with up to three ways to make it fit, \
+         cheapest first.\n\n\
          The formula is checked against measured peaks on the CPU: in src/model/memory.rs, by benches/growth.py up to 1 \
          billion\nparameters, and recipe by recipe by benches/memory.py ([benchmarks.md](benchmarks.md)). On a graphics card it \
          has not been\nchecked: none was at hand.\n\n"

@@ -216,10 +216,20 @@ pub fn execute(loaded: &Loaded, global: &Global, until: Until, redo: bool) -> Re
     };
     let chosen = setup::opened(backend);
     let found = duel_backends::device::find(backend, recipe.device.index);
-    let busy = found.map(|found| DeviceInUse::mark(found.backend, found.index));
+    let busy = found
+        .as_ref()
+        .map(|found| DeviceInUse::mark(found.backend, found.index));
     if busy.as_ref().is_some_and(|busy| busy.shared) {
         tracing::warn!(
             "another process of duel computes on {chosen} too: they share its memory and its time"
+        );
+    }
+    if let Some(slow) = &found
+        && slow.software
+    {
+        tracing::warn!(
+            "{} is a processor that stands in for a graphics card: right, but many times slower than --backend cpu",
+            slow.name
         );
     }
     let outcome = pipeline::run(loaded, &directory, device, start, until)?;

@@ -139,9 +139,15 @@ fn graphics(backend: &str, index: usize) -> Result<Device, DeviceError> {
 }
 
 fn absent(backend: &str) -> DeviceError {
+    let feature = match backend {
+        "cuda" | "rocm" => backend,
+        _ => "webgpu",
+    };
     DeviceError::new(
         format!("the backend {backend} is not compiled into this binary"),
-        "use --backend cpu; `duel devices` lists what is there",
+        format!(
+            "build duel with `--features {feature}`, or use --backend cpu; `duel devices` lists what is there"
+        ),
     )
 }
 

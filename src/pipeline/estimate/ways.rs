@@ -18,6 +18,16 @@ pub struct Way {
     pub peak_bytes: u64,
 }
 
+impl Way {
+    /// The flags to type, what the recipe then takes, and what that costs.
+    pub fn text(&self) -> String {
+        let set = self.set.iter().map(|set| format!("--set {set}"));
+        let set = set.collect::<Vec<_>>().join(" ");
+        let gib = self.peak_bytes as f64 / f64::from(1 << 30);
+        format!("{set} ({gib:.2} GiB: {})", self.price)
+    }
+}
+
 /// The device that `recipe` names; none where there is no such device.
 fn device_of(recipe: &Recipe) -> Option<Found> {
     device::find(recipe.device.backend.name(), recipe.device.index)
@@ -69,11 +79,7 @@ pub fn refuse_too_large(recipe: &Recipe, until: Until) -> Result<()> {
         true => "nothing that duel knows makes this model fit: take a smaller one".to_owned(),
         false => ways
             .iter()
-            .map(|way| {
-                let set = way.set.iter().map(|set| format!("--set {set}"));
-                let set = set.collect::<Vec<_>>().join(" ");
-                format!("{set} ({:.2} GiB: {})", gib(way.peak_bytes), way.price)
-            })
+            .map(Way::text)
             .collect::<Vec<_>>()
             .join("\n      "),
     };

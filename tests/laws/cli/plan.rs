@@ -45,6 +45,13 @@ fn a_run_that_does_not_fit_is_refused_with_ways_to_make_it_fit() {
         "{}",
         said.err
     );
+    // A dry run says the same.
+    let dry = duel(&folder, &[&large[..], &["--dry-run"]].concat()).out;
+    assert!(
+        dry.contains(&format!("#         would fit: {}", first.trim())),
+        "{dry}"
+    );
+    assert!(dry.contains("device.memory_gib is 123 MiB"), "{dry}");
     let set: Vec<&str> = first.split_whitespace().collect();
     let said = duel(&folder, &[&large[..], &set].concat());
     assert_eq!(said.code, 0, "{}", said.err);
