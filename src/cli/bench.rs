@@ -152,10 +152,7 @@ impl Bench {
     /// What it would be with other flags.
     fn others(&self, spec: &DecoderSpec, asked: Kept, device: &Device) -> Vec<(String, u64)> {
         if matches!(self.kind, Kind::Generate) {
-            let serving = Serving {
-                dtype: self.dtype,
-                flag: true,
-            };
+            let serving = Serving::said(self.dtype);
             return kept::fewer_drawing("", spec, asked, serving, device);
         }
         let mut others = Vec::new();

@@ -47,15 +47,7 @@ pub struct Chat {
 impl Chat {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<()> {
-        let model = setup::drawer(
-            &self.model,
-            global,
-            self.keeping,
-            Serving {
-                dtype: self.dtype,
-                flag: true,
-            },
-        )?;
+        let model = setup::drawer(&self.model, global, self.keeping, Serving::said(self.dtype))?;
         if !model.chat.has_template() {
             return Err(Error::data(format!("{} has no chat template", self.model))
                 .hint("use an instruction-tuned model, or `duel generate` with text prompts"));

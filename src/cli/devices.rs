@@ -2,6 +2,7 @@
 
 use super::{Global, output, setup};
 use crate::error::Result;
+use crate::pipeline::estimate;
 use clap::Args;
 use duel_backends::device::{DeviceInfo, find};
 
@@ -105,5 +106,5 @@ fn report(devices: &[DeviceInfo]) -> String {
 }
 
 fn gib(bytes: u64) -> String {
-    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+    format!("{:.1} GiB", estimate::gib(bytes))
 }

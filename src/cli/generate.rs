@@ -134,15 +134,7 @@ impl Generate {
         };
         let (rows, report) = load_prompts(&reading::rows(&self.prompts)?, &options)?;
         output::report(&report);
-        let model = setup::drawer(
-            &self.model,
-            global,
-            self.keeping,
-            Serving {
-                dtype: self.dtype,
-                flag: true,
-            },
-        )?;
+        let model = setup::drawer(&self.model, global, self.keeping, Serving::said(self.dtype))?;
         setup::warn_of_plain_text(&model.chat, rows.iter().map(|row| &row.prompt))?;
         self.claim(&rows, &how, self.keeping.kept(&model.decoder.device()))?;
         let engine = Engine::new(&model.decoder, &model.chat, &how);

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::generate::precision;
 use crate::model::{DecoderSpec, Kept, memory, spec_of};
 use crate::pipeline::context;
+use crate::pipeline::estimate::{gib, hint_of};
 use crate::recipe::{Dtype, WeightDtype};
 use burn::tensor::Device;
 use clap::Args;
@@ -129,19 +130,12 @@ fn refusal(
         .take(3)
         .map(|(flags, bytes)| format!("{flags} ({:.2} GiB)", gib(bytes)))
         .collect();
-    Error::device(fact).hint(match ways.is_empty() {
-        true => "nothing that duel knows makes this model fit: take a smaller one".to_owned(),
-        false => ways.join("\n      "),
-    })
+    Error::device(fact).hint(hint_of(&ways))
 }
 
 /// A device that tells nothing may have it.
 fn has(found: &Found, bytes: u64) -> bool {
     found.memory_bytes.is_none_or(|memory| bytes <= memory)
-}
-
-fn gib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 30)
 }
 
 /// Where a model that is read and no more is loaded, and how.
@@ -175,6 +169,11 @@ impl Serving {
         dtype: WeightDtype::F32,
         flag: false,
     };
+
+    /// As a command's `--dtype` says it.
+    pub fn said(dtype: WeightDtype) -> Self {
+        Self { dtype, flag: true }
+    }
 }
 
 /// The same of a model that writes: its matrices are laid out once more for that.

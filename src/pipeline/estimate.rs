@@ -11,7 +11,7 @@ mod sizes;
 mod ways;
 
 pub use known::{Known, Method, known};
-pub use ways::{Way, memory_of, refuse_too_large, ways};
+pub use ways::{Way, gib, hint_of, memory_of, refuse_too_large, ways};
 
 use super::context::operands;
 use super::examples::{self, Load, Prepared};

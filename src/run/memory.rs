@@ -18,31 +18,22 @@ pub fn peak_rss_mib() -> Option<f64> {
 /// The same in bytes on macOS and Windows, 0 where nobody knows.
 #[allow(unsafe_code)] // a call of the allocator's own interface
 fn asked_of_the_allocator() -> usize {
-    let mut told = [0usize; 8];
-    let [
-        elapsed,
-        user,
-        system,
-        current,
-        peak,
-        committed,
-        most_committed,
-        faults,
-    ] = &mut told;
-    // SAFETY: each pointer is to a number of its own, which is written before the call returns.
+    let none = std::ptr::null_mut;
+    let mut peak = 0;
+    // SAFETY: what is not asked for is null, as the interface allows, and the one number is written before the call returns.
     unsafe {
         libmimalloc_sys::mi_process_info(
-            elapsed,
-            user,
-            system,
-            current,
-            peak,
-            committed,
-            most_committed,
-            faults,
+            none(),
+            none(),
+            none(),
+            none(),
+            &raw mut peak,
+            none(),
+            none(),
+            none(),
         );
     }
-    told[4]
+    peak
 }
 
 /// Memory of the machine, or of the container in it, that nobody needs right now, MiB, where the system tells it.

@@ -40,7 +40,7 @@ fn name() -> String {
 }
 
 /// What this process may take: all memory of the machine, or of the container that it runs in.
-fn memory() -> u64 {
+pub fn memory() -> u64 {
     let only = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
     let system = System::new_with_specifics(only);
     let whole = system.total_memory();

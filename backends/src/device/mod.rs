@@ -25,6 +25,7 @@ use burn::tensor::Device;
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// Why a device cannot be opened, and what to do instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,21 +170,28 @@ pub fn keep_kernels_in(folder: &Path) {
     let _ = folder;
 }
 
-/// Every device of the backends that are compiled in, not yet opened: the CPU first.
+/// Every device of the backends that are compiled in, not yet opened: the CPU first. Drivers are asked once a process.
 pub fn found() -> Vec<Found> {
-    #[allow(unused_mut)]
-    let mut found = vec![cpu::found()];
-    #[cfg(feature = "webgpu")]
-    found.extend(wgpu::found());
-    #[cfg(any(feature = "cuda", feature = "rocm"))]
-    found.extend(vendor::found());
-    found
+    static FOUND: OnceLock<Vec<Found>> = OnceLock::new();
+    FOUND
+        .get_or_init(|| {
+            #[allow(unused_mut)]
+            let mut found = vec![cpu::found()];
+            #[cfg(feature = "webgpu")]
+            found.extend(wgpu::found());
+            #[cfg(any(feature = "cuda", feature = "rocm"))]
+            found.extend(vendor::found());
+            found
+        })
+        .clone()
 }
 
 /// The device that a name and a number mean, not yet opened; none where there is none.
 pub fn find(backend: &str, index: usize) -> Option<Found> {
     let name = match (backend, std::env::consts::OS) {
         ("auto", _) => return Some(choose().device.clone()),
+        // Always there: no driver is asked.
+        ("cpu", _) => return (index == 0).then(cpu::found),
         // The platform's own API, as in `wgpu::api`.
         ("webgpu", "macos" | "ios") => "metal",
         ("webgpu", "windows") => "dx12",

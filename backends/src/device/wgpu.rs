@@ -66,7 +66,7 @@ fn adapters(api: WgpuBackend) -> Vec<Adapter> {
             info,
             memory_bytes: match kind {
                 // Its driver tells some number; what it takes is the processor's.
-                DeviceKind::Cpu => cpu::found().memory_bytes,
+                DeviceKind::Cpu => Some(cpu::memory()),
                 _ => heaps::memory(adapter),
             },
             kind,

@@ -33,9 +33,7 @@ impl Mapped {
         }
         map(&file).map(Self).map_err(io)
     }
-}
 
-impl Mapped {
     /// Gives back the memory of bytes that were read and are not needed soon: a model that is loaded would else lie there
     /// twice, once in the map. Whoever reads them again has them read from the file again.
     pub fn forget(&self, start: usize, bytes: usize) {

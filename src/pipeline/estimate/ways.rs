@@ -23,8 +23,20 @@ impl Way {
     pub fn text(&self) -> String {
         let set = self.set.iter().map(|set| format!("--set {set}"));
         let set = set.collect::<Vec<_>>().join(" ");
-        let gib = self.peak_bytes as f64 / f64::from(1 << 30);
-        format!("{set} ({gib:.2} GiB: {})", self.price)
+        format!("{set} ({:.2} GiB: {})", gib(self.peak_bytes), self.price)
+    }
+}
+
+/// Bytes in GiB.
+pub fn gib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
+}
+
+/// The hint of what does not fit: the ways that would, one a line.
+pub fn hint_of(ways: &[String]) -> String {
+    match ways.is_empty() {
+        true => "nothing that duel knows makes this model fit: take a smaller one".to_owned(),
+        false => ways.join("\n      "),
     }
 }
 
@@ -63,7 +75,6 @@ pub fn refuse_too_large(recipe: &Recipe, until: Until) -> Result<()> {
     if largest.sure_bytes <= most {
         return Ok(());
     }
-    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     let has = match recipe.device.memory_gib {
         Some(_) => "device.memory_gib is",
         None => "the device has",
@@ -74,16 +85,8 @@ pub fn refuse_too_large(recipe: &Recipe, until: Until) -> Result<()> {
         gib(largest.peak_bytes),
         gib(memory)
     );
-    let ways = ways(recipe, until, most);
-    let hint = match ways.is_empty() {
-        true => "nothing that duel knows makes this model fit: take a smaller one".to_owned(),
-        false => ways
-            .iter()
-            .map(Way::text)
-            .collect::<Vec<_>>()
-            .join("\n      "),
-    };
-    Err(Error::device(fact).hint(hint))
+    let ways: Vec<String> = ways(recipe, until, most).iter().map(Way::text).collect();
+    Err(Error::device(fact).hint(hint_of(&ways)))
 }
 
 /// The three cheapest changes that make `recipe` fit into `memory` bytes up to `until`; none where it fits.
